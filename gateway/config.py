@@ -1,0 +1,252 @@
+"""The site file: what the agent reads, how often, over which lines, and with which certificates.
+
+TOML. Durations are text with a unit (``"500ms"``), exact numbers are text (``"0.12"``), framings are
+text (``"8E1"``: without quotes TOML would read the number 80). Unknown keys are refused.
+Relative paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from gateway.edge import Duration, Exact, Id, Listed, Model, validated
+from gateway.toml_source import ConfigError, Problem, TomlSource
+
+ProtocolName = Literal["dlt645-2007", "dlt645-1997", "modbus-rtu", "modbus-tcp", "modbus-ascii", "cjt188"]
+
+_RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)")
+
+
+def _origin(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9.-]+(?:/[A-Za-z0-9._-]+)+", text):
+        raise ValueError(
+            "an origin is a domain and a path: platform.example/gw/0001 (no scheme, no '+', no spaces)"
+        )
+    return text
+
+
+def _framing(text: str) -> str:
+    if not re.fullmatch(r"[78][NEO][12]", text):
+        raise ValueError(
+            f'\'{text}\' is not a framing: data bits, parity, stop bits, for example "8E1" or "8N1"'
+        )
+    return text
+
+
+def _listen(text: str) -> str:
+    if (
+        not re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}", text)
+        or int(text.rpartition(":")[2]) > 65535
+    ):
+        raise ValueError("write host:port, for example 127.0.0.1:8475")
+    return text
+
+
+def ratio(text: str) -> Decimal:
+    """The transformation ratio of ``"200/5"`` (= 40), exact. Raises ValueError."""
+    found = _RATIO.fullmatch(text.strip())
+    if not found or Decimal(found[2]) == 0:
+        raise ValueError(f"'{text}' is not a ratio: write primary/secondary, for example \"200/5\"")
+    return Decimal(found[1]) / Decimal(found[2])
+
+
+def _checked_ratio(text: str) -> str:
+    ratio(text)
+    return text
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("must be longer than 0")
+    return value
+
+
+Positive = Annotated[Duration, AfterValidator(_positive)]
+Ratio = Annotated[str, AfterValidator(_checked_ratio)]
+
+
+class SiteInfo(Model):
+    """Who this gateway is: ``origin`` names its log for ever."""
+
+    name: str = Field(min_length=1, max_length=200)
+    origin: Annotated[str, AfterValidator(_origin)]
+    data: str = "data"
+    language: Literal["en", "zh"] = "zh"
+
+
+class LogConfig(Model):
+    """``commit`` is the loss window: what was read since the last commit can be lost with the power."""
+
+    commit: Positive = 1.0
+    checkpoint: Positive = 10.0
+    checkpoint_entries: int = Field(default=256, ge=1, le=65536)
+    aggregate: Positive = 60.0
+
+
+class ServeConfig(Model):
+    """Where checkpoint and tiles are served."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8475"
+
+
+class Platform(Model):
+    """A platform whose receipts are accepted: its vkey comes by another way than its data."""
+
+    name: str
+    key: str
+
+
+class CalibrationConfig(Model):
+    """Where certificates come from: files beside the site file, or a register, or both."""
+
+    certificates: Annotated[tuple[str, ...], Listed] = ()
+    register_file: str | None = Field(default=None, alias="register")
+
+
+class InstrumentConfig(Model):
+    """One meter on a bus, and how its place transforms what it indicates."""
+
+    id: Id
+    address: str
+    profile: str
+    period: Positive = 10.0
+    serial: str = ""
+    manufacturer: str = ""
+    model: str = ""
+    place: str = ""
+    accuracy_class: str = ""
+    rated_voltage: Exact | None = None
+    rated_current: Exact | None = None
+    maximum_current: Exact | None = None
+    ct: Ratio | None = None
+    ct_instrument: Id | None = None
+    ct_class: str = ""
+    pt: Ratio | None = None
+    pt_instrument: Id | None = None
+    pt_class: str = ""
+    measurands: Annotated[tuple[str, ...] | None, Listed] = None
+    timeout: Positive | None = None
+    retries: int | None = Field(default=None, ge=0, le=10)
+
+
+class BusConfig(Model):
+    """A line that is shared by its instruments and owned by one task."""
+
+    name: Id
+    protocol: ProtocolName
+    port: str = Field(min_length=1)
+    baud: int = Field(default=9600, ge=300, le=4_000_000)
+    framing: Annotated[str, AfterValidator(_framing)] = "8E1"
+    timeout: Positive = 1.0
+    gap: Duration = 0.0
+    retries: int = Field(default=1, ge=0, le=10)
+    instruments: Annotated[tuple[InstrumentConfig, ...], Listed] = Field(alias="instrument", min_length=1)
+
+
+class Site(Model):
+    """The whole site file."""
+
+    site: SiteInfo
+    log: LogConfig = LogConfig()
+    serve: ServeConfig = ServeConfig()
+    platforms: Annotated[tuple[Platform, ...], Listed] = Field(default=(), alias="platform")
+    calibration: CalibrationConfig = CalibrationConfig()
+    profiles: Annotated[tuple[str, ...], Listed] = ()
+    buses: Annotated[tuple[BusConfig, ...], Listed] = Field(alias="bus", min_length=1)
+    simulation: dict[str, Any] | None = None  # read by `suyuan sim` alone
+
+
+class SiteFile:
+    """A site with the text that it came from, so that what is found later still has its line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.source = TomlSource.read(path)
+        self.site = validated(Site, self.source)
+        problems = list(self._conflicts())
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def directory(self) -> Path:
+        """Relative paths start here."""
+        return self.path.parent
+
+    @property
+    def data(self) -> Path:
+        """The directory of the log and of the keys."""
+        return self.directory / self.site.site.data
+
+    def port(self, bus: BusConfig) -> str:
+        """The bus's port; a relative device path is relative to the site file."""
+        return bus.port if "://" in bus.port else str(self.directory / bus.port)
+
+    def _conflicts(self) -> list[Problem]:
+        """Mistakes that no single value shows: two things that claim the same name, address or port."""
+        found: list[Problem] = []
+        names: dict[str, int] = {}
+        ports: dict[str, str] = {}
+        ids: dict[str, str] = {}
+        for b, bus in enumerate(self.site.buses):
+            if bus.name in names:
+                found.append(
+                    self.source.problem(
+                        ("bus", b, "name"),
+                        f"bus '{bus.name}' is there twice",
+                        "give each bus a name of its own",
+                        "C110",
+                    )
+                )
+            names[bus.name] = b
+            port = self.port(bus)
+            if port in ports:
+                message = f"port {bus.port} already belongs to bus '{ports[port]}'"
+                found.append(
+                    self.source.problem(
+                        ("bus", b, "port"),
+                        message,
+                        "put the instruments of one line under one [[bus]]",
+                        "C111",
+                    )
+                )
+            ports[port] = bus.name
+            addresses: dict[str, str] = {}
+            for i, instrument in enumerate(bus.instruments):
+                place = ("bus", b, "instrument", i)
+                if instrument.id in ids:
+                    found.append(
+                        self.source.problem(
+                            (*place, "id"),
+                            f"instrument '{instrument.id}' is there twice",
+                            "an id names one instrument",
+                            "C112",
+                        )
+                    )
+                ids[instrument.id] = bus.name
+                address = instrument.address.strip().lstrip("0") or "0"
+                if address in addresses:
+                    owner = addresses[address]
+                    message = f"address {instrument.address} on bus '{bus.name}' already belongs to '{owner}'"
+                    found.append(
+                        self.source.problem(
+                            (*place, "address"),
+                            message,
+                            "two meters with one address answer at once: change one",
+                            "C113",
+                        )
+                    )
+                addresses[address] = instrument.id
+                for kind in ("ct", "pt"):
+                    if getattr(instrument, f"{kind}_instrument") and getattr(instrument, kind) is None:
+                        message = f"'{kind}_instrument' needs '{kind}', its ratio"
+                        found.append(
+                            self.source.problem(
+                                (*place, f"{kind}_instrument"), message, f'add {kind} = "200/5"', "C114"
+                            )
+                        )
+        return found
