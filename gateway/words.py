@@ -1,0 +1,91 @@
+"""What people read, in English and Chinese (terms after VIM and JJF 1001).
+
+One table, one entry a phrase: both languages stand side by side, so neither can be forgotten. A test holds that both
+have the same placeholders.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+Language = Literal["en", "zh"]
+
+PHRASES: dict[str, tuple[str, str]] = {
+    # states of a site
+    "check.good": ("{file}: good: {buses} buses, {instruments} instruments", "{file}：正确：{buses} 条总线，{instruments} 台仪器"),
+    "check.warning": ("warning", "警告"),
+    "check.budget": ("bus {bus}: line time used {share} % of the period", "总线 {bus}：占用周期的 {share} %"),
+    "check.state": ("{instrument}: {certificates}, state {digest}", "{instrument}：{certificates}，校准状态 {digest}"),
+    "check.none": ("no certificate: indications only, no results", "无证书：只有示值，没有测量结果"),
+    # run
+    "run.key": ("log {origin}, key {key}", "日志 {origin}，公钥 {key}"),
+    "run.serving": ("serving checkpoint and tiles at {url}", "在 {url} 提供检查点与数据块"),
+    "run.stopped": ("stopped: {entries} entries in the log, checkpoint signed", "已停止：日志 {entries} 条，检查点已签名"),
+    # verification
+    "verify.yes": ("VERIFIED: {entries} entries, nothing missing, nothing changed", "核验通过：{entries} 条记录，无缺失，无更改"),
+    "verify.no": ("NOT VERIFIED: {findings} findings", "核验不通过：{findings} 项问题"),
+    # collect
+    "collect.advanced": (
+        "{origin}: {entries} new entries verified and stored, size {size}, receipt {receipt}",
+        "{origin}：新增 {entries} 条记录已核验并保存，规模 {size}，回执 {receipt}",
+    ),
+    "collect.receipt.accepted": ("accepted", "已被接受"),
+    "collect.receipt.refused": ("not accepted", "未被接受"),
+    # demo
+    "demo.title": ("Suyuan: a simulated site, every value traced", "溯源：模拟现场，每个数值均可溯源"),
+    "demo.starting": ("starting the simulated site (seed {seed})", "正在启动模拟现场（种子 {seed}）"),
+    "demo.channel": ("measuring point", "测点"),
+    "demo.measurand": ("measurand", "被测量"),
+    "demo.value": ("measurement result (k = 2)", "测量结果（k = 2）"),
+    "demo.time": ("time", "时间"),
+    "demo.flags": ("flags", "标志"),
+    "demo.log": ("log: {size} entries, checkpoint {checkpoint}", "日志：{size} 条，检查点 {checkpoint}"),
+    "demo.receipt": ("last receipt: size {size}, {age} s ago", "最近回执：规模 {size}，{age} 秒前"),
+    "demo.noreceipt": ("no receipt yet", "尚无回执"),
+    "demo.readings": ("readings {taken}, missed {missed}", "读数 {taken}，缺失 {missed}"),
+    "demo.window": ("not yet acknowledged: {entries} entries", "尚未确认：{entries} 条"),
+    "demo.summary": ("Summary", "总结"),
+    "demo.energy": ("energy registered", "计量电能"),
+    "demo.truth": ("truth of the simulator", "模拟器真值"),
+    "demo.deviation": ("deviation", "偏差"),
+    "demo.covered": ("within ± U", "在 ± U 之内"),
+    "demo.yes": ("yes", "是"),
+    "demo.no": ("NO", "否"),
+    "demo.verdict.good": (
+        "The platform verified all {entries} entries: nothing lost, nothing changed.",
+        "平台已核验全部 {entries} 条记录：无丢失，无更改。",
+    ),
+    "demo.verdict.bad": ("The platform's verdict is NO: {why}", "平台结论：否：{why}"),
+    "demo.stop": ("Ctrl-C ends the demo with a summary", "按 Ctrl-C 结束并显示总结"),
+    "measurand.energy.active.import": ("active energy, import", "正向有功电能"),
+    "measurand.energy.active.export": ("active energy, export", "反向有功电能"),
+    "measurand.power.active.total": ("active power", "有功功率"),
+    "measurand.voltage.l1": ("voltage L1", "A 相电压"),
+    "measurand.current.l1": ("current L1", "A 相电流"),
+    "measurand.power_factor.total": ("power factor", "功率因数"),
+    "measurand.frequency": ("frequency", "频率"),
+}
+
+
+def language(environment: Mapping[str, str] | None = None) -> Language:
+    """The reader's language: SUYUAN_LANG, else the locale's; English unless it is Chinese."""
+    env = os.environ if environment is None else environment
+    for name in ("SUYUAN_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        if env.get(name):
+            return "zh" if env[name].lower().startswith("zh") else "en"
+    return "en"
+
+
+def phrase(key: str, spoken: Language | None = None, /, **values: object) -> str:
+    """The phrase in the reader's language, its placeholders filled. An unknown key is a bug: KeyError."""
+    english, chinese = PHRASES[key]
+    text = chinese if (spoken or language()) == "zh" else english
+    return text.format(**values)
+
+
+def measurand_name(measurand: str, spoken: Language | None = None) -> str:
+    """The measurand's name for people; its technical name where there is none."""
+    key = f"measurand.{measurand}"
+    return phrase(key, spoken) if key in PHRASES else measurand
