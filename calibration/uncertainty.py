@@ -1,0 +1,745 @@
+"""Values that carry their uncertainty by source, so that correlation comes out right by itself.
+
+An :class:`Uncertain` is ``(y, {source id: c}, r2)``: ``c`` is the signed contribution of a source of
+uncertainty in the unit of y (the partial derivative times the source's standard uncertainty; sources have
+unit variance and are independent of each other), ``r2`` the variance of a random part that belongs to this
+value alone. Then u² = Σ c² + r2, the same reference standard is the same source wherever it was used, and
+sums need no correlation matrix (JCGM 100 5.2.2).
+
+y may be an array over readings: contributions are arrays of its shape (or one number for all readings), and
+the random parts of different readings are independent of each other.
+
+A random part must not enter a result twice as if it were two. Values remember whose random part they hold:
+the same object used twice is handled exactly (``x - x`` is 0 ± 0, ``x * x`` has the derivative 2x), and two
+different objects that hold the same random part are refused until it has been given a name with
+:meth:`Uncertain.promote`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from calibration.coverage import DEFAULT_RULE, CoverageRule, Expanded, choose_factor
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Value: TypeAlias = float | Array
+Exact: TypeAlias = float | Decimal | Fraction | Array
+
+RECTANGULAR = frozenset({"uniform", "rectangular"})
+
+
+class SharedRandomPartError(ValueError):
+    """Two values hold the same unnamed random part: name it (``promote``) before the value is used twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class UncertaintySource:
+    """A source of uncertainty (不确定度来源): a variable of unit variance, independent of every other source.
+
+    ``kind`` says what it is (``ref_standard``, ``cal_point``, ``drift``, ``ct_ratio``, ``resolution`` …),
+    ``owner`` the certificate, standard or instrument that it belongs to, ``epoch`` how long it stays the same
+    (a calibration, or a block of time), ``quantity`` tells several sources of one owner apart. ``dof``:
+    degrees of freedom, None when known exactly. ``ensemble``: sources whose variance was estimated together
+    (the parameters of one fit) carry the same text here, and share one ``dof``.
+    """
+
+    kind: str
+    owner: str
+    epoch: str = ""
+    quantity: str = ""
+    dist: str = "normal"
+    dof: float | None = None
+    ensemble: str = ""
+    id: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.kind or not self.owner:
+            raise ValueError("a source of uncertainty needs a kind and an owner: they are its identity")
+        dof = self.dof
+        if dof is not None:
+            if math.isinf(dof) and dof > 0:
+                dof = None
+            elif not dof > 0:
+                raise ValueError(
+                    f"degrees of freedom of {self.kind} {self.owner} must be positive, got {dof!r}"
+                )
+            else:
+                dof = float(dof)
+            object.__setattr__(self, "dof", dof)
+        identity = {
+            "kind": self.kind,
+            "owner": self.owner,
+            "epoch": self.epoch,
+            "quantity": self.quantity,
+            "dist": self.dist,
+            "dof": None if dof is None else _decimal_text(dof),
+            "ensemble": self.ensemble,
+        }
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
+        object.__setattr__(self, "id", f"{self.kind}:{digest[:16]}")
+
+
+class _RandomPart:
+    """Whose random part a value holds: an identity, with the identities that it was summed up from."""
+
+    __slots__ = ("ancestors", "shape")
+
+    def __init__(self, shape: tuple[int, ...], ancestors: frozenset[_RandomPart] = frozenset()) -> None:
+        self.shape = shape
+        self.ancestors = ancestors
+
+
+class _Seen:
+    """Random parts that a running total holds; a second entry of the same one is refused."""
+
+    __slots__ = ("families", "parts")
+
+    def __init__(self) -> None:
+        self.parts: _Parts = {}
+        self.families: set[_RandomPart] = set()
+
+    def add(self, parts: _Parts) -> None:
+        for part, elements in parts.items():
+            if part in self.parts:
+                before = self.parts[part]
+                if before is None or elements is None or not before.isdisjoint(elements):
+                    raise SharedRandomPartError(_SHARED)
+                self.parts[part] = before | elements
+            elif part in self.families or any(a in self.families or a in self.parts for a in part.ancestors):
+                raise SharedRandomPartError(_SHARED)
+            else:
+                self.parts[part] = elements
+            self.families.update(part.ancestors)
+
+
+_Parts: TypeAlias = dict[_RandomPart, "frozenset[int] | None"]  # which elements of it; None: all
+_NO_PARTS: _Parts = {}
+
+
+class Uncertain:
+    """A measured value, or an array of them, with its uncertainty by source. Immutable.
+
+    Attributes:
+        y: the best estimate, a float or an array over readings.
+        contributions: source id -> signed contribution c, in y's unit.
+        r2: variance of the random part that no other value has, in y's unit squared.
+        parts: whose random part it is; kept by the operations, of no use outside.
+    """
+
+    __array_ufunc__ = None  # numpy leaves "array * Uncertain" to us
+    __hash__ = object.__hash__
+    __slots__ = ("contributions", "parts", "r2", "y")
+
+    y: Value
+    contributions: Mapping[str, Value]
+    r2: Value
+    parts: _Parts
+
+    def __init__(
+        self,
+        y: Exact,
+        contributions: Mapping[str, Exact] | None = None,
+        r2: Exact = 0.0,
+        *,
+        parts: _Parts | None = None,
+    ) -> None:
+        """Refuses non-finite numbers, a negative r2, and shapes that do not fit."""
+        value, variance = _number(y, "y"), _number(r2, "r2")
+        shape = np.shape(value)
+        if np.any(np.less(variance, 0.0)):
+            raise ValueError(f"the random variance r2 can't be negative: {r2!r}")
+        named = (
+            {}
+            if not contributions
+            else {s: _number(c, f"contribution of {s}") for s, c in contributions.items()}
+        )
+        for what, number in (("r2", variance), *named.items()):
+            if np.ndim(number) and np.shape(number) != shape:
+                raise ValueError(f"{what} has the shape {np.shape(number)}, but y has {shape}")
+        if parts is None:
+            parts = {_RandomPart(shape): None} if np.any(variance) else _NO_PARTS
+        self._fill(value, named, variance, parts)
+
+    def _fill(self, y: Value, contributions: dict[str, Value], r2: Value, parts: _Parts) -> None:
+        object.__setattr__(self, "y", y)
+        object.__setattr__(self, "contributions", contributions)
+        object.__setattr__(self, "r2", r2)
+        object.__setattr__(self, "parts", parts)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"an Uncertain is immutable: {name} can't be set")
+
+    def __repr__(self) -> str:
+        if self.is_array:
+            return f"<Uncertain array {np.shape(self.y)}, {len(self.contributions)} sources>"
+        return f"<Uncertain {self.y:.12g} ± {self.u:.3g}, {len(self.contributions)} sources>"
+
+    # ----------------------------------------------------------------------------------------- how it is made
+
+    @classmethod
+    def random(cls, y: Exact, u: Exact) -> Uncertain:
+        """A value whose whole standard uncertainty u is its own random part."""
+        spread = _number(u, "u")
+        if np.any(np.less(spread, 0.0)):
+            raise ValueError(f"a standard uncertainty can't be negative: {u!r}")
+        return cls(y, {}, spread * spread)
+
+    @classmethod
+    def of_source(cls, y: Exact, source: UncertaintySource | str, c: Exact) -> Uncertain:
+        """A value that is uncertain by one named source alone, with the signed contribution c."""
+        return cls(y, {_source_id(source): c})
+
+    # ------------------------------------------------------------------------------------------- what it says
+
+    @property
+    def is_array(self) -> bool:
+        """Whether this is an array over readings."""
+        return isinstance(self.y, np.ndarray)
+
+    @property
+    def variance(self) -> Value:
+        """u²."""
+        total = self.r2
+        for c in self.contributions.values():
+            total = total + c * c
+        return np.broadcast_to(total, np.shape(self.y)) if self.is_array else float(total)
+
+    @property
+    def u(self) -> Value:
+        """Combined standard uncertainty."""
+        variance = self.variance
+        return np.sqrt(variance) if isinstance(variance, np.ndarray) else math.sqrt(variance)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of y: () for a scalar."""
+        return np.shape(self.y)
+
+    def __len__(self) -> int:
+        return len(cast(Array, self.y)) if self.is_array else _refuse_scalar("has no length")
+
+    def __getitem__(self, key: Any) -> Uncertain:
+        """One reading, or some of them."""
+        if not self.is_array:
+            _refuse_scalar("can't be indexed")
+        shape = self.shape
+        y = cast(Array, self.y)[key]
+
+        def pick(number: Value) -> Value:
+            return _plain(cast(Array, number)[key]) if np.ndim(number) else number
+
+        parts: _Parts = {}
+        if self.parts:
+            chosen = frozenset(np.ravel(np.arange(math.prod(shape)).reshape(shape)[key]).tolist())
+            for part, elements in self.parts.items():
+                aligned = part.shape == shape and elements is None
+                parts[part] = chosen if aligned else elements
+        return _make(_plain(y), {s: pick(c) for s, c in self.contributions.items()}, pick(self.r2), parts)
+
+    # --------------------------------------------------------------------------------------------- arithmetic
+
+    def __add__(self, other: Uncertain | Exact) -> Uncertain:
+        if isinstance(other, Uncertain):
+            return combine(self.y + other.y, ((self, 1.0), (other, 1.0)))
+        return self._shifted(self.y + _number(other, "term"))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Uncertain | Exact) -> Uncertain:
+        if isinstance(other, Uncertain):
+            return combine(self.y - other.y, ((self, 1.0), (other, -1.0)))
+        return self._shifted(self.y - _number(other, "term"))
+
+    def __rsub__(self, other: Exact) -> Uncertain:
+        number = _number(other, "term")
+        return combine(number - self.y, ((self, -1.0),))
+
+    def __neg__(self) -> Uncertain:
+        return combine(-self.y, ((self, -1.0),))
+
+    def __pos__(self) -> Uncertain:
+        return self
+
+    def __mul__(self, other: Uncertain | Exact) -> Uncertain:
+        if isinstance(other, Uncertain):
+            return combine(self.y * other.y, ((self, other.y), (other, self.y)))
+        factor = _number(other, "factor")
+        return combine(self.y * factor, ((self, factor),))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Uncertain | Exact) -> Uncertain:
+        if isinstance(other, Uncertain):
+            _check_divisor(other.y)
+            quotient = self.y / other.y
+            return combine(quotient, ((self, 1.0 / other.y), (other, -quotient / other.y)))
+        divisor = _number(other, "divisor")
+        _check_divisor(divisor)
+        return combine(self.y / divisor, ((self, 1.0 / divisor),))
+
+    def __rtruediv__(self, other: Exact) -> Uncertain:
+        _check_divisor(self.y)
+        quotient = _number(other, "dividend") / self.y
+        return combine(quotient, ((self, -quotient / self.y),))
+
+    def __pow__(self, exponent: Exact) -> Uncertain:
+        """Power with an exact exponent."""
+        n = _number(exponent, "exponent")
+        return combine(self.y**n, ((self, n * self.y ** (n - 1.0)),))
+
+    def _shifted(self, y: Value) -> Uncertain:
+        if np.shape(y) == self.shape:
+            return _make(y, dict(self.contributions), self.r2, self.parts)
+        return combine(y, ((self, 1.0),))  # a scalar spread over an array
+
+    # ------------------------------------------------------------------------------------------------- totals
+
+    def sum(self, axis: int | None = None) -> Uncertain:
+        """Total over readings: contributions add with their sign, random parts in quadrature.
+
+        ``axis`` None sums everything; else the axis to sum over (time, instruments).
+        """
+        if not self.is_array:
+            _refuse_scalar("can't be summed over readings")
+        shape = self.shape
+        y = cast(Array, self.y)
+        count = y.size if axis is None else shape[axis]
+
+        def add(number: Value) -> Value:
+            if np.ndim(number):
+                return _plain(np.add.reduce(cast(Array, number), axis=axis))
+            return number * count
+
+        total = _plain(np.add.reduce(y, axis=axis))
+        parts = _NO_PARTS
+        if self.parts:
+            parts = {_RandomPart(np.shape(total), _family(self.parts)): None}
+        return _make(total, {s: add(c) for s, c in self.contributions.items()}, add(self.r2), parts)
+
+    def mean(self, axis: int | None = None) -> Uncertain:
+        """Arithmetic mean over readings."""
+        if not self.is_array:
+            _refuse_scalar("can't be averaged over readings")
+        count = cast(Array, self.y).size if axis is None else self.shape[axis]
+        if count == 0:
+            raise ValueError("there is no mean of no readings")
+        return self.sum(axis) / float(count)
+
+    # -------------------------------------------------------------------------------------------------- names
+
+    def promote(self, source: UncertaintySource | str) -> Uncertain:
+        """The same value with its random part turned into a named source, to be used more than once.
+
+        Take the result in place of this value everywhere. Refused for arrays, whose readings have independent
+        random parts (one name would correlate them fully): index the readings first. Refused if the source is
+        in use here.
+        """
+        name = _source_id(source)
+        if self.is_array:
+            raise ValueError(
+                "an array's readings have independent random parts, and one source would correlate them all: "
+                "index the reading and promote that"
+            )
+        if name in self.contributions:
+            raise ValueError(f"{name} contributes to this value already: a random part needs its own source")
+        if not self.r2:
+            return self
+        return _make(self.y, {**self.contributions, name: math.sqrt(cast(float, self.r2))}, 0.0, _NO_PARTS)
+
+    # ----------------------------------------------------------------------------------------------- coverage
+
+    def effective_dof(
+        self, sources: Mapping[str, UncertaintySource] | None = None, r2_dof: float = math.inf
+    ) -> float:
+        """Effective degrees of freedom by Welch-Satterthwaite (GUM G.4.1); ``inf``: all is known exactly.
+
+        Sources of one ensemble (the parameters of one fit) count as one term. A source that ``sources`` does
+        not list counts as known exactly.
+
+        Args:
+            sources: id -> source, for the degrees of freedom.
+            r2_dof: degrees of freedom of the random part.
+        """
+        self._need_scalar("degrees of freedom")
+        terms: dict[str, tuple[float, float]] = {}
+        for name, c in self.contributions.items():
+            source = sources.get(name) if sources else None
+            if source is None or source.dof is None:
+                continue
+            key = f"ensemble {source.ensemble}" if source.ensemble else name
+            before, dof = terms.get(key, (0.0, source.dof))
+            if dof != source.dof:
+                raise ValueError(
+                    f"sources of the ensemble {source.ensemble} give different degrees of freedom ({dof:g}, "
+                    f"{source.dof:g}): one fit has one number of them"
+                )
+            terms[key] = (before + cast(float, c) ** 2, dof)
+        parts = [*terms.values(), (cast(float, self.r2), r2_dof)]
+        return welch_satterthwaite(cast(float, self.variance), parts)
+
+    def expanded(
+        self,
+        p: float = 0.95,
+        sources: Mapping[str, UncertaintySource] | None = None,
+        *,
+        r2_dof: float = math.inf,
+        rule: CoverageRule = DEFAULT_RULE,
+    ) -> Expanded:
+        """Expanded uncertainty U = k·u for coverage probability p; see :class:`CoverageRule` for k."""
+        dof = self.effective_dof(sources, r2_dof)
+        rectangular = tuple(
+            cast(float, c)
+            for name, c in self.contributions.items()
+            if sources and name in sources and sources[name].dist in RECTANGULAR
+        )
+        u = cast(float, self.u)
+        k = choose_factor(p, dof, rectangular, u, rule)
+        return Expanded(k, k * u, dof)
+
+    def _need_scalar(self, what: str) -> None:
+        if self.is_array:
+            raise ValueError(f"{what} are asked of one value: sum the readings or index one of them first")
+
+
+# ---------------------------------------------------------------------------------------- functions of values
+
+
+def combine(y: Exact, terms: Iterable[tuple[Uncertain, Exact]]) -> Uncertain:
+    """Any function of uncertain values: its value and, for each argument, the partial derivative (GUM 5.1.2).
+
+    An argument may be named twice: its partial derivatives add. Different arguments that hold the same random
+    part are refused.
+
+    Args:
+        y: the function's value.
+        terms: pairs of argument and partial derivative (a number, or an array of y's shape).
+    """
+    value = _number(y, "y")
+    merged: dict[int, tuple[Uncertain, Value]] = {}
+    for argument, derivative in terms:
+        slope = _number(derivative, "partial derivative")
+        seen = merged.get(id(argument))
+        merged[id(argument)] = (argument, slope if seen is None else seen[1] + slope)
+    named: dict[str, Value] = {}
+    variance: Value = 0.0
+    parts: _Parts = _NO_PARTS
+    shape = np.shape(value)
+    for argument, slope in merged.values():
+        for name, c in argument.contributions.items():
+            before = named.get(name)
+            named[name] = c * slope if before is None else before + c * slope
+        if argument.parts:
+            if argument.shape != shape:
+                raise SharedRandomPartError(
+                    "a single value with a random part meets an array of readings, which would all share it. "
+                    "Promote the single value's random part to a named source first"
+                )
+            parts = _joined(parts, argument.parts)
+            variance = variance + argument.r2 * slope * slope
+    return _make(value, named, variance, parts)
+
+
+def total(values: Iterable[Uncertain]) -> Uncertain:
+    """The sum of many values (instruments, intervals); 0 for none. Faster than adding one by one."""
+    y: Value = 0.0
+    variance: Value = 0.0
+    named: dict[str, Value] = {}
+    seen = _Seen()
+    shape: tuple[int, ...] | None = None
+    for value in values:
+        if shape is None:
+            shape = value.shape
+        elif shape != value.shape:
+            raise ValueError(
+                f"values of the shapes {shape} and {value.shape} can't be totalled: sum the arrays first"
+            )
+        y = y + value.y
+        variance = variance + value.r2
+        for name, c in value.contributions.items():
+            named[name] = named[name] + c if name in named else c
+        if value.parts:
+            seen.add(value.parts)
+    return _make(y, named, variance, seen.parts)
+
+
+def mean(values: Sequence[Uncertain]) -> Uncertain:
+    """The arithmetic mean of many values."""
+    if not values:
+        raise ValueError("there is no mean of no values")
+    return total(values) / float(len(values))
+
+
+def covariance(a: Uncertain, b: Uncertain) -> Value:
+    """Covariance of two values: Σ c_a·c_b over the sources that they share."""
+    if a is b:
+        return a.variance
+    if _overlap(a.parts, b.parts):
+        raise SharedRandomPartError(_SHARED)
+    result: Value = 0.0
+    for name, c in a.contributions.items():
+        other = b.contributions.get(name)
+        if other is not None:
+            result = result + c * other
+    return result
+
+
+def correlation(a: Uncertain, b: Uncertain) -> Value:
+    """Correlation coefficient of two values; 0 where either of them has no uncertainty."""
+    scale = a.u * b.u
+    shared = covariance(a, b)
+    if isinstance(scale, np.ndarray):
+        return np.divide(shared, scale, out=np.zeros(scale.shape), where=scale > 0.0)
+    return shared / scale if scale > 0.0 else 0.0
+
+
+def correlated(
+    values: Sequence[float], covariance_matrix: npt.ArrayLike, sources: Sequence[UncertaintySource | str]
+) -> tuple[Uncertain, ...]:
+    """Correlated values, such as the parameters of a fit, on independent sources (Cholesky factor).
+
+    Give the sources the fit's ``dof`` and one ``ensemble`` text. A singular covariance matrix is fine.
+
+    Raises:
+        ValueError: not symmetric, not positive semi-definite, or another number of sources than of values.
+    """
+    matrix = np.asarray(covariance_matrix, dtype=np.float64)
+    size = len(values)
+    if matrix.shape != (size, size) or len(sources) != size:
+        raise ValueError(f"{size} values need a {size} x {size} covariance matrix and {size} sources")
+    factor = semidefinite_factor(matrix)
+    names = [_source_id(source) for source in sources]
+    if len(set(names)) != size:
+        raise ValueError("every value of a correlated set needs its own source (tell them apart by quantity)")
+    return tuple(
+        Uncertain(values[i], {names[j]: float(factor[i, j]) for j in range(size) if factor[i, j] != 0.0})
+        for i in range(size)
+    )
+
+
+def semidefinite_factor(matrix: Array) -> Array:
+    """L with L·Lᵀ = matrix, lower triangular, for a symmetric positive semi-definite matrix.
+
+    Raises:
+        ValueError: the matrix is not symmetric or not positive semi-definite (beyond rounding).
+    """
+    if not np.all(np.isfinite(matrix)):
+        raise ValueError("the matrix holds a number that is not finite")
+    scale = np.sqrt(np.abs(np.diag(matrix)))
+    scale[scale == 0.0] = 1.0
+    unit = matrix / np.outer(scale, scale)
+    if not np.allclose(unit, unit.T, rtol=0.0, atol=1e-12):
+        raise ValueError("the matrix is not symmetric: the entry for (a, b) must equal the one for (b, a)")
+    if unit.size and float(np.linalg.eigvalsh(unit)[0]) < -1e-9:
+        raise ValueError("the matrix is not positive semi-definite: no variables can be correlated like this")
+    size = len(unit)
+    lower = np.zeros((size, size))
+    for j in range(size):
+        pivot = unit[j, j] - float(lower[j, :j] @ lower[j, :j])
+        if pivot <= 1e-13:  # this variable is a combination of the earlier ones
+            continue
+        lower[j, j] = math.sqrt(pivot)
+        lower[j + 1 :, j] = (unit[j + 1 :, j] - lower[j + 1 :, :j] @ lower[j, :j]) / lower[j, j]
+    return lower * scale[:, None]
+
+
+def welch_satterthwaite(variance: float, terms: Iterable[tuple[float, float]]) -> float:
+    """Effective degrees of freedom u⁴ / Σ(uᵢ⁴/νᵢ) from pairs (uᵢ², νᵢ) of independent terms (GUM G.4.1)."""
+    denominator = sum(part * part / dof for part, dof in terms if part > 0.0)
+    if denominator <= 0.0 or variance <= 0.0:
+        return math.inf
+    return variance * variance / denominator
+
+
+# -------------------------------------------------------------------------------------------------- streaming
+
+
+class Accumulator:
+    """A running total that survives a restart: add readings, save :meth:`state`, go on from it, merge.
+
+    It keeps the sums of y, of each source's contributions and of r2 (compensated, so that a year of readings
+    loses nothing to rounding). A reading may enter once only: its running ``number`` tells, which must grow,
+    also after a restart; without numbers the values added since the start are remembered and compared.
+    """
+
+    __slots__ = ("_carry", "_seen", "_sums", "count", "last")
+
+    _Y, _R2 = "y", "r2"
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last: int | None = None
+        self._seen = _Seen()
+        self._sums: dict[str, float] = {self._Y: 0.0, self._R2: 0.0}
+        self._carry: dict[str, float] = {self._Y: 0.0, self._R2: 0.0}
+
+    def add(self, value: Uncertain, number: int | None = None, factor: float = 1.0) -> None:
+        """Add one value, or an array of readings, times an exact factor.
+
+        Args:
+            value: the reading.
+            number: its running number (of the last reading, for an array); refused unless greater than all
+                before.
+            factor: exact factor, such as the interval in hours where power becomes energy.
+        """
+        if number is not None:
+            if self.last is not None and number <= self.last:
+                raise ValueError(f"reading {number} comes after {self.last}: added before, or out of order")
+            self.last = number
+        else:
+            self._seen.add(value.parts)
+        single = value.sum() if value.is_array else value
+        self.count += cast(Array, value.y).size if value.is_array else 1
+        self._add(self._Y, factor * cast(float, single.y))
+        self._add(self._R2, factor * factor * cast(float, single.r2))
+        for name, c in single.contributions.items():
+            self._add(f"c:{name}", factor * cast(float, c))
+
+    def merge(self, other: Accumulator) -> None:
+        """Add another accumulator's readings, which must be other readings than these."""
+        if other is self:
+            raise SharedRandomPartError("an accumulator merged with itself would count every reading twice")
+        for part in other._seen.parts:
+            self._seen.add({part: other._seen.parts[part]})
+        self.count += other.count
+        if other.last is not None:
+            self.last = other.last if self.last is None else max(self.last, other.last)
+        for key in other._sums:
+            self._add(key, other._sums[key])
+            self._add(key, other._carry[key])
+
+    def result(self) -> Uncertain:
+        """The total so far."""
+        sums = {key: value + self._carry[key] for key, value in self._sums.items()}
+        named = {key[2:]: c for key, c in sums.items() if key.startswith("c:")}
+        return Uncertain(sums[self._Y], named, max(0.0, sums[self._R2]))
+
+    def state(self) -> dict[str, Any]:
+        """All of it as JSON-ready data: decimal text with every digit."""
+        return {
+            "count": self.count,
+            "last": self.last,
+            "sums": {key: [repr(value), repr(self._carry[key])] for key, value in self._sums.items()},
+        }
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any]) -> Accumulator:
+        """The accumulator that gave this state.
+
+        Raises:
+            ValueError: the state is not one of ours.
+        """
+        result = cls()
+        try:
+            result.count = int(state["count"])
+            result.last = None if state["last"] is None else int(state["last"])
+            sums = {str(key): (float(pair[0]), float(pair[1])) for key, pair in state["sums"].items()}
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise ValueError(f"not the state of an accumulator ({error})") from None
+        if not {cls._Y, cls._R2} <= sums.keys():
+            raise ValueError("not the state of an accumulator (no y or r2)")
+        result._sums = {key: pair[0] for key, pair in sums.items()}
+        result._carry = {key: pair[1] for key, pair in sums.items()}
+        return result
+
+    def _add(self, key: str, term: float) -> None:
+        """Neumaier's compensated summation."""
+        before = self._sums.get(key, 0.0)
+        after = before + term
+        lost = (before - after) + term if abs(before) >= abs(term) else (term - after) + before
+        self._sums[key] = after
+        self._carry[key] = self._carry.get(key, 0.0) + lost
+
+
+# ------------------------------------------------------------------------------------------- behind the scene
+
+_SHARED = (
+    "these values hold the same random part: adding its variance twice would be wrong. "
+    "Promote it to a named source (value.promote) before the value is used twice"
+)
+
+
+def _make(y: Value, contributions: dict[str, Value], r2: Value, parts: _Parts) -> Uncertain:
+    """An Uncertain from numbers that are known to be in order."""
+    result = object.__new__(Uncertain)
+    result._fill(y, contributions, r2, parts)
+    return result
+
+
+def _number(number: Exact, what: str) -> Value:
+    if isinstance(number, np.ndarray):
+        array = np.asarray(number, dtype=np.float64)
+        # One pass over the array, without a temporary one, for the usual case that all is well.
+        if not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():
+            raise ValueError(f"{what} holds a number that is not finite")
+        return array if array.ndim else float(array)
+    result = float(number)
+    if not math.isfinite(result):
+        raise ValueError(f"{what} is not a finite number: {number}")
+    return result
+
+
+def _plain(number: Any) -> Value:
+    return number if isinstance(number, np.ndarray) and number.ndim else float(number)
+
+
+def _decimal_text(number: float) -> str:
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _source_id(source: UncertaintySource | str) -> str:
+    return source if isinstance(source, str) else source.id
+
+
+def _check_divisor(divisor: Value) -> None:
+    if np.any(np.equal(divisor, 0.0)):
+        raise ZeroDivisionError("division by a value that is zero")
+
+
+def _refuse_scalar(what: str) -> Any:
+    raise TypeError(f"a single value {what}")
+
+
+def _family(parts: _Parts) -> frozenset[_RandomPart]:
+    family = set(parts)
+    for part in parts:
+        family |= part.ancestors
+    return frozenset(family)
+
+
+def _overlap(a: _Parts, b: _Parts) -> bool:
+    if not a or not b:
+        return False
+    for part, elements in a.items():
+        if part in b:
+            other = b[part]
+            if elements is None or other is None or not elements.isdisjoint(other):
+                return True
+    # Different parts may still descend from the same one (a daily total and one of its readings).
+    ancestors_a = frozenset().union(*(part.ancestors for part in a if part not in b))
+    ancestors_b = frozenset().union(*(part.ancestors for part in b if part not in a))
+    family_a = ancestors_a | (a.keys() - b.keys())
+    family_b = ancestors_b | (b.keys() - a.keys())
+    return not family_a.isdisjoint(family_b)
+
+
+def _joined(a: _Parts, b: _Parts) -> _Parts:
+    if not a:
+        return b
+    if _overlap(a, b):
+        raise SharedRandomPartError(_SHARED)
+    result = dict(a)
+    for part, elements in b.items():
+        mine = result.get(part)
+        result[part] = elements if mine is None or elements is None else mine | elements
+    return result
