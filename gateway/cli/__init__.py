@@ -1,6 +1,7 @@
 """The command line: `suyuan COMMAND`. Results on stdout, talk on stderr.
 
-Exit codes: 0 done; 1 the answer is no (evidence invalid, no frame accepted, a reading lost); 2 wrong use or configuration.
+Exit codes: 0 done; 1 the answer is no (evidence invalid, no frame accepted, a reading lost); 2 wrong use or
+configuration.
 A command's module is loaded only when it runs, so that `--help` is quick and the base install can verify.
 """
 
@@ -18,24 +19,38 @@ DONE, NO, WRONG_USE = 0, 1, 2
 # command: (module, what it does, 中文)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "run the main job on a simulated site", "在模拟现场运行全过程"),
-    "check": ("site", "check a site file, its ports and certificates; start nothing", "检查现场文件、端口与证书，不启动任何东西"),
+    "check": (
+        "site",
+        "check a site file, its ports and certificates; start nothing",
+        "检查现场文件、端口与证书，不启动任何东西",
+    ),
     "run": ("site", "run the agent on a site", "在现场运行采集代理"),
     "sim": ("simulate", "run simulated meters behind a site file's ports", "在现场文件的端口后运行模拟仪表"),
     "decode": ("decode", "decode frames of a protocol", "解码协议报文"),
     "profiles": ("profiles", "list and show meter profiles", "列出与显示仪表配置"),
-    "budget": ("budget", "evaluate a measurement model: the uncertainty budget", "评定测量模型：不确定度评定表"),
+    "budget": (
+        "budget",
+        "evaluate a measurement model: the uncertainty budget",
+        "评定测量模型：不确定度评定表",
+    ),
     "verify": ("verify", "verify a log or a mirrored copy", "核验日志或其镜像"),
     "key": ("key", "make or show a signing key", "生成或显示签名密钥"),
-    "collect": ("collect", "pull, verify and acknowledge a gateway's log (the platform's side)", "拉取、核验并回执网关日志（平台侧）"),
+    "collect": (
+        "collect",
+        "pull, verify and acknowledge a gateway's log (the platform's side)",
+        "拉取、核验并回执网关日志（平台侧）",
+    ),
 }
 
 
 class Command(Protocol):
     """A command's module: it declares its arguments and runs."""
 
-    def arguments(self, command: str, parser: argparse.ArgumentParser) -> None: ...
+    def arguments(self, command: str, parser: argparse.ArgumentParser) -> None:
+        """Declare what the command takes."""
 
-    def run(self, command: str, given: argparse.Namespace) -> int: ...
+    def run(self, command: str, given: argparse.Namespace) -> int:
+        """Do it; the exit code."""
 
 
 def _module(name: str) -> Command:
@@ -45,7 +60,11 @@ def _module(name: str) -> Command:
 def _overview() -> str:
     chinese = os.environ.get("SUYUAN_LANG", os.environ.get("LANG", "")).lower().startswith("zh")
     lines = [f"  {name:<12}{zh if chinese else en}" for name, (_, en, zh) in COMMANDS.items()]
-    usage = "用法：suyuan 命令 [参数]；suyuan 命令 --help" if chinese else "usage: suyuan COMMAND [ARGUMENTS]; suyuan COMMAND --help"
+    usage = (
+        "用法：suyuan 命令 [参数]；suyuan 命令 --help"
+        if chinese
+        else "usage: suyuan COMMAND [ARGUMENTS]; suyuan COMMAND --help"
+    )
     codes = (
         "退出码：0 完成，1 结论为否，2 用法或配置错误"
         if chinese
@@ -72,9 +91,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(name, argv[1:])
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in ("gateway", "drivers", "calibration", "evidence", "central", "sim"):
+        if (error.name or "").split(".")[0] in (
+            "gateway",
+            "drivers",
+            "calibration",
+            "evidence",
+            "central",
+            "sim",
+        ):
             raise
-        print(f"suyuan {name}: this needs the package '{error.name}', which is not installed", file=sys.stderr)
+        print(
+            f"suyuan {name}: this needs the package '{error.name}', which is not installed", file=sys.stderr
+        )
         print("  → install the product with its extras: pip install 'suyuan[all]'", file=sys.stderr)
         return WRONG_USE
     except BrokenPipeError:
@@ -87,7 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, argv: list[str]) -> int:
     module = _module(name)
-    parser = argparse.ArgumentParser(prog=f"suyuan {name}", description=f"{COMMANDS[name][1]} · {COMMANDS[name][2]}")
+    parser = argparse.ArgumentParser(
+        prog=f"suyuan {name}", description=f"{COMMANDS[name][1]} · {COMMANDS[name][2]}"
+    )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     module.arguments(name, parser)
     try:

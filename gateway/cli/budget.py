@@ -29,7 +29,9 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = EPILOG
     parser.add_argument("file", metavar="FILE", help="the model, JSON or TOML; '-' reads standard input")
-    parser.add_argument("--method", choices=["gum", "mc"], help="propagation (JCGM 100) or Monte Carlo (JCGM 101)")
+    parser.add_argument(
+        "--method", choices=["gum", "mc"], help="propagation (JCGM 100) or Monte Carlo (JCGM 101)"
+    )
     parser.add_argument("--p", type=float, help="coverage probability (0.95)")
     parser.add_argument("--trials", type=int, help="Monte Carlo trials (adaptive if not given)")
     parser.add_argument("--seed", type=int, help="Monte Carlo seed")
@@ -77,9 +79,18 @@ def _show(result: dict[str, Any]) -> None:
     for row in result["budget"]:
         share = f"{100 * row['share']:.1f}" if row["share"] is not None else ""
         table.add_row(
-            row["name"], f"{row['value']:.8g}", f"{row['u']:.4g}", f"{row['sensitivity']:.5g}", f"{row['contribution']:.4g}", share
+            row["name"],
+            f"{row['value']:.8g}",
+            f"{row['u']:.4g}",
+            f"{row['sensitivity']:.5g}",
+            f"{row['contribution']:.4g}",
+            share,
         )
     Console().print(table)
     dof = "∞" if result["dof"] is None else f"{result['dof']:.1f}"
-    print(f"y = {result['y']:.10g}   u = {result['u']:.5g}   ν = {dof}   k = {result['k']:.4g}   U = {result['U']:.5g}")
-    print(f"{100 * result['p']:g} % interval: {result['lo']:.10g} … {result['hi']:.10g}   ({result['method']})")
+    print(
+        f"y = {result['y']:.10g}   u = {result['u']:.5g}   ν = {dof}   k = {result['k']:.4g}   U = {result['U']:.5g}"
+    )
+    print(
+        f"{100 * result['p']:g} % interval: {result['lo']:.10g} … {result['hi']:.10g}   ({result['method']})"
+    )

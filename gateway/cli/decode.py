@@ -20,9 +20,15 @@ Exit code 1 if no frame was accepted."""
 def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = EPILOG
-    parser.add_argument("protocol", metavar="PROTOCOL", help="the protocol's name; an unknown one lists those known")
-    parser.add_argument("frame", metavar="FRAME", nargs="?", default="-", help="hex or text; '-' reads standard input")
-    parser.add_argument("--registers", metavar="PROFILE", help="profile (name or file) that names Modbus registers")
+    parser.add_argument(
+        "protocol", metavar="PROTOCOL", help="the protocol's name; an unknown one lists those known"
+    )
+    parser.add_argument(
+        "frame", metavar="FRAME", nargs="?", default="-", help="hex or text; '-' reads standard input"
+    )
+    parser.add_argument(
+        "--registers", metavar="PROFILE", help="profile (name or file) that names Modbus registers"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
@@ -48,8 +54,14 @@ def _show(decoded: dict[str, Any]) -> None:
         error = f"  error: {frame['error']}" if frame.get("error") else ""
         print(f"{frame['address']}  function {frame['function']}  {frame.get('direction', '')}{error}")
         for item in frame["items"]:
-            value = item["value"] if item["value"] is not None else item.get("text") or f"missing: {item.get('missing')}"
-            print(f"    {item['item']:<12} {item['measurand'] or '-':<28} {value} {item['unit'] or ''}".rstrip())
+            value = (
+                item["value"]
+                if item["value"] is not None
+                else item.get("text") or f"missing: {item.get('missing')}"
+            )
+            print(
+                f"    {item['item']:<12} {item['measurand'] or '-':<28} {value} {item['unit'] or ''}".rstrip()
+            )
     for reject in decoded["rejected"]:
         print(f"rejected at byte {reject['offset']}: {reject['reason']}")
     if not decoded["frames"]:

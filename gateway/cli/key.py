@@ -21,7 +21,9 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["new", "show"])
     parser.add_argument("file", metavar="FILE", type=Path, help="the key file (0600)")
     parser.add_argument("--name", help="new: the key's name; a log's key bears its origin")
-    parser.add_argument("--receipts", action="store_true", help="new: a platform's key, for receipts (cosignature/v1)")
+    parser.add_argument(
+        "--receipts", action="store_true", help="new: a platform's key, for receipts (cosignature/v1)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
@@ -32,12 +34,12 @@ def run(_command: str, given: argparse.Namespace) -> int:
     if given.action == "new":
         if not given.name:
             raise UsageError("a new key needs --name, for example platform.example/gw/0001")
-        signer = create(given.file, given.name, receipts=given.receipts)
+        key = create(given.file, given.name, receipts=given.receipts)
         say(f"written: {given.file} (mode 0600; keep it, and no copy elsewhere)")
     else:
-        signer = load(given.file)
+        key = load(given.file)
     if given.json:
-        emit({"name": signer.name, "vkey": signer.vkey})
+        emit({"name": key.name, "vkey": key.vkey})
     else:
-        print(signer.vkey)
+        print(key.vkey)
     return DONE

@@ -11,8 +11,12 @@ from gateway.cli.output import emit
 
 def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("profile", metavar="PROFILE", nargs="?", help="show this one (a name or a file); without it: list all")
-    parser.add_argument("--dir", metavar="DIR", action="append", default=[], help="a directory with profiles of your own")
+    parser.add_argument(
+        "profile", metavar="PROFILE", nargs="?", help="show this one (a name or a file); without it: list all"
+    )
+    parser.add_argument(
+        "--dir", metavar="DIR", action="append", default=[], help="a directory with profiles of your own"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
@@ -30,7 +34,13 @@ def run(_command: str, given: argparse.Namespace) -> int:
             "model": profile.model,
             "source": str(profile.source),
             "points": [
-                {"measurand": p.measurand, "item": p.item, "unit": p.unit, "side": p.side, "scale": str(p.scale)}
+                {
+                    "measurand": p.measurand,
+                    "item": p.item,
+                    "unit": p.unit,
+                    "side": p.side,
+                    "scale": str(p.scale),
+                }
                 for p in profile.points
             ],
         }
