@@ -14,17 +14,29 @@ Language = Literal["en", "zh"]
 
 PHRASES: dict[str, tuple[str, str]] = {
     # states of a site
-    "check.good": ("{file}: good: {buses} buses, {instruments} instruments", "{file}：正确：{buses} 条总线，{instruments} 台仪器"),
+    "check.good": (
+        "{file}: good: {buses} buses, {instruments} instruments",
+        "{file}：正确：{buses} 条总线，{instruments} 台仪器",
+    ),
     "check.warning": ("warning", "警告"),
     "check.budget": ("bus {bus}: line time used {share} % of the period", "总线 {bus}：占用周期的 {share} %"),
-    "check.state": ("{instrument}: {certificates}, state {digest}", "{instrument}：{certificates}，校准状态 {digest}"),
+    "check.state": (
+        "{instrument}: {certificates}, state {digest}",
+        "{instrument}：{certificates}，校准状态 {digest}",
+    ),
     "check.none": ("no certificate: indications only, no results", "无证书：只有示值，没有测量结果"),
     # run
     "run.key": ("log {origin}, key {key}", "日志 {origin}，公钥 {key}"),
     "run.serving": ("serving checkpoint and tiles at {url}", "在 {url} 提供检查点与数据块"),
-    "run.stopped": ("stopped: {entries} entries in the log, checkpoint signed", "已停止：日志 {entries} 条，检查点已签名"),
+    "run.stopped": (
+        "stopped: {entries} entries in the log, checkpoint signed",
+        "已停止：日志 {entries} 条，检查点已签名",
+    ),
     # verification
-    "verify.yes": ("VERIFIED: {entries} entries, nothing missing, nothing changed", "核验通过：{entries} 条记录，无缺失，无更改"),
+    "verify.yes": (
+        "VERIFIED: {entries} entries, nothing missing, nothing changed",
+        "核验通过：{entries} 条记录，无缺失，无更改",
+    ),
     "verify.no": ("NOT VERIFIED: {findings} findings", "核验不通过：{findings} 项问题"),
     # collect
     "collect.advanced": (
