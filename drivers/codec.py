@@ -29,6 +29,7 @@ class Missing(StrEnum):
     NOT_SUPPORTED = "not_supported"  # the meter fills the item with FF, or the profile's sentinel
     NOT_A_NUMBER = "not_a_number"  # a nibble above 9, a NaN or an infinity
     WRONG_LENGTH = "wrong_length"  # the item's length is not the one that its format asks for
+    NOT_NUMERIC = "not_numeric"  # a date, a time, a text or a status word: what it says is in ``detail``
     UNKNOWN_FORMAT = "unknown_format"  # the item is not in the table: its bytes are kept, no value is guessed
     OUT_OF_RANGE = "out_of_range"  # outside what the profile calls possible
     ERROR_ANSWER = "error_answer"  # the meter answered with an error word or an exception
@@ -82,6 +83,25 @@ class Mismatch:
     reason: MismatchReason
     raw: bytes
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A frame that answers the request: a value answer, an error answer, or the first part of a longer one.
+
+    ``payload`` is what the protocol carries for the item, framing and echoed identifiers removed (DL/T 645: the data
+    after the DI, without +33 and SEQ; Modbus: the register or coil bytes). ``error`` is what the device refuses with
+    (an error answer is an answer: it is not asked again). ``more``: further frames follow, ``sequence`` is this one's.
+    """
+
+    item: str
+    payload: bytes
+    raw: bytes
+    address: str = ""
+    error: str = ""
+    error_code: int | None = None
+    more: bool = False
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +171,9 @@ class Counts:
     def total(self, causes: Iterable[str] | None = None) -> int:
         """Sum over all meters, of all causes or of those named."""
         wanted = None if causes is None else set(causes)
-        return sum(n for by in self.by_address.values() for c, n in by.items() if wanted is None or c in wanted)
+        return sum(
+            n for by in self.by_address.values() for c, n in by.items() if wanted is None or c in wanted
+        )
 
 
 class LocalProtocolError(ValueError):

@@ -1,0 +1,207 @@
+"""The protocols by name: what a bus, a simulator or a decoder needs of each, behind one interface.
+
+``codec("modbus-rtu")`` gives a ``Codec``. RTU over TCP is ``modbus-rtu`` on a TCP link: the frames are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from drivers import dlt645, dlt645_items, modbus
+from drivers.codec import Answer, LocalProtocolError, Mismatch, Reject
+from drivers.profile import Query
+
+Request: TypeAlias = dlt645.Request | modbus.Request
+Frame: TypeAlias = dlt645.Frame | modbus.Frame
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """A stream of bytes to frames and rejects; how the stream is cut into pieces does not matter."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes held because they may be the beginning of a frame."""
+
+    def feed(self, data: bytes) -> Sequence[Frame | Reject]:
+        """Take bytes; give what is certain now."""
+
+    def finish(self) -> Sequence[Frame | Reject]:
+        """The line is silent: decide about everything held. May give frames that stood behind a false start."""
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """One protocol. Pure: it keeps nothing between calls."""
+
+    @property
+    def name(self) -> str:
+        """Its name, such as ``dlt645-2007``."""
+
+    def address(self, text: str) -> str:
+        """The canonical address; ValueError in the reader's words."""
+
+    def request(self, address: str, query: Query) -> Request:
+        """What to ask the meter at ``address``."""
+
+    def encode(self, request: Request) -> bytes:
+        """The bytes to send; LocalProtocolError for anything that would change the meter."""
+
+    def decoder(self) -> Decoder:
+        """A fresh decoder for one line."""
+
+    def match(self, request: Request, frame: Frame) -> Answer | Mismatch:
+        """The answer, if ``frame`` is the one to ``request``."""
+
+    def numbered(self, request: Request, n: int) -> Request:
+        """The request with a transaction number, where the protocol has one."""
+
+    def expected_length(self, request: Request) -> int | None:
+        """Bytes of the value answer (without preamble), if they are known beforehand."""
+
+    def follow(self, request: Request, answer: Answer) -> Request | None:
+        """The request for what follows an answer with ``more``; None where answers never go on."""
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """One answer out of the parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dlt645:
+    """DL/T 645 of one edition; it only reads."""
+
+    name: str
+    preamble: int = 4
+
+    def address(self, text: str) -> str:
+        """12 digits, zeros on the left."""
+        return dlt645.address(text)
+
+    def request(self, address: str, query: Query) -> Request:
+        """Read one DI or block."""
+        old = len(query.item) == 4
+        if query.protocol != self.name:
+            raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
+        return dlt645.Request(self.address(address), dlt645.READ_1997 if old else dlt645.READ, query.item)
+
+    def address_request(self) -> Request:
+        """Ask the only meter on a line for its address (2007)."""
+        return dlt645.Request(dlt645.WILDCARD, dlt645.READ_ADDRESS)
+
+    def encode(self, request: Request) -> bytes:
+        """With preamble."""
+        return dlt645.encode(_645(request), preamble=self.preamble)
+
+    def decoder(self) -> Decoder:
+        """Both editions: the framing is the same."""
+        return dlt645.Decoder()
+
+    def match(self, request: Request, frame: Frame) -> Answer | Mismatch:
+        """By direction, address, function, DI, SEQ."""
+        if not isinstance(frame, dlt645.Frame):
+            raise LocalProtocolError("not a DL/T 645 frame")
+        return dlt645.match(_645(request), frame)
+
+    def numbered(self, request: Request, n: int) -> Request:  # noqa: ARG002 - the protocol has no numbers
+        """Unchanged."""
+        return request
+
+    def expected_length(self, request: Request) -> int | None:
+        """12 bytes around DI and item; None for blocks, whose length the meter decides."""
+        asked = _645(request)
+        if asked.function == dlt645.READ_ADDRESS:
+            return 18
+        item = dlt645_items.describe(asked.item) if asked.item else None
+        return 12 + len(asked.item) // 2 + item.size if item else None
+
+    def follow(self, request: Request, answer: Answer) -> Request | None:
+        """C = 12 with the next SEQ (02 in 1997)."""
+        return dlt645.follow(_645(request), answer)
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """Checked for order and SEQ."""
+        return dlt645.join(answers)
+
+
+@dataclass(frozen=True, slots=True)
+class Modbus:
+    """Modbus in one framing; it only reads."""
+
+    name: str
+    framing: modbus.Framing
+
+    def address(self, text: str) -> str:
+        """The unit."""
+        return modbus.address(text)
+
+    def request(self, address: str, query: Query) -> Request:
+        """Read registers."""
+        if query.protocol != "modbus":
+            raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
+        return modbus.Request(self.address(address), query.function, query.start, query.count, self.framing)
+
+    def encode(self, request: Request) -> bytes:
+        """A frame of this framing."""
+        return modbus.encode(_modbus(request))
+
+    def decoder(self) -> Decoder:
+        """For this framing."""
+        return modbus.decoder(self.framing)
+
+    def match(self, request: Request, frame: Frame) -> Answer | Mismatch:
+        """By transaction, unit, function and byte count."""
+        if not isinstance(frame, modbus.Frame):
+            raise LocalProtocolError("not a Modbus frame")
+        return modbus.match(_modbus(request), frame)
+
+    def numbered(self, request: Request, n: int) -> Request:
+        """With transaction id (TCP)."""
+        return modbus.numbered(_modbus(request), n)
+
+    def expected_length(self, request: Request) -> int | None:
+        """Known for every reading."""
+        return modbus.expected_length(_modbus(request))
+
+    def follow(self, request: Request, answer: Answer) -> Request | None:  # noqa: ARG002
+        """Answers never go on."""
+        return None
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """There is only one."""
+        if len(answers) != 1:
+            raise LocalProtocolError("a Modbus answer has one part")
+        return replace(answers[0])
+
+
+def _645(request: Request) -> dlt645.Request:
+    if not isinstance(request, dlt645.Request):
+        raise LocalProtocolError("not a DL/T 645 request")
+    return request
+
+
+def _modbus(request: Request) -> modbus.Request:
+    if not isinstance(request, modbus.Request):
+        raise LocalProtocolError("not a Modbus request")
+    return request
+
+
+CODECS: Mapping[str, Codec] = MappingProxyType(
+    {
+        "dlt645-2007": Dlt645("dlt645-2007"),
+        "dlt645-1997": Dlt645("dlt645-1997"),
+        "modbus-rtu": Modbus("modbus-rtu", "rtu"),
+        "modbus-tcp": Modbus("modbus-tcp", "tcp"),
+        "modbus-ascii": Modbus("modbus-ascii", "ascii"),
+    }
+)
+
+
+def codec(name: str) -> Codec:
+    """The codec called ``name``; ValueError names those that exist."""
+    try:
+        return CODECS[name]
+    except KeyError:
+        raise ValueError(f"protocol {name!r} is not known; there are {', '.join(CODECS)}") from None
