@@ -140,7 +140,7 @@ class Frame:
     @property
     def item(self) -> str:
         """The DI that the frame names, or empty."""
-        if self.failed or self.function not in (READ, FOLLOW, WRITE, READ_1997, FOLLOW_1997, 0x03, 0x04):
+        if self.failed or self.function not in (READ, FOLLOW, WRITE, READ_1997, FOLLOW_1997, 0x04):
             return ""
         size = 2 if self.old else 4
         return self.data[:size][::-1].hex().upper() if len(self.data) >= size else ""
