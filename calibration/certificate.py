@@ -85,9 +85,7 @@ class Instrument:
     place: str = ""
     owner: str = ""
     parent: str = ""
-    interval_months: int | None = (
-        None  # agreed calibration interval (确认间隔); None: what the certificate says
-    )
+    interval_months: int | None = None  # the agreed interval (确认间隔); None: as certified
     lead_days: int | None = None  # first alert this many days before due; None: the policy's
     note: str = ""
 

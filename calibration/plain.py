@@ -17,7 +17,8 @@ _T = TypeVar("_T")
 
 class PlainError(TraceabilityError):
     """Plain data (JSON, a row of a table) that does not hold the value it should; the message names the
-    field."""
+    field.
+    """
 
     code = "T001"
 
@@ -89,9 +90,7 @@ def _read(hint: Any, value: object, where: str) -> object:
     if isinstance(hint, type) and isinstance(value, hint):
         return value
     if not isinstance(value, str):
-        raise PlainError(
-            f"{where}: expected text, found {_shown(value)}; numbers are text, so that they stay exact"
-        )
+        raise PlainError(f"{where}: expected text, found {_shown(value)}; numbers are exact text here")
     try:
         if hint is Decimal:
             number = Decimal(value)
