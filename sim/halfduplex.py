@@ -1,0 +1,213 @@
+"""A half-duplex line in virtual time: who is heard when, with the byte timing of a UART. No I/O, no clock.
+
+Bytes from the master arrive in one piece (a pty or a socket knows no baud rate), so the line gives them their
+time: each character takes ``character_us``; the request has been heard when its last one would have passed.
+The answer begins after the meter's reply delay and comes character by character, handed over in chunks as a
+UART's FIFO does. A request sent while a meter is talking collides with it: what is left of the answer is
+garbage, and nobody has heard the request. Two meters that answer at once (a wildcard address) collide
+likewise.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sim.dlt645_meter import Dlt645Meter
+from sim.faults import FaultKind, Part, Scenario, spoil
+from sim.framing import Dlt645Framing, Framing, RtuFraming
+from sim.instrument import Indications
+from sim.modbus_meter import ModbusMeter
+
+_MOST_HEARD = 600  # bytes kept of what never becomes a request
+
+FRAMINGS: Mapping[str, Framing] = {"dlt645-2007": Dlt645Framing(), "modbus-rtu": RtuFraming()}
+
+
+def character_us(baud: int, framing: str) -> float:
+    """Time of one character: start bit, data bits, parity bit if any, stop bits. ``8E1`` at 9600: 1145.8 µs."""
+    if (
+        len(framing) != 3
+        or framing[0] not in "78"
+        or framing[1] not in "NEO"
+        or framing[2] not in "12"
+        or baud <= 0
+    ):
+        raise ValueError(f"no line at {baud} baud, {framing!r}: write the framing as 8E1, 8N1, 8N2 …")
+    bits = 1 + int(framing[0]) + (framing[1] != "N") + int(framing[2])
+    return bits * 1e6 / baud
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How a line keeps time. ``silence_us`` without a byte ends a request that was never whole."""
+
+    character_us: float
+    reply_us: int
+    silence_us: int
+    chunk: int = 8  # characters per hand-over; a TCP converter packs a whole frame: 512
+    echo: bool = False  # a two-wire line whose adapter hears itself
+
+
+class Station(Protocol):
+    """One meter on the line, as the line knows it."""
+
+    @property
+    def id(self) -> str:
+        """The meter's id, by which faults name it."""
+
+    def answer(self, frame: bytes, utc_us: int, *, stuck_since_us: int | None) -> bytes | None:
+        """The answer to a request at an instant, or None for silence."""
+
+
+class MeterStation:
+    """A meter that answers from its indications, remembering the latest (they are renewed at the meter's own beat)."""
+
+    def __init__(self, side: Dlt645Meter | ModbusMeter) -> None:
+        self._side = side
+        self._latest: Indications | None = None
+
+    @property
+    def id(self) -> str:
+        """The meter's id."""
+        return self._side.meter.id
+
+    def answer(self, frame: bytes, utc_us: int, *, stuck_since_us: int | None = None) -> bytes | None:
+        """The answer to a request at an instant, or None for silence."""
+        at = utc_us if stuck_since_us is None else stuck_since_us
+        return self._side.answer(frame, lambda: self.show(at), utc_us)
+
+    def show(self, utc_us: int) -> Indications:
+        """The meter's indications at an instant."""
+        if self._latest is None or self._latest.t_us != self._side.meter.refreshed(utc_us):
+            self._latest = self._side.meter.show(utc_us)
+        return self._latest
+
+
+@dataclass(slots=True)
+class LineCounts:
+    """What happened on a line."""
+
+    requests: int = 0
+    answers: int = 0
+    unanswered: int = 0
+    collisions: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+
+
+class HalfDuplex:
+    """One line with its meters. Times are whole microseconds of any steady clock; UTC comes with each call."""
+
+    def __init__(
+        self,
+        framing: Framing,
+        stations: Sequence[Station],
+        timing: Timing,
+        scenario: Scenario,
+        start_utc_us: int,
+    ) -> None:
+        self.counts = LineCounts()
+        self._framing = framing
+        self._stations = tuple(stations)
+        self._timing = timing
+        self._scenario = scenario
+        self._start_utc_us = start_utc_us
+        self._heard = bytearray()
+        self._master_until = 0.0
+        self._sending: deque[tuple[float, bytes]] = deque()
+        self._asked: dict[str, int] = {}
+        self._rng = random.Random(f"line/{scenario.seed}")
+
+    def hear(self, data: bytes, at_us: int, utc_us: int, *, garbled: bool = False) -> None:
+        """Bytes from the master. ``garbled``: it speaks at another baud rate, so the meters hear nothing sensible."""
+        begin = max(float(at_us), self._master_until)
+        if begin - self._master_until > self._timing.silence_us:
+            self._heard.clear()
+        self._master_until = begin + len(data) * self._timing.character_us
+        if self._collides(begin):
+            self.counts.collisions += 1
+            self._heard.clear()
+            return
+        if garbled:
+            self._heard.clear()
+            self._count_fault(FaultKind.BAUD_MISMATCH)
+            return
+        self._heard += data
+        for request in self._framing.requests(self._heard):
+            self._ask(request, self._master_until, utc_us + round(self._master_until - at_us))
+        if len(self._heard) > _MOST_HEARD:
+            self._heard.clear()
+
+    def due_us(self) -> int | None:
+        """When the next bytes reach the master, or None if the line is quiet."""
+        return -int(-self._sending[0][0] // 1) if self._sending else None
+
+    def take(self, at_us: int) -> bytes:
+        """All bytes that have reached the master by an instant."""
+        arrived = bytearray()
+        while self._sending and self._sending[0][0] <= at_us:
+            arrived += self._sending.popleft()[1]
+        return bytes(arrived)
+
+    def _collides(self, begin: float) -> bool:
+        """Whether a meter is talking while the master does; if so, what both say meanwhile is garbage."""
+        character = self._timing.character_us
+        until = self._master_until
+
+        def overlaps(end: float, chunk: bytes) -> bool:
+            return end - len(chunk) * character < until and begin < end
+
+        if not any(overlaps(end, chunk) for end, chunk in self._sending):
+            return False
+        self._sending = deque(
+            (end, self._rng.randbytes(len(chunk)) if overlaps(end, chunk) else chunk)
+            for end, chunk in self._sending
+        )
+        return True
+
+    def _ask(self, request: bytes, heard_us: float, utc_us: int) -> None:
+        self.counts.requests += 1
+        if self._timing.echo:
+            self._send((Part(0, request),), heard_us - len(request) * self._timing.character_us)
+        answers = [parts for station in self._stations if (parts := self._answer(station, request, utc_us))]
+        if not answers:
+            self.counts.unanswered += 1
+        elif len(answers) == 1:
+            self.counts.answers += 1
+            self._send(answers[0], heard_us)
+        else:
+            self.counts.collisions += 1
+            longest = max(sum(len(part.data) for part in parts) for parts in answers)
+            self._send((Part(self._timing.reply_us, self._rng.randbytes(longest)),), heard_us)
+
+    def _answer(self, station: Station, request: bytes, utc_us: int) -> tuple[Part, ...]:
+        n = self._asked.get(station.id, 0)
+        since_start = utc_us - self._start_utc_us
+        faults = self._scenario.now(station.id, since_start, n)
+        stuck = [self._start_utc_us + round(f.from_s * 1e6) for f in faults if f.kind == FaultKind.STUCK]
+        answer = station.answer(request, utc_us, stuck_since_us=max(stuck, default=None))
+        if answer is None:
+            return ()
+        self._asked[station.id] = n + 1
+        for fault in faults:
+            self._count_fault(fault.kind)
+        rng = random.Random(f"spoil/{self._scenario.seed}/{station.id}/{n}")
+        return spoil(answer, request, faults, self._framing, self._timing.reply_us, rng)
+
+    def _count_fault(self, kind: FaultKind) -> None:
+        self.counts.faults[kind] = self.counts.faults.get(kind, 0) + 1
+
+    def _send(self, parts: Sequence[Part], from_us: float) -> None:
+        """Schedule parts after what is already being sent; a chunk arrives when its last character has passed."""
+        at = from_us
+        for part in parts:
+            at += part.pause_us
+            for n in range(0, len(part.data), self._timing.chunk):
+                chunk = part.data[n : n + self._timing.chunk]
+                at += len(chunk) * self._timing.character_us
+                self._sending.append((at, chunk))
+        if len(self._sending) > 1:
+            self._sending = deque(sorted(self._sending, key=lambda item: item[0]))

@@ -1,0 +1,204 @@
+"""Lines that a program can open: a pty that keeps a UART's time, and a TCP listener as a serial converter offers it.
+
+The meters and their timing are ``sim.halfduplex``'s; here bytes go in and out. Callbacks of the event loop
+only: a line costs nothing while nobody speaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import termios
+import tty
+from collections.abc import Callable
+from pathlib import Path
+
+from sim.halfduplex import HalfDuplex
+
+_SPEEDS = {
+    baud: getattr(termios, f"B{baud}")
+    for baud in (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
+}
+
+
+class _Pump:
+    """Moves bytes between a line in virtual time and the event loop's time."""
+
+    def __init__(self, line: HalfDuplex, utc_us: Callable[[], int], deliver: Callable[[bytes], None]) -> None:
+        self._line = line
+        self._utc_us = utc_us
+        self._deliver = deliver
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def _now_us(self) -> int:
+        return int(self._loop.time() * 1e6)
+
+    def hear(self, data: bytes, *, garbled: bool = False) -> None:
+        self._line.hear(data, self._now_us(), self._utc_us(), garbled=garbled)
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self._line.due_us()
+        if due is not None:
+            self._timer = self._loop.call_at(due / 1e6, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        if data := self._line.take(self._now_us()):
+            self._deliver(data)
+        self._arm()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class PtyLine:
+    """A serial port: the slave of a pty, offered under a path of the user's choice.
+
+    A pty carries no baud rate on its wire, but its terminal settings tell which one the other side has set:
+    another than the line's is garbage for the meters, as on a real line. It has no parity and refuses to be
+    asked for one: a program that sets up ports by itself opens this one as 8N1, and the characters still take
+    8E1's time.
+    """
+
+    def __init__(self, line: HalfDuplex, path: Path, baud: int, utc_us: Callable[[], int]) -> None:
+        if baud not in _SPEEDS:
+            raise ValueError(f"{path}: no line at {baud} baud; there are {', '.join(map(str, _SPEEDS))}")
+        self.line = line
+        self.path = path
+        self._speed = _SPEEDS[baud]
+        self._utc_us = utc_us
+        self._master = self._slave = -1
+        self._pump: _Pump | None = None
+
+    @property
+    def port(self) -> str:
+        """What a program opens."""
+        return str(self.path)
+
+    async def start(self) -> None:
+        """Open the pty and link its slave. Raises FileExistsError if something else than an old link is there."""
+        if self.path.is_symlink():
+            self.path.unlink()
+        elif self.path.exists():
+            raise FileExistsError(f"{self.path}: is there already and is not a link to a simulated line")
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        settings = termios.tcgetattr(self._slave)
+        settings[4] = settings[5] = self._speed
+        termios.tcsetattr(self._slave, termios.TCSANOW, settings)
+        os.set_blocking(self._master, False)
+        # The slave stays open here too: a master whose slave nobody holds would read as hung up.
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.symlink_to(os.ttyname(self._slave))
+        self._pump = _Pump(self.line, self._utc_us, self._write)
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+
+    async def stop(self) -> None:
+        """Close the pty and take the link away."""
+        if self._pump is None:
+            return
+        self._pump.stop()
+        self._pump = None
+        asyncio.get_running_loop().remove_reader(self._master)
+        target = os.ttyname(self._slave)
+        os.close(self._master)
+        os.close(self._slave)
+        if self.path.is_symlink() and str(self.path.readlink()) == target:
+            self.path.unlink()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._master, 4096)
+        except (BlockingIOError, OSError):
+            return
+        if data and self._pump is not None:
+            speed = termios.tcgetattr(self._slave)[5]
+            self._pump.hear(data, garbled=speed != self._speed)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            os.write(self._master, data)
+        except BlockingIOError:
+            return  # nobody reads: a real line's bytes are lost just so
+
+
+class TcpLine:
+    """A serial line behind a TCP converter: raw bytes, one client at a time (a new one takes the old one's place)."""
+
+    def __init__(self, line: HalfDuplex, host: str, port: int, utc_us: Callable[[], int]) -> None:
+        self.line = line
+        self._host, self._port = host, port
+        self._utc_us = utc_us
+        self._server: asyncio.Server | None = None
+        self._pump: _Pump | None = None
+        self._client: asyncio.Transport | None = None
+
+    @property
+    def port(self) -> str:
+        """What a program connects to."""
+        return f"tcp://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen; port 0 takes a free one."""
+        self._pump = _Pump(self.line, self._utc_us, self._write)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: _Converter(self), self._host, self._port
+        )
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Hang up and stop listening."""
+        if self._server is None or self._pump is None:
+            return
+        self._pump.stop()
+        self._server.close()
+        if self._client is not None:
+            self._client.abort()
+        await self._server.wait_closed()
+        self._server = self._pump = self._client = None
+
+    def joined(self, client: asyncio.Transport) -> None:
+        """A client has connected."""
+        if self._client is not None:
+            self._client.abort()
+        self._client = client
+
+    def left(self, client: asyncio.Transport | None) -> None:
+        """A client has gone."""
+        if self._client is client:
+            self._client = None
+
+    def heard(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self._pump is not None:
+            self._pump.hear(data)
+
+    def _write(self, data: bytes) -> None:
+        if self._client is not None:
+            self._client.write(data)
+
+
+class _Converter(asyncio.Protocol):
+    """One connection to a converter."""
+
+    def __init__(self, line: TcpLine) -> None:
+        self._line = line
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._line.joined(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._line.heard(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._line.left(self._transport)

@@ -1,0 +1,311 @@
+"""A whole simulated site from plain specifications: lines with their meters, and the truth by meter id.
+
+    spec = SimSiteSpec(seed=1, buses=(SimBus("rs485-1", "dlt645-2007", "ports/rs485-1", meters=(…,)),))
+    site = SimSite(spec)
+    await site.start()
+    site.energy("mill-1", t0_us, t1_us)      # what truly flowed, primary side, kWh
+
+Ports are paths (a pty is offered there) or ``tcp://host:port`` (port 0 takes a free one; see
+``SimSite.ports``).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from drivers.profile import Point, Profile, load
+from sim.dlt645_meter import Dlt645Meter
+from sim.faults import Scenario
+from sim.halfduplex import FRAMINGS, HalfDuplex, LineCounts, MeterStation, Timing, character_us
+from sim.instrument import Electronics, Indications, Meter, Transformer
+from sim.line import PtyLine, TcpLine
+from sim.modbus_meter import ModbusMeter, Register
+from sim.modbus_tcp import ModbusTcpMeter
+from sim.world import Energy, Feeder, Plant, Values
+
+_SILENCE_US: Mapping[str, int] = {"dlt645-2007": 500_000, "modbus-rtu": 20_000}
+
+
+def utc_us() -> int:
+    """The machine's UTC in microseconds: the simulator's default clock, where none is given."""
+    return time.clock_gettime_ns(time.CLOCK_REALTIME) // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SimMeter:
+    """One meter: who it is, what it stands on, how good it is.
+
+    Voltages are phase to neutral. ``ct`` and ``pt`` are rated ratios as written on a nameplate ("2000/5");
+    empty means none, and the feeder's rating is then the meter's own. ``rated_current`` and
+    ``maximum_current`` are secondary. ``step`` and ``modulus`` are the register's, in kWh as shown. Empty
+    ``number``: drawn from the seed.
+    """
+
+    id: str
+    address: str
+    profile: str
+    preset: str = "mill"
+    seed: int = 0
+    accuracy_class: str = "0.5S"
+    rated_voltage: str = "220"
+    rated_current: str = "5"
+    maximum_current: str = "6"
+    ct: str = ""
+    ct_class: str = "0.2S"
+    pt: str = ""
+    pt_class: str = "0.2"
+    phases: int = 3
+    number: str = ""
+    start_kwh: Decimal = Decimal(0)
+    step: Decimal = Decimal("0.01")
+    modulus: Decimal = Decimal(1_000_000)
+    refresh_ms: int = 1000
+    longest: int = 200  # data bytes in one DL/T 645 answer
+
+
+@dataclass(frozen=True, slots=True)
+class SimBus:
+    """One line: ``protocol`` is dlt645-2007, modbus-rtu or modbus-tcp; ``port`` a path or tcp://host:port."""
+
+    name: str
+    protocol: str
+    port: str
+    meters: tuple[SimMeter, ...]
+    baud: int = 9600
+    framing: str = "8E1"
+    reply_ms: float = 40.0
+    echo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SimSiteSpec:
+    """A site: its seed, its buses, the faults ordered, and where profiles of its own are."""
+
+    seed: int
+    buses: tuple[SimBus, ...]
+    scenario: Scenario = field(default_factory=Scenario)
+    profile_dirs: tuple[Path, ...] = ()
+
+    @property
+    def meters(self) -> dict[str, SimMeter]:
+        """All meters by id."""
+        return {meter.id: meter for bus in self.buses for meter in bus.meters}
+
+
+class _Line(Protocol):
+    @property
+    def port(self) -> str: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+def ratio(text: str) -> tuple[float, float]:
+    """Primary and secondary rating from a nameplate's "2000/5"."""
+    primary, _, secondary = text.partition("/")
+    try:
+        values = float(primary), float(secondary or "1")
+    except ValueError:
+        values = (0.0, 0.0)
+    if min(values) <= 0:
+        raise ValueError(f"a rated ratio is written as on the nameplate, 2000/5, not {text!r}")
+    return values
+
+
+def build(spec: SimMeter, plant: Plant, *, shows_primary: bool) -> Meter:
+    """The meter with its feeder and transformers, drawn from its seed."""
+    voltage, current = float(spec.rated_voltage), float(spec.rated_current)
+    ct = (
+        Transformer.drawn("ct", *ratio(spec.ct), spec.ct_class, f"{spec.seed}/{spec.id}") if spec.ct else None
+    )
+    pt = (
+        Transformer.drawn("pt", *ratio(spec.pt), spec.pt_class, f"{spec.seed}/{spec.id}") if spec.pt else None
+    )
+    feeder = plant.feeder(
+        spec.id,
+        spec.preset,
+        rated_voltage=voltage * (pt.ratio if pt else 1.0),
+        rated_current=ct.primary if ct else current,
+        phases=spec.phases,
+    )
+    drawn = random.Random(f"number/{spec.seed}/{spec.id}").randrange(10**11, 10**12)
+    return Meter(
+        id=spec.id,
+        number=spec.number or str(drawn),
+        feeder=feeder,
+        accuracy_class=spec.accuracy_class,
+        electronics=Electronics.drawn(spec.accuracy_class, f"{spec.seed}/{spec.id}"),
+        rated_voltage=voltage,
+        rated_current=current,
+        ct=ct,
+        pt=pt,
+        shows_primary=shows_primary,
+        step=spec.step,
+        modulus=spec.modulus,
+        start_kwh=spec.start_kwh,
+        refresh_us=spec.refresh_ms * 1000,
+    )
+
+
+def registers(profile: Profile) -> tuple[Register, ...]:
+    """The register map that a Modbus profile describes."""
+    return tuple(_register(point) for point in profile.points)
+
+
+def _register(point: Point) -> Register:
+    return Register(
+        measurand=point.measurand,
+        function=point.function,
+        address=point.address,
+        type=point.type,
+        word_order=point.word_order,
+        scale=point.scale,
+        unit=point.unit,
+        count=point.length,
+        absent=point.sentinels[0] if point.sentinels else None,
+    )
+
+
+class SimSite:
+    """A site that can be started and stopped, and asked for the truth (whether started or not)."""
+
+    def __init__(self, spec: SimSiteSpec, *, now_us: Callable[[], int] = utc_us) -> None:
+        self.spec = spec
+        self.plant = Plant(spec.seed)
+        self.started_us = now_us()
+        self.ports: dict[str, str] = {}
+        self.counts: dict[str, LineCounts] = {}
+        self._now_us = now_us
+        self._running: AsyncExitStack | None = None
+        self._profiles: dict[str, Profile] = {}
+        self.meters: dict[str, Meter] = {}
+        for bus in spec.buses:
+            for meter in bus.meters:
+                if meter.id in self.meters:
+                    raise ValueError(f"{bus.name}: there are two meters {meter.id!r}")
+                self.meters[meter.id] = self._meter(bus, meter)
+
+    def _profile(self, name: str) -> Profile:
+        if name not in self._profiles:
+            self._profiles[name] = load(name, self.spec.profile_dirs)
+        return self._profiles[name]
+
+    def _meter(self, bus: SimBus, spec: SimMeter) -> Meter:
+        profile = self._profile(spec.profile)
+        if bus.protocol.partition("-")[0] != profile.protocol.partition("-")[0]:
+            raise ValueError(
+                f"{bus.name}/{spec.id}: profile {spec.profile} is for {profile.protocol}, the bus is {bus.protocol}"
+            )
+        sides = {p.side for p in profile.points if p.measurand.startswith("energy.")}
+        meter = build(spec, self.plant, shows_primary="primary" in sides)
+        return self.spec.scenario.changed(meter, self.started_us)
+
+    # ---- running
+
+    async def start(self) -> None:
+        """Open all lines. The clock of the scenario began when this object was made."""
+        async with AsyncExitStack() as stack:
+            for bus in self.spec.buses:
+                line = self._line(bus)
+                stack.push_async_callback(line.stop)
+                await line.start()
+                self.ports[bus.name] = line.port
+            self._running = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Close all lines."""
+        if self._running is not None:
+            await self._running.aclose()
+            self._running = None
+
+    def _line(self, bus: SimBus) -> _Line:
+        url = urlsplit(bus.port) if bus.port.startswith("tcp://") else None
+        host, port = (url.hostname or "127.0.0.1", url.port or 0) if url else ("", 0)
+        if bus.protocol == "modbus-tcp":
+            return self._modbus_tcp(bus, host or "127.0.0.1", port)
+        if bus.protocol not in FRAMINGS:
+            known = ", ".join((*FRAMINGS, "modbus-tcp"))
+            raise ValueError(f"{bus.name}: no simulated line speaks {bus.protocol!r}; there are {known}")
+        character = character_us(bus.baud, bus.framing)
+        timing = Timing(
+            character_us=character,
+            reply_us=round(bus.reply_ms * 1000),
+            silence_us=max(round(3.5 * character), _SILENCE_US[bus.protocol]),
+            chunk=512 if url else 8,
+            echo=bus.echo,
+        )
+        stations = [MeterStation(self._side(bus, meter)) for meter in bus.meters]
+        line = HalfDuplex(FRAMINGS[bus.protocol], stations, timing, self.spec.scenario, self.started_us)
+        self.counts[bus.name] = line.counts
+        if url:
+            return TcpLine(line, host, port, self._now_us)
+        return PtyLine(line, Path(bus.port), bus.baud, self._now_us)
+
+    def _side(self, bus: SimBus, spec: SimMeter) -> Dlt645Meter | ModbusMeter:
+        meter = self.meters[spec.id]
+        if bus.protocol == "dlt645-2007":
+            return Dlt645Meter(meter, spec.address, longest=spec.longest)
+        return ModbusMeter(meter, int(spec.address), registers(self._profile(spec.profile)))
+
+    def _modbus_tcp(self, bus: SimBus, host: str, port: int) -> ModbusTcpMeter:
+        if len(bus.meters) != 1:
+            raise ValueError(
+                f"{bus.name}: a modbus-tcp bus is one meter at its own port, not {len(bus.meters)}"
+            )
+        (spec,) = bus.meters
+        served = ModbusTcpMeter(
+            self.meters[spec.id],
+            int(spec.address),
+            registers(self._profile(spec.profile)),
+            host=host,
+            port=port,
+            utc_us=self._now_us,
+            scenario=self.spec.scenario,
+            start_utc_us=self.started_us,
+            reply_us=round(bus.reply_ms * 1000),
+        )
+        self.counts[bus.name] = served.counts
+        return served
+
+    # ---- the truth
+
+    def feeder(self, meter: str) -> Feeder:
+        """What a meter stands on."""
+        return self.meters[meter].feeder
+
+    def truth(self, meter: str, t_us: int) -> Values:
+        """What truly flows at an instant, primary side."""
+        return self.feeder(meter).at(t_us)
+
+    def energy(self, meter: str, t0_us: int, t1_us: int) -> Energy:
+        """What truly flowed between two instants, primary side, kWh and kvar.h."""
+        return self.feeder(meter).energy(t0_us, t1_us)
+
+    def indications(self, meter: str, t_us: int) -> Indications:
+        """What the meter shows at an instant (before any fault of the line)."""
+        return self.meters[meter].show(t_us)
+
+    def describe(self) -> str:
+        """The site in a few lines: each bus with its port and meters."""
+        lines = []
+        for bus in self.spec.buses:
+            port = self.ports.get(bus.name, bus.port)
+            lines.append(f"{bus.name}  {bus.protocol}  {port}  {bus.baud} {bus.framing}")
+            for meter in bus.meters:
+                behind = "".join(
+                    f"  {kind} {text}" for kind, text in (("CT", meter.ct), ("PT", meter.pt)) if text
+                )
+                lines.append(
+                    f"  {meter.id}  address {meter.address}  {meter.profile}  class {meter.accuracy_class}"
+                    f"  {meter.rated_voltage} V  {meter.rated_current} A{behind}  {meter.preset}"
+                )
+        return "\n".join(lines)
