@@ -1,0 +1,488 @@
+"""One exchange on a line that several meters share: ask, hear, and be sure whose answer it is.
+
+The rules, in the order in which an exchange meets them:
+
+1. **Settle.** Before a request the line must have been silent for the gap (3.5 characters, or what the meter wants).
+   After a time-out it must have been silent for longer: at least 50 ms, 3.5 characters, and as long as the meter
+   may be late. Whatever arrives while no request is open is dropped and counted. A line that never falls silent
+   is not written to; a connection is then closed, to be made anew.
+2. **Resynchronise.** Where a frame does not say which registers it carries (Modbus RTU), and an answer of the same
+   shape to an earlier request may still be on its way, a request of another shape is asked first. A meter answers in
+   order: once that has been answered, the older answer has come, and was dropped, or never will. So a late answer is
+   recognised whatever the delay, not only within the silence waited for. In the same way an answer that is, byte for
+   byte, the one before it (equal values, or an answer sent twice) is believed only after a request of another shape.
+3. **Ask.** The request is written, exactly its bytes.
+4. **Hear.** Nothing within the reply time: a time-out. Something: a little longer, for the rest; the end of both is
+   fixed when the request has been sent, so no noise can stretch it. Our own request heard back (a two-wire line's
+   echo) is dropped by count. The rest goes through a stream decoder, as it comes, split or merged.
+5. **Match.** Only a frame that agrees in unit, function, item and length is the answer. All else is counted by cause.
+
+Protocols that number their requests (Modbus TCP) need neither silence nor resynchronising: a late number is a
+mismatch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from drivers import modbus
+from drivers.codec import (
+    Answer,
+    Counts,
+    Exchange,
+    Instant,
+    Mismatch,
+    MismatchReason,
+    Missing,
+    Reject,
+    RejectReason,
+)
+from drivers.link import Link, LinkDown, parse_framing
+from drivers.protocols import Codec, Frame, Request
+
+_EVIDENCE_LIMIT = 512  # bytes of a failed exchange's rubbish that are kept
+_LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
+_OWED_PATIENCE = 5  # a request is owed an answer for so many times what its meter was given
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How fast characters go over a line, and how long silences last.
+
+    ``baud`` 0: a network, whose characters take no time. For a TCP converter state the baud rate and framing of the
+    line behind it. ``quiet_s`` is the least silence after a time-out; ``drain_s`` bounds the waiting for silence;
+    ``spread_s`` is what an answer may take beyond its characters once it has begun (byte gaps, packets).
+    """
+
+    baud: int = 0
+    framing: str = "8E1"
+    quiet_s: float = 0.050
+    drain_s: float = 5.0
+    spread_s: float = 0.5
+
+    @property
+    def character_s(self) -> float:
+        """Seconds per character, start, parity and stop bits included."""
+        if self.baud <= 0:
+            return 0.0
+        bits, parity, stop = parse_framing(self.framing)
+        return (1 + bits + (parity != "N") + stop) / self.baud
+
+    @property
+    def gap_s(self) -> float:
+        """3.5 characters of silence between frames; 1.75 ms above 19200 baud (Modbus over serial line 2.5.1.1)."""
+        return 0.00175 if self.baud > 19200 else 3.5 * self.character_s
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a line has been used for, since it was made; the share of a period is the difference of two copies.
+
+    ``line_time_us``: characters sent and heard, at the line's speed. ``busy_us``: from wanting to ask until the
+    exchange was over, silences and waiting included. ``resynchronised``: exchanges asked only for rule 2.
+    """
+
+    exchanges: int = 0
+    sent_bytes: int = 0
+    heard_bytes: int = 0
+    line_time_us: int = 0
+    busy_us: int = 0
+    resynchronised: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How one exchange ended: an answer (an error answer is one), or why there is none.
+
+    ``exchange`` is None if nothing was asked. ``failure`` is TIMEOUT, CORRUPT or MISMATCH where a meter failed,
+    LINK_DOWN or SKIPPED where the line did.
+    """
+
+    answer: Answer | None
+    exchange: Exchange | None = None
+    failure: Missing | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for one meter, in seconds.
+
+    ``reply_s``: from the request's end to the answer's first byte, at most. ``late_s``: how much longer after that
+    an answer may still come, at most: the silence waited for after a time-out. ``gap_s``: silence before a request.
+    """
+
+    reply_s: float = 1.0
+    late_s: float = 1.0
+    gap_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """A request without an answer, which may yet come; ``until`` is loop time."""
+
+    address: str
+    request: Request
+    until: float
+
+
+class _NeverQuiet(Exception):
+    """The line did not fall silent within the bound."""
+
+
+class Line:
+    """The one owner of a link. Not safe for two exchanges at once: the bus sees to that."""
+
+    def __init__(self, link: Link, now: Callable[[], Instant], timing: Timing | None = None) -> None:
+        self.link = link
+        self.timing = timing or Timing()
+        self.counts = Counts()
+        self.usage = Usage()
+        self.echoes = False  # whether the line has been heard to give our own requests back
+        self._now = now
+        self._character_s = self.timing.character_s
+        self._gap_s = self.timing.gap_s
+        self._spoke_at = float(
+            "-inf"
+        )  # loop time: the last request's end, the last answer, the last time-out
+        self._silence_s = 0.0  # what the line owes us before the next request, beyond the gap
+        self._suspect = ""  # address of the meter whose answer may be late
+        self._owed: list[_Owed] = []  # requests that may still be answered
+        self._last: tuple[Request, bytes] | None = None  # the request before and its answer
+        self._strays = 0  # sound frames that were no answer to what was asked
+        self._number = 0
+        self._lost = 0
+        self._reopen_at = float("-inf")
+        self._reopen_s = 0.0
+
+    async def exchange(
+        self, codec: Codec, address: str, request: Request, patience: Patience, others: Iterable[Request] = ()
+    ) -> Reply:
+        """Ask once. ``others``: requests that the same meter is known to answer, for rule 2.
+
+        Raises nothing for what a line or a meter may do; LocalProtocolError for what we may not ask.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            await self._up(clock, patience)
+            if self._owed and (aside := self._aside(address, request, others, began)) is not None:
+                self.usage.resynchronised += 1
+                reply = await self._ask(codec, address, aside, patience)
+                if reply.answer is None:
+                    return replace(
+                        reply, detail=f"a late answer may be on its way; resynchronising: {reply.detail}"
+                    )
+            reply = await self._ask(codec, address, request, patience)
+            if self._repeats(request, reply):
+                reply = await self._doubted(codec, address, request, reply, patience, others)
+            self._last = (request, reply.answer.raw) if reply.answer is not None else None
+            return reply
+        except LinkDown as down:
+            self.counts.add(address, Missing.LINK_DOWN)
+            return Reply(None, None, Missing.LINK_DOWN, str(down))
+        except _NeverQuiet:
+            self.counts.add("", Missing.SKIPPED)
+            detail = f"not asked: the line did not fall silent within {self.timing.drain_s:g} s"
+            return Reply(None, None, Missing.SKIPPED, detail)
+        finally:
+            self.usage.busy_us += round((clock() - began) * 1e6)
+
+    async def close(self) -> None:
+        """Close the link; the next exchange would open it again."""
+        await self.link.close()
+
+    def line_time_s(self, characters: int) -> float:
+        """Seconds that so many characters take."""
+        return characters * self._character_s
+
+    async def _up(self, clock: Callable[[], float], patience: Patience) -> None:
+        """Open the link if it is down, but no more often than every 1, 2, 4 … 15 s."""
+        if self.link.is_open:
+            return
+        if (wait_s := self._reopen_at - clock()) > 0:
+            raise LinkDown(self.link.describe(), "down", f"tried again in {wait_s:.0f} s")
+        try:
+            await self.link.open()
+        except LinkDown:
+            self._reopen_s = min(max(1.0, 2 * self._reopen_s), 15.0)
+            self._reopen_at = clock() + self._reopen_s
+            raise
+        self._reopen_s = 0.0
+        # Somebody may have asked before us, on this line, an instant ago: this program, before it was restarted.
+        self._spoke_at = clock()
+        self._silence_s = max(self._silence_s, self.timing.quiet_s, patience.late_s)
+
+    # ---- rule 1
+
+    async def _settle(self, codec: Codec, gap_s: float, *, numbered: bool) -> None:
+        link = self.link
+        if numbered and not gap_s:
+            if stale := link.take():
+                self._discard(codec, stale)
+            self._silence_s = 0.0
+            return
+        clock = asyncio.get_running_loop().time
+        limit = clock() + self.timing.drain_s
+        stale = link.take()
+        while True:
+            if stale:
+                self._discard(codec, stale)
+                self._silence_s = max(self._silence_s, self.timing.quiet_s)
+            ready = max(self._spoke_at, link.heard_at or self._spoke_at)
+            ready += max(gap_s, self._silence_s)
+            now = clock()
+            if now >= ready:
+                break
+            if now >= limit:
+                await link.close()  # a converter may have stored answers; a new connection has none
+                self._reopen_at = now
+                raise _NeverQuiet
+            stale = await self._hear(min(ready, limit))
+        self._silence_s = 0.0
+
+    def _discard(self, codec: Codec, stale: bytes) -> None:
+        """Count what came while no request was open, frame by frame."""
+        self._account_heard(stale)
+        decoder = codec.decoder()
+        for item in (*decoder.feed(stale), *decoder.finish()):
+            cause = item.reason if isinstance(item, Reject) else MismatchReason.UNASKED
+            self._strays += cause is MismatchReason.UNASKED
+            self.counts.add(self._suspect, cause)
+
+    # ---- rule 2
+
+    def _aside(self, address: str, request: Request, others: Iterable[Request], now: float) -> Request | None:
+        """A request of another shape, to be asked first; None if no late answer could be mistaken for ours."""
+        self._owed = [owed for owed in self._owed if owed.until > now]
+        shapes = {shape(owed.request) for owed in self._owed if owed.address == address} - {None}
+        if shape(request) not in shapes:
+            return None
+        return next((r for r in (*others, *_alternatives(request)) if shape(r) not in shapes), None)
+
+    def _repeats(self, request: Request, reply: Reply) -> bool:
+        """Whether these bytes are those of the answer before, to another request: equal values, or a repetition."""
+        if self._last is None or reply.answer is None or reply.answer.error or shape(request) is None:
+            return False
+        return reply.answer.raw == self._last[1] and request != self._last[0]
+
+    async def _doubted(
+        self,
+        codec: Codec,
+        address: str,
+        request: Request,
+        reply: Reply,
+        patience: Patience,
+        others: Iterable[Request],
+    ) -> Reply:
+        """Settle whether ``reply`` is a repetition: the true answer would come before that to what is asked next."""
+        aside = next(r for r in (*others, *_alternatives(request)) if shape(r) not in (shape(request), None))
+        self.usage.resynchronised += 1
+        before = self._strays
+        after = await self._ask(codec, address, aside, patience)
+        if self._strays == before and (after.answer is not None or after.failure is Missing.TIMEOUT):
+            return reply
+        return await self._ask(codec, address, request, patience)
+
+    # ---- rules 3 to 5
+
+    async def _ask(self, codec: Codec, address: str, request: Request, patience: Patience) -> Reply:
+        self._number = self._number + 1 & 0xFFFF
+        sent_request = codec.numbered(request, self._number)
+        numbered = sent_request is not request
+        raw = codec.encode(sent_request)
+        await self._settle(codec, max(self._gap_s, patience.gap_s), numbered=numbered)
+        # From here on an answer may come at any time: should we be cancelled, the next exchange must know.
+        self._suspect = address
+        if not numbered:
+            self._silence_s = max(self._gap_s, self.timing.quiet_s, patience.late_s)
+            until = asyncio.get_running_loop().time() + _OWED_PATIENCE * (patience.reply_s + patience.late_s)
+            self._owed.append(_Owed(address, request, until))
+        hearing = _Hearing(codec, sent_request, raw)
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        try:
+            async with asyncio.timeout_at(start + patience.reply_s + self.timing.spread_s):
+                await self.link.write(raw)
+        except TimeoutError:
+            await self.link.close()
+            return self._fell(address, raw, self._now(), f"{self.link.describe()}: takes no more bytes")
+        except LinkDown as down:
+            return self._fell(address, raw, self._now(), str(down))
+        sent = received = self._now()
+        self.usage.exchanges += 1
+        self.usage.sent_bytes += len(raw)
+        self.usage.line_time_us += round(len(raw) * self._character_s * 1e6)
+        out = loop.time() + len(raw) * self._character_s
+        begun_by = out + patience.reply_s
+        length = codec.expected_length(sent_request) or _LONGEST_FRAME
+        ended_by = begun_by + length * self._character_s + self.timing.spread_s
+        try:
+            while hearing.answer is None:
+                data = await self._hear(ended_by if hearing.heard else begun_by)
+                if not data:
+                    break
+                received = self._now()
+                self._account_heard(data)
+                hearing.take(data)
+        except LinkDown as down:
+            return self._fell(address, raw, sent, str(down))
+        answer = hearing.answer
+        if answer is None:
+            answer = hearing.end()
+        self._spoke_at = max(loop.time(), out)
+        for cause, count in hearing.causes.items():
+            self.counts.add(address, cause, count)
+        self._strays += hearing.strays
+        self.echoes = self.echoes or MismatchReason.ECHO in hearing.causes
+        if answer is None:
+            failure = hearing.failure
+            self.counts.add(address, failure)
+            if numbered and failure is Missing.CORRUPT:
+                await self.link.close()  # the stream has lost its frame boundaries
+            exchange = Exchange(raw, bytes(hearing.rubbish), sent, self._now(), failure)
+            return Reply(None, exchange, failure, hearing.detail(patience.reply_s))
+        self._spoke_at = loop.time()
+        # A late exception looks like one to this request: if it was, this request's own answer is still to come.
+        if not numbered and not (answer.error and len(self._owed) > 1):
+            self._owed = [owed for owed in self._owed if owed.address != address]
+        self._silence_s = self.timing.quiet_s if hearing.trailing and not numbered else 0.0
+        return Reply(answer, Exchange(raw, answer.raw, sent, received))
+
+    def _fell(self, address: str, raw: bytes, sent: Instant, why: str) -> Reply:
+        """The link went down while a request was open."""
+        self.counts.add(address, Missing.LINK_DOWN)
+        exchange = Exchange(raw, b"", sent, self._now(), Missing.LINK_DOWN)
+        return Reply(None, exchange, Missing.LINK_DOWN, why)
+
+    async def _hear(self, deadline: float) -> bytes:
+        """What came by ``deadline`` (loop time); empty if nothing did."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self.link.read()
+        except TimeoutError:
+            return self.link.take()  # what came in the very instant of the deadline
+
+    def _account_heard(self, data: bytes) -> None:
+        lost, self._lost = self.link.lost - self._lost, self.link.lost
+        if lost:
+            self.counts.add("", RejectReason.NOISE)
+        count = len(data) + lost
+        self.usage.heard_bytes += count
+        self.usage.line_time_us += round(count * self._character_s * 1e6)
+
+
+def shape(request: Request) -> tuple[int, int | None] | None:
+    """What an answer can be recognised by, where that is not the item: function and bytes of data (Modbus RTU)."""
+    if isinstance(request, modbus.Request) and request.framing != "tcp":
+        return request.function, request.answer_bytes
+    return None
+
+
+def _alternatives(request: Request) -> Iterable[Request]:
+    """Requests from the same place that are answered in other shapes; even counts of registers first."""
+    if isinstance(request, modbus.Request) and request.function in modbus.READING:
+        unit = 1 if request.function in (3, 4) else 8
+        for count in (2, 4, 6, 1, 3, 5, 8, 10):
+            start = min(request.start, 0x10000 - count * unit)
+            yield replace(request, start=start, count=count * unit)
+
+
+class _Hearing:
+    """What is heard between a request and its deadline."""
+
+    __slots__ = (
+        "_codec",
+        "_decoder",
+        "_echo",
+        "_raw",
+        "_request",
+        "answer",
+        "causes",
+        "heard",
+        "mismatched",
+        "rubbish",
+        "strays",
+        "trailing",
+    )
+
+    def __init__(self, codec: Codec, request: Request, raw: bytes) -> None:
+        self._codec, self._request, self._raw = codec, request, raw
+        self._decoder = codec.decoder()
+        self._echo: bytearray | None = bytearray()  # what may be the beginning of our echo; None: decided
+        self.answer: Answer | None = None
+        self.causes: dict[str, int] = {}
+        self.heard = False  # anything but an echo
+        self.mismatched = ""  # the last mismatch in words
+        self.rubbish = bytearray()
+        self.strays = 0
+        self.trailing = False  # something came behind the answer
+
+    def take(self, data: bytes) -> None:
+        """Take bytes as they came; ``answer`` is set if they complete it."""
+        if self._echo is not None:
+            self._echo += data
+            if len(self._echo) < len(self._raw) and self._raw.startswith(self._echo):
+                return
+            data, self._echo = bytes(self._echo), None
+            if data.startswith(self._raw):
+                data = data[len(self._raw) :]
+                self._count(MismatchReason.ECHO)
+                if not data:
+                    return
+        self.heard = True
+        self._sift(self._decoder.feed(data))
+        if self.answer is None:
+            self.rubbish += data[: _EVIDENCE_LIMIT - len(self.rubbish)]
+        elif self._decoder.pending:
+            self._sift(self._decoder.finish())
+            self.trailing = True
+
+    def end(self) -> Answer | None:
+        """Waiting is over: a frame may still stand inside what looked like the beginning of a longer one."""
+        if self._echo:
+            data, self._echo = bytes(self._echo), None
+            self.heard = True
+            self.rubbish += data
+            self._sift(self._decoder.feed(data))
+        self._sift(self._decoder.finish())
+        return self.answer
+
+    @property
+    def failure(self) -> Missing:
+        """Why there is no answer."""
+        if self.mismatched:
+            return Missing.MISMATCH
+        return Missing.CORRUPT if self.heard else Missing.TIMEOUT
+
+    def detail(self, reply_s: float) -> str:
+        """The same in words."""
+        if self.mismatched:
+            return self.mismatched
+        if self.heard:
+            return f"{len(self.rubbish)} bytes came, no whole frame"
+        return f"no answer within {reply_s:g} s" + (", only the line's echo" if self.causes else "")
+
+    def _sift(self, items: Iterable[Frame | Reject]) -> None:
+        for item in items:
+            if isinstance(item, Reject):
+                self._count(item.reason)
+                self.trailing = self.answer is not None
+                continue
+            if self.answer is not None:
+                self._count(MismatchReason.UNASKED)
+                self.strays += 1
+                self.trailing = True
+                continue
+            found = self._codec.match(self._request, item)
+            if isinstance(found, Mismatch):
+                self._count(found.reason)
+                self.strays += 1
+                self.mismatched = found.detail or found.reason.value
+            else:
+                self.answer = found
+
+    def _count(self, cause: str) -> None:
+        self.causes[cause] = self.causes.get(cause, 0) + 1
