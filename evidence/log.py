@@ -97,16 +97,21 @@ class Tree:
 
     def root(self) -> bytes:
         """Root hash (RFC 6962 section 2.1); of no leaves, the hash of nothing."""
-        if not self._peaks:
-            return EMPTY_ROOT
-        root = self._peaks[-1]
-        for peak in reversed(self._peaks[:-1]):
-            root = sha256(b"\1" + peak + root).digest()
-        return root
+        return root_of_peaks(self._peaks)
 
     def copy(self) -> Tree:
         """A tree that grows on its own."""
         return Tree(self._size, self._peaks)
+
+
+def root_of_peaks(peaks: Sequence[bytes]) -> bytes:
+    """Root over full subtrees that stand side by side, none larger than the one before it."""
+    if not peaks:
+        return EMPTY_ROOT
+    root = peaks[-1]
+    for peak in reversed(peaks[:-1]):
+        root = sha256(b"\1" + peak + root).digest()
+    return root
 
 
 def full_root(hashes: Sequence[bytes]) -> bytes:

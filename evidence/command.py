@@ -1,0 +1,128 @@
+"""The auditor's command: ``python -m evidence.verify PATH --key VKEY``. Exit 0 yes, 1 no, 2 wrong use."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import note
+from .errors import EvidenceError, ParseError
+from .verify import Read, verify_log
+
+
+class UsageError(ValueError):
+    """The question cannot be asked so: what, and what to do."""
+
+
+def directory_reader(directory: Path) -> Read:
+    """A ``read`` for a log kept as files, as tlog-tiles names them."""
+
+    def read(path: str) -> bytes | None:
+        try:
+            return (directory / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    return read
+
+
+def load_key(text: str, data: Path) -> note.Verifier:
+    """A key given as a vkey, or as a file that holds one. Raises UsageError, also for a key that lies with the data.
+
+    Whoever can change the data can change a key beside it; then a forged log would verify.
+    """
+    if "://" in text:
+        raise UsageError(
+            f"--key {text}: a key is not fetched. Get it from whoever answers for the gateway, by another way than "
+            "the data, compare its fingerprint, and give it here"
+        )
+    if "+" in text and not Path(text).exists():
+        return note.Verifier.parse(text)
+    path = Path(text)
+    for place in (path.absolute(), path.resolve()):
+        if place.is_relative_to(data.absolute()) or place.is_relative_to(data.resolve()):
+            raise UsageError(
+                f"--key {text} lies with the data that it is to verify: whoever changed the data could have changed "
+                "the key. Get the key another way, compare its fingerprint, and keep it elsewhere"
+            )
+    try:
+        lines = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--key {text}: neither a vkey (NAME+KEYID+BASE64) nor a file that holds one"
+        ) from error
+    return note.Verifier.parse(lines)
+
+
+def known_checkpoint(path: Path, verifiers: Sequence[note.Verifier]) -> note.Checkpoint:
+    """An earlier checkpoint from a file. It must be signed by the same log. Raises UsageError."""
+    try:
+        return note.open_checkpoint(path.read_bytes(), *verifiers)[0]
+    except (OSError, EvidenceError) as error:
+        raise UsageError(f"--known {path}: {error}") from error
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    options = argparse.ArgumentParser(
+        prog="evidence.verify",
+        description="Verify a log: is it whole, unchanged, and signed by the key that you trust? "
+        "Exit code 0: yes. 1: no. 2: the question was wrong.",
+    )
+    options.add_argument("path", help="directory of the log (checkpoint, tile/...)")
+    options.add_argument(
+        "--key", action="append", required=True, metavar="VKEY|FILE", help="the log's key, got another way"
+    )
+    options.add_argument(
+        "--witness", action="append", default=[], metavar="VKEY|FILE", help="demand this cosignature"
+    )
+    options.add_argument(
+        "--receipt", action="append", default=[], metavar="FILE", help="cosigned checkpoint kept earlier"
+    )
+    options.add_argument(
+        "--known", metavar="FILE", help="earlier checkpoint: the log must be a continuation of it"
+    )
+    options.add_argument("--json", action="store_true", help="report as JSON")
+    options.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: all)"
+    )
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    options = parser().parse_args(arguments)
+    try:
+        if "://" in options.path:
+            raise UsageError(
+                f"{options.path}: this command reads files. Copy the log first (suyuan collect), then verify"
+            )
+        data = Path(options.path)
+        if not data.is_dir():
+            raise UsageError(f"{data}: no such directory")
+        verifiers = [load_key(text, data) for text in options.key]
+        witnesses = [load_key(text, data) for text in options.witness]
+        known = known_checkpoint(Path(options.known), verifiers) if options.known else None
+        receipts = [Path(path).read_bytes() for path in options.receipt]
+    except (UsageError, ParseError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    report = verify_log(
+        directory_reader(data),
+        *verifiers,
+        witnesses=witnesses,
+        known=known,
+        receipts=receipts,
+        jobs=max(1, options.jobs),
+    )
+    text = (
+        json.dumps(report.to_json(), ensure_ascii=False, indent=2) + "\n"
+        if options.json
+        else report.to_text()
+    )
+    sys.stdout.write(text)
+    return 0 if report.ok else 1

@@ -1,0 +1,234 @@
+"""Does one entry follow from those before it: running numbers, back-links, references, seals.
+
+The Merkle tree shows that nothing was changed, moved or taken out after signing. This shows that nothing was
+missing when it was signed: every scheduled poll of every instrument is a reading or in a gap, every reading
+names a state and a configuration that stand in this log, and each seal counts what there is. It goes on from
+where it stopped: what it knows is ``places`` and ``references``, plain and small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from . import note
+from .findings import Completeness, Findings
+from .record import (
+    Advice,
+    Aggregate,
+    CalibrationState,
+    Configuration,
+    Gap,
+    Genesis,
+    Key,
+    Reading,
+    Record,
+    Reference,
+    Seal,
+)
+
+
+class Place(NamedTuple):
+    """Where an instrument's series stands: last running number, index of its last entry, readings, missed
+    polls.
+    """
+
+    number: int
+    entry: int
+    received: int
+    missed: int
+
+
+class ReadingFact(NamedTuple):
+    """All of a reading that continuity asks for: small enough to hand between processes."""
+
+    instrument: str
+    number: int
+    previous: int
+    state: tuple[int, str]
+    configuration: tuple[int, str]
+
+
+Fact: TypeAlias = ReadingFact | Record
+START = Place(0, -1, 0, 0)
+
+
+def fact_of(record: Record) -> Fact:
+    """What continuity needs to know of a record."""
+    if type(record) is Reading:
+        state, configuration = record.state, record.configuration
+        return ReadingFact(
+            record.instrument,
+            record.number,
+            record.previous,
+            (state.index, state.digest),
+            (configuration.index, configuration.digest),
+        )
+    return record
+
+
+@dataclass(slots=True)
+class Continuity:
+    """Follows a log entry by entry. ``origin`` and ``verifiers`` are those of its checkpoint."""
+
+    origin: str
+    verifiers: Sequence[note.Verifier] = ()
+    places: dict[str, Place] = field(default_factory=dict)
+    references: dict[str, set[tuple[int, str]]] = field(
+        default_factory=lambda: {"configuration": set(), "calibration_state": set()}
+    )
+    heads: dict[int, bytes] = field(default_factory=dict)  # size -> root, where a seal ends
+    counts: dict[str, int] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+    sealed: bool = False  # whether the last entry seen was a seal
+    holes: bool = False
+    _unknown: set[str] | None = None
+
+    def hole(self) -> None:
+        """Entries that could not be read lie between: what was known of numbers no longer holds."""
+        self.holes = True
+        self.sealed = False
+        self._unknown = set(self.places)
+
+    def add(self, index: int, fact: Fact) -> None:
+        """Follow one entry."""
+        if isinstance(fact, ReadingFact):
+            instrument, number, previous, state, configuration = fact
+            place = self.places.get(instrument, START)
+            if number != place.number + 1 or previous != place.entry:
+                self._number(index, instrument, number, previous, place)
+            if state not in self.references["calibration_state"]:
+                self._reference(index, "calibration_state", state)
+            if configuration not in self.references["configuration"]:
+                self._reference(index, "configuration", configuration)
+            self.places[instrument] = Place(number, index, place.received + 1, place.missed)
+            self.counts["reading"] = self.counts.get("reading", 0) + 1
+            self.sealed = False
+            if index == 0:
+                self._first(fact)
+            return
+        kind = str(type(fact).__struct_config__.tag)
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.sealed = False
+        if index == 0 or isinstance(fact, Genesis):
+            self._first(fact, index)
+        match fact:
+            case Configuration() | CalibrationState():
+                self.references[kind].add((index, fact.digest))
+            case Gap():
+                place = self.places.get(fact.instrument, START)
+                if fact.first != place.number + 1 or fact.previous != place.entry:
+                    self._number(index, fact.instrument, fact.first, fact.previous, place)
+                missed = place.missed + fact.last - fact.first + 1
+                self.places[fact.instrument] = Place(fact.last, index, place.received, missed)
+            case Aggregate():
+                self._aggregate(index, fact)
+            case Advice():
+                self._backwards(index, fact.supersedes, "supersedes")
+            case Key():
+                if not note.check_key_statement(fact.statement, self.origin, fact.vkey, *self.verifiers):
+                    self.findings.add(
+                        "key_statement", "the new key is not vouched for by the old one and by itself", index
+                    )
+            case Seal():
+                self._seal(index, fact)
+                self.sealed = True
+            case _:
+                pass
+
+    def completeness(self) -> dict[str, Completeness]:
+        """Per instrument: polls due, readings received, polls missed."""
+        return {name: Completeness(p.number, p.received, p.missed) for name, p in sorted(self.places.items())}
+
+    def _first(self, fact: Fact, index: int = 0) -> None:
+        if not isinstance(fact, Genesis):
+            self.findings.add("genesis", "the first entry is no genesis record", index)
+        elif index:
+            self.findings.add("genesis", "a genesis record that is not the first entry", index)
+        else:
+            if fact.origin != self.origin:
+                self.findings.add(
+                    "genesis_origin",
+                    f"this log began as {fact.origin}, the checkpoint is of {self.origin}",
+                    0,
+                )
+            if self.verifiers and not {v.vkey for v in self.verifiers} & set(fact.keys):
+                self.findings.add(
+                    "genesis_key", "the key that was asked for is not one that the log began with", 0
+                )
+
+    def _number(self, index: int, instrument: str, number: int, previous: int, place: Place) -> None:
+        if self._unknown is not None and instrument in self._unknown:
+            self._unknown.discard(instrument)
+            return
+        if self.holes and instrument not in self.places:
+            return
+        if number != place.number + 1:
+            self.findings.add(
+                "running_number",
+                f"running number {number} follows {place.number}: "
+                + (
+                    "polls are missing without a gap record"
+                    if number > place.number
+                    else "a number came twice"
+                ),
+                index,
+                instrument,
+            )
+        if previous != place.entry:
+            self.findings.add(
+                "back_link",
+                f"names entry {previous} as the one before; it is entry {place.entry}",
+                index,
+                instrument,
+            )
+
+    def _reference(self, index: int, kind: str, reference: tuple[int, str]) -> None:
+        if self.holes and reference[0] < index:
+            return
+        self.findings.add(
+            f"{kind}_reference",
+            f"entry {reference[0]} is no earlier {kind.replace('_', ' ')} with the digest {reference[1][:16]}…",
+            index,
+        )
+
+    def _backwards(self, index: int, named: Iterable[int], what: str) -> None:
+        for other in named:
+            if other >= index:
+                self.findings.add("order", f"{what} entry {other}, which is not before it", index)
+
+    def _aggregate(self, index: int, fact: Aggregate) -> None:
+        for state in fact.states:
+            if (state.index, state.digest) not in self.references["calibration_state"]:
+                self._reference(index, "calibration_state", (state.index, state.digest))
+        self._backwards(index, () if fact.supersedes is None else (fact.supersedes,), "supersedes")
+        if fact.first > fact.last or fact.last >= index:
+            self.findings.add(
+                "order", f"is over entries {fact.first} to {fact.last}, which are not before it", index
+            )
+
+    def _seal(self, index: int, seal: Seal) -> None:
+        if isinstance(seal.configuration, Reference):
+            reference = (seal.configuration.index, seal.configuration.digest)
+            if reference not in self.references["configuration"]:
+                self._reference(index, "configuration", reference)
+        if not self.holes:
+            for name in sorted(seal.counts.keys() | self.places.keys()):
+                place = self.places.get(name, START)
+                tally = seal.counts.get(name)
+                said = (0, 0, 0) if tally is None else (tally.last, tally.received, tally.missed)
+                there = (place.number, place.received, place.missed)
+                if said != there:
+                    self.findings.add(
+                        "seal_counts",
+                        "the seal says last number, received, missed = {}, {}, {}; ".format(*said)
+                        + "the entries say {}, {}, {}".format(*there),
+                        index,
+                        name,
+                    )
+        receipt = seal.receipt
+        if receipt is not None and self.heads.get(receipt.size, receipt.root) != receipt.root:
+            self.findings.add(
+                "seal_receipt", f"names a receipt for {receipt.size} entries with another root hash", index
+            )

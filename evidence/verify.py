@@ -1,0 +1,348 @@
+"""Verification of a log: from its paths and a key that came another way, to a report. ``python -m evidence.verify``.
+
+In order: the checkpoint's signature and origin; every entry bundle, hashed to the root; every stored hash
+tile against the one that the entries give; every record, strictly; what follows from what (``continuity``);
+the seal at the end; cosignatures of witnesses; receipts and an earlier checkpoint, which must be of the same
+history.
+
+Bad evidence is the subject: it makes findings, never exceptions. ``read`` gives the bytes at a path, or None;
+a directory, a mirrored copy, an archive or a server are the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import islice
+from typing import Final, NamedTuple, TypeAlias
+
+from . import log, note
+from .continuity import Continuity, Fact, fact_of
+from .errors import ParseError
+from .findings import Finding, Findings, Report, Severity
+from .record import Seal, decode
+
+Read: TypeAlias = Callable[[str], bytes | None]
+PARALLEL_FROM: Final = 20_000  # entries; below, starting processes costs more than it gives
+
+
+class Bundle(NamedTuple):
+    """An entry bundle, hashed and read: leaf hashes end to end, and per entry its fact or why it is no
+    record.
+    """
+
+    leaves: bytes
+    facts: list[Fact | str]
+
+
+def read_bundle(data: bytes, width: int) -> Bundle:
+    """Hash and read the entries of a bundle. Raises ParseError if it is not ``width`` entries."""
+    entries = log.decode_bundle(data, width)
+    leaves = b"".join([sha256(b"\0" + entry).digest() for entry in entries])
+    facts: list[Fact | str] = []
+    for entry in entries:
+        try:
+            facts.append(fact_of(decode(entry)))
+        except ParseError as error:
+            facts.append(str(error))
+    return Bundle(leaves, facts)
+
+
+def _try_bundle(job: tuple[bytes, int]) -> Bundle | str:
+    try:
+        return read_bundle(*job)
+    except ParseError as error:
+        return str(error)
+
+
+def verify_log(
+    read: Read,
+    *verifiers: note.Verifier,
+    witnesses: Sequence[note.Verifier] = (),
+    known: note.Checkpoint | None = None,
+    receipts: Iterable[bytes] = (),
+    jobs: int = 1,
+) -> Report:
+    """Verify a whole log.
+
+    ``verifiers``: the log's keys, from outside. ``witnesses``: cosigners whose line on the checkpoint is
+    demanded, or on one of ``receipts`` (cosigned checkpoint notes kept from earlier). ``known``: an earlier
+    checkpoint that the caller believes. ``jobs``: processes that hash and read. Returns the report; raises
+    nothing for bad evidence.
+    """
+    findings = Findings()
+    data = read("checkpoint")
+    if data is None:
+        findings.add("checkpoint_missing", "there is no checkpoint here: is this the directory of a log?")
+        return Report(findings.all())
+    try:
+        checkpoint, signed = note.open_checkpoint(data, *verifiers)
+    except (ParseError, note.VerifyError) as error:
+        findings.add("checkpoint", str(error), where="checkpoint")
+        return Report(findings.all())
+    wanted = _Heads(verifiers, witnesses, findings)
+    wanted.receipt(signed.encode(), "checkpoint", demanded=False)
+    for number, receipt in enumerate(receipts, 1):
+        wanted.receipt(receipt, f"receipt {number}", demanded=True)
+    if known is not None:
+        wanted.known(known)
+    for witness in witnesses:
+        if witness.name not in wanted.cosigned:
+            findings.add(
+                "witness_missing",
+                "no cosignature of this witness, on the checkpoint or a receipt",
+                None,
+                witness.name,
+            )
+
+    walk = _Walk(checkpoint, read, Continuity(checkpoint.origin, verifiers, findings=findings), findings)
+    parallel = jobs > 1 and checkpoint.size >= PARALLEL_FROM
+    if parallel:
+        with ProcessPoolExecutor(jobs) as pool:
+            walk.follow(wanted.sizes, pool, 4 * jobs)
+    else:
+        walk.follow(wanted.sizes, None, 1)
+    walk.compare()
+    wanted.compare(walk.roots, checkpoint)
+    follow = walk.continuity
+    if not follow.sealed and not follow.holes and checkpoint.size:
+        findings.add("seal_missing", "the last entry under the checkpoint is no seal", checkpoint.size - 1)
+    return Report(
+        findings.all(),
+        checkpoint.origin,
+        checkpoint.size,
+        checkpoint.root,
+        dict(sorted(follow.counts.items())),
+        follow.completeness(),
+        wanted.cosigned,
+    )
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The way through the entries and tiles of one log."""
+
+    checkpoint: note.Checkpoint
+    read: Read
+    continuity: Continuity
+    findings: Findings
+    tree: log.Tree = field(default_factory=log.Tree)
+    roots: dict[int, bytes] = field(default_factory=dict)  # at the sizes that were asked for
+    rows: list[bytes] = field(default_factory=list)  # roots of full level-0 tiles, by the entries
+    differing: dict[int, tuple[bytes, bytes]] = field(
+        default_factory=dict
+    )  # tile -> leaves by entries, as stored
+    absent: int = 0
+
+    def follow(self, sizes: set[int], pool: Executor | None, ahead: int) -> None:
+        """Every bundle: hashes into the tree, facts into continuity; roots noted at ``sizes`` and at each
+        seal.
+        """
+        if 0 in sizes:
+            self.roots[0] = log.EMPTY_ROOT
+        for tile, found in self._bundles(pool, ahead):
+            stored = self.read(log.Tile(0, tile.index, tile.width).path)
+            if stored is None:
+                self.absent += 1
+            if isinstance(found, Bundle):
+                leaves = found.leaves
+                if stored is not None and stored != leaves:
+                    self.differing[tile.index] = (leaves, stored)
+            else:
+                self.findings.add("bundle", found, tile.start, tile.path)
+                self.continuity.hole()
+                if stored is None or len(stored) != tile.width * log.HASH_SIZE:
+                    self.findings.add("root", f"cannot be computed: no hashes for the entries of {tile.path}")
+                    return
+                leaves = stored
+            self._bundle(tile, leaves, found if isinstance(found, Bundle) else None, sizes)
+
+    def _bundles(self, pool: Executor | None, ahead: int) -> Iterator[tuple[log.Tile, Bundle | str]]:
+        tiles = log.bundles(self.checkpoint.size)
+        while group := list(islice(tiles, 16 * ahead)):
+            jobs: list[tuple[bytes, int]] = []
+            for tile in group:
+                data = self.read(tile.path)
+                if data is None:
+                    break
+                jobs.append((data, tile.width))
+            found = map(_try_bundle, jobs) if pool is None else pool.map(_try_bundle, jobs, chunksize=8)
+            yield from zip(group, found, strict=False)
+            if len(jobs) < len(group):
+                # A size can be signed that no disk holds: go on behind a hole only where hashes still lead.
+                for tile in group[len(jobs) :]:
+                    data = self.read(tile.path)
+                    yield (
+                        tile,
+                        ("the entry bundle is missing" if data is None else _try_bundle((data, tile.width))),
+                    )
+
+    def _bundle(self, tile: log.Tile, leaves: bytes, bundle: Bundle | None, sizes: set[int]) -> None:
+        start = tile.start
+        hashes = [leaves[i : i + 32] for i in range(0, len(leaves), 32)]
+        stops = {size - start for size in sizes if start < size <= start + tile.width}
+        seals: set[int] = set()
+        if bundle is not None:
+            seals = {i + 1 for i, fact in enumerate(bundle.facts) if isinstance(fact, Seal)}
+        local = log.Tree()
+        for at in sorted(stops | seals):
+            local.extend(hashes[local.size : at])
+            root = log.root_of_peaks((*self.tree.peaks, *local.peaks))
+            if at in stops:
+                self.roots[start + at] = root
+            if at in seals:
+                self.continuity.heads[start + at] = root
+        local.extend(hashes[local.size :])
+        if tile.full:
+            self.rows.append(local.root())
+            self.tree.append_tile(self.rows[-1])
+        else:
+            self.tree.extend(hashes)
+        if bundle is None:
+            return
+        add = self.continuity.add
+        for index, fact in enumerate(bundle.facts, start):
+            if isinstance(fact, str):
+                self.findings.add("record", fact, index, tile.path)
+                self.continuity.hole()
+            else:
+                add(index, fact)
+
+    def compare(self) -> None:
+        """The root against the checkpoint, and every stored tile against the entries; says which of them is
+        wrong.
+        """
+        if self.tree.size != self.checkpoint.size:
+            return
+        if self.tree.root() == self.checkpoint.root:
+            for index, (leaves, stored) in self.differing.items():
+                self._tile(log.Tile(0, index, len(leaves) // 32), leaves, stored)
+        else:
+            self._locate()
+        level, row = 1, self.rows
+        while row:
+            for index in range(0, len(row), 256):
+                part = row[index : index + 256]
+                tile = log.Tile(level, index // 256, len(part))
+                stored_tile = self.read(tile.path)
+                if stored_tile is None:
+                    self.absent += 1
+                elif stored_tile != b"".join(part):
+                    self._tile(tile, b"".join(part), stored_tile)
+            row = [log.full_root(row[i : i + 256]) for i in range(0, len(row) - 255, 256)]
+            level += 1
+        if self.absent:
+            what = f"{self.absent} hash tiles are not there; they were computed from the entries"
+            self.findings.note(Finding("tiles_absent", Severity.WARNING, what))
+
+    def _tile(self, tile: log.Tile, computed: bytes, stored: bytes) -> None:
+        if len(computed) != len(stored):
+            what = f"the tile has {len(stored)} bytes; {tile.width} hashes have {len(computed)}"
+            self.findings.add("tile", what, where=tile.path)
+            return
+        wrong = [
+            i for i in range(tile.width) if computed[32 * i : 32 * i + 32] != stored[32 * i : 32 * i + 32]
+        ]
+        what = f"hash {wrong[0]} of the tile is not the one that the entries give"
+        if len(wrong) > 1:
+            what += f", nor are {len(wrong) - 1} others"
+        self.findings.add("tile", what, where=tile.path)
+
+    def _locate(self) -> None:
+        """The entries do not lead to the signed root: find which, by the stored hashes that do."""
+        rows = list(self.rows)
+        tail: list[bytes] | None = None
+        for index, (leaves, stored) in self.differing.items():
+            if len(stored) != len(leaves):
+                continue
+            hashes = log.tile_hashes(stored, len(stored) // 32)
+            if index < len(rows):
+                rows[index] = log.full_root(hashes)
+            else:
+                tail = hashes
+        tree = log.Tree()
+        for root in rows:
+            tree.append_tile(root)
+        if tail is None and self.checkpoint.size % 256:
+            tail = self._last_leaves()
+        tree.extend(tail or [])
+        sure = tree.root() == self.checkpoint.root
+        for index, (leaves, stored) in self.differing.items():
+            path = log.Tile(None, index, len(leaves) // 32).path
+            for i in range(0, len(leaves), 32):
+                if leaves[i : i + 32] != stored[i : i + 32]:
+                    what = (
+                        "the entry was changed: it has not the hash that the signed root needs"
+                        if sure
+                        else "the entry and its stored hash do not agree"
+                    )
+                    self.findings.add("entry", what, index * 256 + i // 32, path)
+        if not sure or not self.differing:
+            what = "the entries do not lead to the signed root hash; no stored hashes tell which of them was changed"
+            self.findings.add("root", what)
+
+    def _last_leaves(self) -> list[bytes]:
+        tile = log.Tile(None, self.checkpoint.size // 256, self.checkpoint.size % 256)
+        data = self.read(tile.path)
+        try:
+            return [log.leaf_hash(entry) for entry in log.decode_bundle(data or b"", tile.width)]
+        except ParseError:
+            stored = self.read(log.Tile(0, tile.index, tile.width).path) or b""
+            return [stored[i : i + 32] for i in range(0, len(stored), 32)]
+
+
+@dataclass(slots=True)
+class _Heads:
+    """Tree heads that others vouch for: each must be of the history that the entries give."""
+
+    verifiers: Sequence[note.Verifier]
+    witnesses: Sequence[note.Verifier]
+    findings: Findings
+    cosigned: dict[str, tuple[int, int]] = field(default_factory=dict)
+    heads: list[tuple[str, note.Checkpoint]] = field(default_factory=list)
+
+    @property
+    def sizes(self) -> set[int]:
+        return {head.size for _, head in self.heads}
+
+    def receipt(self, data: bytes, where: str, *, demanded: bool) -> None:
+        try:
+            head, signed = note.open_checkpoint(data, *self.verifiers)
+        except (ParseError, note.VerifyError) as error:
+            self.findings.add("receipt", str(error), where=where)
+            return
+        self.heads.append((where, head))
+        found = False
+        for witness in self.witnesses:
+            at = signed.cosigned_at(witness)
+            if at is not None:
+                found = True
+                self.cosigned[witness.name] = max(self.cosigned.get(witness.name, (0, 0)), (head.size, at))
+            elif signed.by(witness):
+                self.findings.add("cosignature", "the cosignature is wrong", None, f"{where}, {witness.name}")
+        if demanded and not found:
+            self.findings.add("receipt", "none of the given witnesses cosigned it", where=where)
+
+    def known(self, head: note.Checkpoint) -> None:
+        self.heads.append(("the known checkpoint", head))
+
+    def compare(self, roots: dict[int, bytes], checkpoint: note.Checkpoint) -> None:
+        for where, head in self.heads:
+            if head.origin != checkpoint.origin:
+                self.findings.add("fork", f"is of another log, {head.origin}", where=where)
+            elif head.size > checkpoint.size:
+                what = f"is over {head.size} entries, the log has only {checkpoint.size}: it was cut back"
+                self.findings.add("rollback", what, where=where)
+            elif head.size in roots and roots[head.size] != head.root and where != "checkpoint":
+                what = f"has another root hash for the first {head.size} entries: there are two histories"
+                self.findings.add("fork", what, where=where)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from .command import main
+
+    sys.exit(main(sys.argv[1:]))
