@@ -95,36 +95,37 @@ class _RandomPart:
 
     __slots__ = ("ancestors", "shape")
 
-    def __init__(self, shape: tuple[int, ...], ancestors: frozenset[_RandomPart] = frozenset()) -> None:
+    def __init__(self, shape: tuple[int, ...], ancestors: _Parts | None = None) -> None:
         self.shape = shape
-        self.ancestors = ancestors
+        self.ancestors: _Parts = ancestors or {}
 
 
 class _Seen:
     """Random parts that a running total holds; a second entry of the same one is refused."""
 
-    __slots__ = ("families", "parts")
+    __slots__ = ("ancestors", "parts")
 
     def __init__(self) -> None:
         self.parts: _Parts = {}
-        self.families: set[_RandomPart] = set()
+        self.ancestors: _Parts = {}
 
     def add(self, parts: _Parts) -> None:
         for part, elements in parts.items():
             if part in self.parts:
-                before = self.parts[part]
-                if before is None or elements is None or not before.isdisjoint(elements):
+                if _meet(self.parts[part], elements):
                     raise SharedRandomPartError(_SHARED)
-                self.parts[part] = before | elements
-            elif part in self.families or any(a in self.families or a in self.parts for a in part.ancestors):
+            elif _clash({part: elements}, self.ancestors) or _clash(
+                part.ancestors, {**self.ancestors, **self.parts}
+            ):
                 raise SharedRandomPartError(_SHARED)
-            else:
-                self.parts[part] = elements
-            self.families.update(part.ancestors)
+            _include(self.parts, part, elements)
+            for ancestor, some in part.ancestors.items():
+                _include(self.ancestors, ancestor, some)
 
 
 _Parts: TypeAlias = dict[_RandomPart, "frozenset[int] | None"]  # which elements of it; None: all
 _NO_PARTS: _Parts = {}
+_NOTHING: frozenset[int] = frozenset()
 
 
 class Uncertain:
@@ -322,9 +323,9 @@ class Uncertain:
             return number * count
 
         total = _plain(np.add.reduce(y, axis=axis))
-        parts = _NO_PARTS
-        if self.parts:
-            parts = {_RandomPart(np.shape(total), _family(self.parts)): None}
+        parts = self.parts
+        if parts and np.ndim(total):  # its elements are independent of each other again, as a new array's are
+            parts = {_RandomPart(np.shape(total), _family(parts)): None}
         return _make(total, {s: add(c) for s, c in self.contributions.items()}, add(self.r2), parts)
 
     def mean(self, axis: int | None = None) -> Uncertain:
@@ -710,27 +711,36 @@ def _refuse_scalar(what: str) -> Any:
     raise TypeError(f"a single value {what}")
 
 
-def _family(parts: _Parts) -> frozenset[_RandomPart]:
-    family = set(parts)
-    for part in parts:
-        family |= part.ancestors
-    return frozenset(family)
+def _meet(a: frozenset[int] | None, b: frozenset[int] | None) -> bool:
+    return a is None or b is None or not a.isdisjoint(b)
+
+
+def _clash(a: _Parts, b: _Parts) -> bool:
+    return any(part in b and _meet(elements, b[part]) for part, elements in a.items())
+
+
+def _include(parts: _Parts, part: _RandomPart, elements: frozenset[int] | None) -> None:
+    before = parts.get(part, _NOTHING)
+    parts[part] = None if before is None or elements is None else before | elements
+
+
+def _family(parts: _Parts, without: Iterable[_RandomPart] = ()) -> _Parts:
+    """The parts and all that they descend from, except these and what they descend from."""
+    family: _Parts = {}
+    for part, elements in parts.items():
+        if part not in without:
+            _include(family, part, elements)
+            for ancestor, some in part.ancestors.items():
+                _include(family, ancestor, some)
+    return family
 
 
 def _overlap(a: _Parts, b: _Parts) -> bool:
     if not a or not b:
         return False
-    for part, elements in a.items():
-        if part in b:
-            other = b[part]
-            if elements is None or other is None or not elements.isdisjoint(other):
-                return True
-    # Different parts may still descend from the same one (a daily total and one of its readings).
-    ancestors_a = frozenset().union(*(part.ancestors for part in a if part not in b))
-    ancestors_b = frozenset().union(*(part.ancestors for part in b if part not in a))
-    family_a = ancestors_a | (a.keys() - b.keys())
-    family_b = ancestors_b | (b.keys() - a.keys())
-    return not family_a.isdisjoint(family_b)
+    # Different parts may still descend from the same one (a daily total and one of its readings). Elements of one
+    # part that are not the same are independent, whatever it descends from.
+    return _clash(a, b) or _clash(_family(a, without=b), _family(b, without=a))
 
 
 def _joined(a: _Parts, b: _Parts) -> _Parts:
@@ -740,6 +750,5 @@ def _joined(a: _Parts, b: _Parts) -> _Parts:
         raise SharedRandomPartError(_SHARED)
     result = dict(a)
     for part, elements in b.items():
-        mine = result.get(part)
-        result[part] = elements if mine is None or elements is None else mine | elements
+        _include(result, part, elements)
     return result

@@ -1,8 +1,9 @@
 r"""The closed table of units: UCUM key, D-SI string, quantity, exact factor, names.
 
-A unit that is not in the table is refused at the border (form, certificate, profile), never guessed. Factors are exact
-fractions; a conversion between different quantities is an error: active, reactive and apparent energy have the same
-dimension and are not the same, and a gas volume at 0 °C, 101.325 kPa (``Nm3``) is not one at the conditions of the pipe.
+A unit that is not in the table is refused at the border (form, certificate, profile), never guessed. Factors are
+exact fractions; a conversion between different quantities is an error: active, reactive and apparent energy have
+the same dimension and are not the same, and a gas volume at 0 °C, 101.325 kPa (``Nm3``) is not one at the
+conditions of the pipe.
 
 >>> convert(Decimal("1.5"), "MWh", "kWh")
 Decimal('1500')
