@@ -122,7 +122,7 @@ def _energy_or_demand(di: str, b: tuple[int, int, int, int]) -> Item | None:
     if known is None or tariff > 0x3F or settlement > 0x0C or (tariff and known[3]):
         return None
     kind, direction, signed, phase = known
-    if family == 1 and di2 in (0x00, *_FUNDAMENTAL):
+    if family == 1 and (di2 == 0x00 or di2 >= 0x80):
         return None
     measurand = _name(
         "energy" if family == 0 else "demand",

@@ -110,6 +110,7 @@ class Frame:
     data: bytes
     direction: Direction = ""
     transaction: int | None = None
+    framing: Framing = "rtu"
 
     @property
     def address(self) -> str:
@@ -508,7 +509,7 @@ class TcpDecoder(_Stream):
         raw = bytes(held[at : at + 6 + length])
         transaction = raw[0] << 8 | raw[1]
         said = self._talk.direction(fits, raw[6], raw[7:], transaction)
-        return Frame(self._offset + at, raw, raw[6], raw[7], raw[8:], said, transaction)
+        return Frame(self._offset + at, raw, raw[6], raw[7], raw[8:], said, transaction, "tcp")
 
 
 class AsciiDecoder(_Stream):
@@ -538,7 +539,7 @@ class AsciiDecoder(_Stream):
         if not fits:
             return RejectReason.LENGTH, size, f"{len(pdu)} bytes are no PDU of function {pdu[0]}"
         said = self._talk.direction(fits, body[0], bytes(pdu))
-        return Frame(self._offset + at, text[:size], body[0], body[1], body[2:-1], said)
+        return Frame(self._offset + at, text[:size], body[0], body[1], body[2:-1], said, None, "ascii")
 
 
 def decoder(framing: Framing = "rtu") -> RtuDecoder | TcpDecoder | AsciiDecoder:
@@ -593,12 +594,13 @@ def request_of(frame: Frame) -> Request | None:
     """The request that a frame carries, as a meter reads it; None if it is an answer."""
     if frame.direction == "response" or frame.failed:
         return None
-    framing: Framing = "tcp" if frame.transaction is not None else "ascii" if frame.raw[:1] == b":" else "rtu"
     start = count = 0
     if frame.function in (1, 2, 3, 4, 15, 16, 23):
         start, count = int.from_bytes(frame.data[:2], "big"), int.from_bytes(frame.data[2:4], "big")
     payload = b"" if frame.function in READING else frame.data
-    return Request(frame.address, frame.function, start, count, framing, frame.transaction or 0, payload)
+    return Request(
+        frame.address, frame.function, start, count, frame.framing, frame.transaction or 0, payload
+    )
 
 
 def answer(request: Request, values: bytes) -> bytes:

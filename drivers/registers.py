@@ -3,7 +3,7 @@
 A Modbus register is two bytes, high byte first. A value over several registers comes in one of four orders, named by
 the bytes of a 32-bit value: ``ABCD`` (big-endian), ``CDAB`` (words swapped), ``BADC`` (bytes swapped within each word),
 ``DCBA`` (little-endian). A float becomes the shortest decimal that gives the same float back, as it would be typed:
-43 C9 AA 46 is 403.3303. NaN and infinity are missing, never a number.
+43 C9 AA 46 is 403.33026 (403.3303 would be another float). NaN and infinity are missing, never a number.
 """
 
 from __future__ import annotations
