@@ -1,0 +1,110 @@
+"""What the agent must know to go on counting: per instrument the running number, and where its last record is.
+
+Kept in the store with each checkpoint, and brought up to date from the entries after it. So a start reads the
+entries since the last checkpoint and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from evidence.record import (
+    CalibrationState,
+    Configuration,
+    Document,
+    Event,
+    Gap,
+    Reading,
+    Reference,
+    decode,
+)
+
+START = "start"
+STOP = "stop"
+NOT_SCHEDULED = -1  # the period of an instrument that the site no longer has: nothing was due meanwhile
+
+
+class Counter(msgspec.Struct, gc=False):
+    """One instrument up to here.
+
+    ``last``: its newest running number; ``previous``: the log index of its newest reading or gap, -1 if none.
+    ``due_us``, ``utc_us``, ``boot_us``: of the newest poll; ``period_us``: the spacing of its polls then.
+    """
+
+    last: int = 0
+    received: int = 0
+    missed: int = 0
+    previous: int = -1
+    due_us: int = 0
+    utc_us: int = 0
+    boot_us: int = 0
+    period_us: int = 0
+
+
+class Counters(msgspec.Struct):
+    """All that is carried over a restart.
+
+    ``configuration`` and ``states`` (by instrument) are the newest entries of their kind; ``intervals`` has the
+    log index of the reading with which each instrument's open energy interval began; ``clean`` says that the log's
+    last event is a stop; ``boot_id`` is the boot in which the last record was made.
+    """
+
+    instruments: dict[str, Counter] = {}
+    configuration: Reference | None = None
+    states: dict[str, Reference] = {}
+    documents: set[str] = set()
+    intervals: dict[str, int] = {}
+    clean: bool = True
+    boot_id: str = ""
+
+    def encode(self) -> bytes:
+        """As JSON, for the store."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Counters:
+        """From the store's JSON. Raises ValueError."""
+        return msgspec.json.decode(data, type=cls)
+
+    def replay(self, entries: Iterable[tuple[int, bytes]]) -> None:
+        """Take in entries that were committed after the counters were stored."""
+        for index, data in entries:
+            record = decode(data)
+            match record:
+                case Reading():
+                    counter = self.instruments.setdefault(record.instrument, Counter())
+                    counter.last, counter.previous = record.number, index
+                    counter.received += 1
+                    counter.due_us, counter.utc_us = record.due_us, record.utc_us
+                    counter.boot_us = record.boot_us
+                    self.states[record.instrument] = record.state
+                case Gap():
+                    counter = self.instruments.setdefault(record.instrument, Counter())
+                    counter.missed += record.last - record.first + 1
+                    counter.last, counter.previous = record.last, index
+                    counter.due_us = record.to_us
+                    counter.boot_us += record.to_us - counter.utc_us if counter.utc_us else 0
+                    counter.utc_us = record.to_us
+                case Configuration():
+                    self.configuration = Reference(index, record.digest)
+                case CalibrationState():
+                    instrument = msgspec.json.decode(record.body, type=_Body).instrument
+                    if instrument:
+                        self.states[instrument] = Reference(index, record.digest)
+                case Document():
+                    self.documents.add(record.digest)
+                case Event(kind="start"):
+                    self.clean = False
+                    self.boot_id = record.detail.get("boot_id", "")
+                case Event(kind="stop"):
+                    self.clean = True
+                case _:
+                    pass
+
+
+class _Body(msgspec.Struct):
+    """The one field of a calibration state that counting needs."""
+
+    instrument: str = ""

@@ -1,0 +1,654 @@
+"""From a scan to the bytes of a record: number it, correct it, salt it, write it.
+
+The pipeline keeps the running numbers, the back links and the open gaps; it knows no database and no network. What
+it has built is pending until the store has made it durable: then :meth:`Pipeline.committed` shows it, or, if the
+disk was full, :meth:`Pipeline.lost` turns it into gaps that say so.
+
+* Every scheduled poll has a running number. A poll with an answer on the line is a reading, its bytes kept, also
+  where no value came of them; a poll without one, or never made, is covered by a gap with its reason.
+* Gaps are written when their reason or their instrument's luck changes, at the latest with the next seal. Until
+  then they are in no record; a crash loses nothing by that, because the next start covers the same numbers.
+* The index of a record is known when it is built: the log has one writer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import msgspec
+
+from calibration.state import CalibrationState, format_u, format_value
+from drivers.codec import Instant, Missing, Scan
+from evidence import record as records
+from evidence.errors import EncodeError
+from evidence.record import SALT_BYTES, Head, RawExchange, Reading, Reference, Tally
+from gateway.aggregation import METHOD, Aggregator, IntervalEnergy, texts
+from gateway.clock import Clock
+from gateway.counters import NOT_SCHEDULED, START, STOP, Counter, Counters
+from gateway.operating import OperatingPoint, operating_point, phase_of
+from gateway.schedule import Tick, polls_between
+from gateway.store import LogStore
+
+_SALTS = 1024
+REPLAY_LIMIT = 65_536  # entries that a start reads again at most, to take up open energy intervals
+NO_TIME = "no_time"  # the line or the machine was busy when the poll was due
+STOPPED = "stopped"  # the agent did not run: it had been stopped
+UNCLEAN = "unclean_stop"  # the agent did not run, or its open commit window was lost
+DAMAGED = "log_damaged"  # the same, and a damaged tail of the log was set aside
+DISK_FULL = "disk_full"
+TOO_LONG = "too_long"  # the record of the scan does not fit an entry
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """An instrument as the pipeline sees it.
+
+    ``units`` (UCUM codes) and ``moduli`` (where a register begins again) by measurand, from its profile.
+    """
+
+    instrument: str
+    period_us: int
+    state: CalibrationState
+    units: Mapping[str, str] = field(default_factory=dict)
+    moduli: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentNotice:
+    """A certificate or other file that the site relies on, by its digest."""
+
+    digest: str
+    kind: str
+    name: str
+    size: int
+    media_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entries to commit together, oldest first; ``state`` goes with a checkpoint."""
+
+    first: int
+    entries: tuple[bytes, ...]
+    state: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The newest durable reading of an instrument."""
+
+    index: int
+    reading: Reading
+    state: CalibrationState
+    units: Mapping[str, str]
+
+
+class _OpenGap:
+    """Missed polls that are not written yet."""
+
+    __slots__ = ("first", "from_us", "last", "reason", "to_us")
+
+    def __init__(self, first: int, last: int, from_us: int, to_us: int, reason: str) -> None:
+        self.first, self.last, self.from_us, self.to_us, self.reason = first, last, from_us, to_us, reason
+
+
+class _Lane:
+    """One instrument on its way through: its channel, counter, open gap, and what correction needs of it."""
+
+    __slots__ = ("aggregator", "channel", "counter", "gap", "phases", "safe", "state")
+
+    def __init__(self, channel: Channel, counter: Counter) -> None:
+        self.channel = channel
+        self.counter = counter
+        self.safe = msgspec.structs.replace(counter)
+        self.gap: _OpenGap | None = None
+        self.state: Reference | None = None
+        self.aggregator: Aggregator | None = None
+        self.phases: dict[str, str] = {}
+
+
+class Pipeline:
+    """Builds the records of one log."""
+
+    def __init__(
+        self,
+        channels: Iterable[Channel],
+        clock: Clock,
+        *,
+        origin: str,
+        keys: Sequence[str],
+        software: str,
+        configuration: bytes,
+        aggregate_us: int = 60_000_000,
+    ) -> None:
+        """``configuration`` is canonical JSON; ``keys`` are the vkeys that sign the log."""
+        self._aggregate_us = aggregate_us
+        self._clock = clock
+        self._origin = origin
+        self._keys = tuple(keys)
+        self._software = software
+        self._configuration = configuration
+        self._channels = {channel.instrument: channel for channel in channels}
+        self._lanes: dict[str, _Lane] = {}
+        self._counters = Counters()
+        self._base = 0
+        self._pending: list[bytes] = []
+        self._kept: list[records.Record] = []  # pending or in flight, and to be written again if that fails
+        self._in_flight = 0
+        self._in_flight_kept = 0
+        self._sealed_at = 0
+        self._latest: dict[str, Latest] = {}
+        self._fresh: dict[str, Latest] = {}
+        self._fresh_in_flight: dict[str, Latest] = {}
+        self._safe_in_flight: dict[str, Counter] = {}
+        self._salts = b""
+        self._salt_at = 0
+
+    # -- what is known
+
+    @property
+    def pending(self) -> int:
+        """Entries built and not yet handed over."""
+        return len(self._pending)
+
+    @property
+    def unsealed(self) -> int:
+        """Entries since the last seal."""
+        return self._next - self._sealed_at
+
+    @property
+    def latest(self) -> Mapping[str, Latest]:
+        """The newest durable reading by instrument."""
+        return self._latest
+
+    def counts(self) -> dict[str, Tally]:
+        """Per instrument: last running number, readings, missed polls, open gaps included."""
+        return {
+            name: Tally(counter.last, counter.received, counter.missed)
+            for name, counter in self._counters.instruments.items()
+        }
+
+    @property
+    def _next(self) -> int:
+        return self._base + len(self._pending)
+
+    # -- beginning
+
+    def begin(
+        self,
+        store: LogStore,
+        first_due_us: Mapping[str, int],
+        documents: Iterable[DocumentNotice] = (),
+        detail: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Take up the log where it stands; whether the last run ended cleanly.
+
+        Writes what has to be there before the first reading: genesis, configuration, calibration states, a start
+        event, and per instrument a gap over exactly the polls that were due since its last record.
+        ``first_due_us``: when each instrument's first poll of this run is due (UTC).
+        """
+        stored = store.state()
+        counters = Counters.parse(stored[1]) if stored else Counters()
+        counters.replay(store.entries(stored[0] if stored else 0))
+        self._counters = counters
+        self._base = store.size
+        self._sealed_at = store.published.size if store.published else 0
+        clean = counters.clean and store.damage is None
+        now = self._clock.now()
+        if self._base == 0:
+            self._keep(
+                records.Genesis(
+                    salt=self._salt(),
+                    origin=self._origin,
+                    keys=self._keys,
+                    software=self._software,
+                    utc_us=now.utc_us,
+                    boot_us=now.boot_us,
+                )
+            )
+        previous = "none" if self._base == 0 else "clean" if clean else "unclean"
+        told = {"boot_id": self._clock.boot_id, "software": self._software, "previous": previous}
+        if store.damage is not None:
+            told["damaged_from"] = str(store.damage.first)
+            told["damaged_entries"] = str(store.damage.count)
+            told["damage"] = store.damage.reason
+        same_boot = bool(counters.boot_id) and counters.boot_id == self._clock.boot_id
+        self.event(START, {**told, **(detail or {})})
+        for document in documents:
+            self._announce(document, now)
+        self._configure()
+        reason = DAMAGED if store.damage else STOPPED if clean else UNCLEAN
+        for name, channel in self._channels.items():
+            counter = counters.instruments.setdefault(name, Counter())
+            lane = self._lanes[name] = _Lane(channel, counter)
+            self._resume(lane, store)
+        self._feed_again(store)
+        for name, lane in self._lanes.items():
+            counter = lane.counter
+            self._use_state(lane)
+            if name in first_due_us and counter.last and counter.period_us != NOT_SCHEDULED:
+                self._cover(lane, first_due_us[name], now, reason, same_boot=same_boot)
+            counter.period_us = lane.channel.period_us
+        for name, counter in counters.instruments.items():
+            if name not in self._lanes:
+                counter.period_us = NOT_SCHEDULED
+        counters.clean = False
+        counters.boot_id = self._clock.boot_id
+        return clean
+
+    def _resume(self, lane: _Lane, store: LogStore) -> None:
+        """Take up the open energy interval under the state that it was measured with."""
+        name = lane.channel.instrument
+        begun_at = self._counters.intervals.get(name)
+        reference = self._counters.states.get(name)
+        if begun_at is None or reference is None or begun_at < self._base - REPLAY_LIMIT:
+            return
+        entry = next(store.entries(reference.index, reference.index + 1), None)
+        record = records.decode(entry[1]) if entry else None
+        if not isinstance(record, records.CalibrationState):
+            return
+        state = CalibrationState.from_json(bytes(record.body))
+        lane.state = reference
+        lane.aggregator = Aggregator(state, reference, self._aggregate_us, lane.channel.moduli)
+
+    def _feed_again(self, store: LogStore) -> None:
+        """Give the aggregators the readings of their open intervals, out of the log."""
+        begun = {
+            name: at
+            for name, at in self._counters.intervals.items()
+            if name in self._lanes and self._lanes[name].aggregator
+        }
+        for index, data in store.entries(min(begun.values(), default=store.size)):
+            record = records.decode(data)
+            if isinstance(record, Reading) and index >= begun.get(record.instrument, store.size):
+                lane = self._lanes[record.instrument]
+                if lane.aggregator is not None and record.state.digest == lane.aggregator.state.digest:
+                    values = {name: float(text) for name, text in record.indications.items()}
+                    point = operating_point("total", values, lane.channel.units, lane.aggregator.state)
+                    lane.aggregator.add(index, record, point)
+
+    def _cover(self, lane: _Lane, first_due_us: int, now: Instant, reason: str, *, same_boot: bool) -> None:
+        """A gap over the polls between the last record and the first poll of this run."""
+        counter = lane.counter
+        last_due = counter.due_us
+        if same_boot:  # UTC may have been stepped meanwhile; time since boot was not
+            last_due += (now.utc_us - now.boot_us) - (counter.utc_us - counter.boot_us)
+        period = counter.period_us or lane.channel.period_us
+        lost = polls_between(last_due, first_due_us, period)
+        if lost:
+            self._miss(lane, lost, last_due + period, last_due + lost * period, reason)
+            self._close_gap(lane)
+
+    # -- what comes in
+
+    def accept(self, instrument: str, tick: Tick, scan: Scan) -> None:
+        """Record one poll, and the polls before it that nobody had time for."""
+        lane = self._lanes[instrument]
+        if tick.missed:
+            self._miss(lane, tick.missed, tick.missed_from_us, tick.missed_to_us, NO_TIME)
+        if not any(exchange.answer for exchange in scan.exchanges):
+            self._miss(lane, 1, tick.due_us, tick.due_us, str(scan.failure or Missing.TIMEOUT))
+            self._at(lane, scan.started)
+            return
+        self._close_gap(lane)
+        counter = lane.counter
+        reading, point = self._reading(lane, tick, scan)
+        try:
+            data = records.encode(reading)
+        except EncodeError as error:
+            self.event(
+                "not_recorded",
+                {"instrument": instrument, "number": str(reading.number), "why": str(error)[:500]},
+            )
+            self._miss(lane, 1, tick.due_us, tick.due_us, TOO_LONG)
+            self._at(lane, scan.started)
+            return
+        index = self._next
+        self._pending.append(data)
+        counter.last += 1
+        counter.received += 1
+        counter.previous = index
+        counter.due_us = tick.due_us
+        self._at(lane, scan.started)
+        self._fresh[instrument] = Latest(index, reading, lane.channel.state, lane.channel.units)
+        if lane.aggregator is not None:
+            self._aggregated(lane, lane.aggregator.add(index, reading, point))
+
+    def skip(self, instrument: str, tick: Tick, reason: str) -> None:
+        """A poll that could not be made at all."""
+        lane = self._lanes[instrument]
+        missed_from = tick.missed_from_us if tick.missed else tick.due_us
+        self._miss(lane, tick.missed + 1, missed_from, tick.due_us, reason)
+
+    def event(self, kind: str, detail: Mapping[str, str] | None = None) -> None:
+        """Record that something happened."""
+        now = self._clock.now()
+        texts = {key: value[:4000] for key, value in (detail or {}).items()}
+        self._keep(
+            records.Event(salt=self._salt(), kind=kind, utc_us=now.utc_us, boot_us=now.boot_us, detail=texts)
+        )
+
+    def change_state(self, instrument: str, state: CalibrationState) -> None:
+        """From now on correct with another state; it is written before its first use."""
+        lane = self._lanes[instrument]
+        channel = lane.channel
+        lane.channel = Channel(channel.instrument, channel.period_us, state, channel.units, channel.moduli)
+        self._use_state(lane)
+
+    # -- what goes out
+
+    def seal(self, receipt: Head | None, alarms: Sequence[str] = ()) -> None:
+        """Close the gaps and add the seal: the last leaf under a checkpoint."""
+        for lane in self._lanes.values():
+            self._close_gap(lane)
+        now, clock = self._clock.now(), self._clock.state()
+        self._append(
+            records.Seal(
+                salt=self._salt(),
+                utc_us=now.utc_us,
+                boot_us=now.boot_us,
+                boot_id=self._clock.boot_id or "unknown",
+                clock=int(clock.quality),
+                clock_error_us=clock.error_us,
+                counts=self.counts(),
+                software=self._software,
+                configuration=self._counters.configuration,
+                receipt=receipt,
+                alarms=tuple(alarms),
+            )
+        )
+        self._sealed_at = self._next
+
+    def stop(self) -> None:
+        """The last event of a clean run."""
+        self.event(STOP, {"boot_id": self._clock.boot_id})
+        self._counters.clean = True
+
+    def take(self, *, checkpoint: bool) -> Batch:
+        """Hand over what is pending. One batch at a time: ``committed`` or ``lost`` must follow."""
+        if self._in_flight:
+            raise RuntimeError("a batch is in flight: tell what became of it first")
+        entries, self._pending = tuple(self._pending), []
+        batch = Batch(self._base, entries, self._counters.encode() if checkpoint else None)
+        self._base += len(entries)
+        self._in_flight = len(entries)
+        self._in_flight_kept = len(self._kept)
+        self._fresh_in_flight, self._fresh = self._fresh, {}
+        self._safe_in_flight = {
+            name: msgspec.structs.replace(lane.counter, **_written(lane))
+            for name, lane in self._lanes.items()
+        }
+        return batch
+
+    def committed(self) -> None:
+        """The batch is durable: it may be shown."""
+        self._latest.update(self._fresh_in_flight)
+        for name, counter in self._safe_in_flight.items():
+            self._lanes[name].safe = counter
+        del self._kept[: self._in_flight_kept]
+        self._in_flight = self._in_flight_kept = 0
+        self._fresh_in_flight = {}
+
+    def lost(self, size: int, reason: str) -> None:
+        """The batch was not kept, and the log still has ``size`` entries: cover its polls, and those after it, by gaps.
+
+        Events, states and configuration are built again; readings are gone and said to be.
+        """
+        self._pending = []
+        self._base = size
+        self._in_flight = self._in_flight_kept = 0
+        self._fresh, self._fresh_in_flight = {}, {}
+        self._sealed_at = min(self._sealed_at, size)
+        kept, self._kept = self._kept, []
+        for record in kept:
+            index = self._keep(msgspec.structs.replace(record, salt=self._salt()))
+            if isinstance(record, records.Configuration):
+                self._counters.configuration = Reference(index, record.digest)
+            elif isinstance(record, records.CalibrationState):
+                for name, reference in self._counters.states.items():
+                    if reference.digest == record.digest:
+                        self._counters.states[name] = self._lanes[name].state = Reference(
+                            index, record.digest
+                        )
+        for lane in self._lanes.values():
+            counter, safe = lane.counter, lane.safe
+            if counter.last == safe.last:
+                continue
+            gap = _OpenGap(
+                safe.last + 1, counter.last, safe.due_us + counter.period_us, counter.due_us, reason
+            )
+            gap.from_us = min(gap.from_us, gap.to_us) if safe.due_us else counter.due_us
+            counter.missed = safe.missed + counter.last - safe.last
+            counter.received, counter.previous = safe.received, safe.previous
+            lane.gap = gap
+            self._counters.intervals.pop(lane.channel.instrument, None)  # its readings are not in the log
+            if lane.state is not None:
+                lane.aggregator = Aggregator(
+                    lane.channel.state, lane.state, self._aggregate_us, lane.channel.moduli
+                )
+
+    # -- building
+
+    def _reading(self, lane: _Lane, tick: Tick, scan: Scan) -> tuple[Reading, OperatingPoint]:
+        """The record of a scan, and the operating point of the whole."""
+        started = scan.started
+        clock = self._clock.state()
+        indications: dict[str, str] = {}
+        missing: dict[str, str] = {}
+        values: dict[str, float] = {}
+        for indication in scan.indications:
+            name = indication.measurand
+            if not name:
+                continue
+            value = indication.value
+            if value is None:
+                missing[name] = str(indication.missing)
+            else:
+                indications[name] = plain(value)
+                values[name] = float(value)
+        total = operating_point("total", values, lane.channel.units, lane.channel.state)
+        results, flags = self._results(lane, values, total)
+        if lane.state is None or self._counters.configuration is None:
+            raise RuntimeError(f"{lane.channel.instrument}: no state or configuration is in the log yet")
+        reading = Reading(
+            salt=self._salt(),
+            instrument=lane.channel.instrument,
+            number=lane.counter.last + 1,
+            previous=lane.counter.previous,
+            due_us=tick.due_us,
+            utc_us=started.utc_us,
+            boot_us=started.boot_us,
+            clock=int(clock.quality),
+            clock_error_us=clock.error_us,
+            raw=tuple(
+                [
+                    RawExchange(
+                        exchange.request,
+                        exchange.answer,
+                        exchange.sent.boot_us - started.boot_us,
+                        exchange.received.boot_us - started.boot_us,
+                    )
+                    for exchange in scan.exchanges
+                ]
+            ),
+            indications=indications,
+            missing=missing,
+            results=results,
+            state=lane.state,
+            configuration=self._counters.configuration,
+            flags=flags,
+        )
+        return reading, total
+
+    def _results(
+        self, lane: _Lane, values: Mapping[str, float], total: OperatingPoint
+    ) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+        state, units, phases = lane.channel.state, lane.channel.units, lane.phases
+        points: dict[str, OperatingPoint] = {"total": total}
+        results: dict[str, tuple[str, str]] = {}
+        flags: dict[str, None] = {}
+        correct = state.correct
+        for name, value in values.items():
+            phase = phases.get(name)
+            if phase is None:
+                phase = phases[name] = phase_of(name)
+            point = points.get(phase)
+            if point is None:
+                point = points[phase] = operating_point(phase, values, units, state)
+            try:
+                result = correct(name, value, load_a=point[0], power_factor=point[1])
+            except ValueError:
+                flags["not_a_number"] = None
+                continue
+            if result is None:
+                continue
+            results[name] = (format_value(result.y), format_u(result.u))
+            for flag in result.flags:
+                flags[flag] = None
+        return results, tuple(flags)
+
+    def _miss(self, lane: _Lane, count: int, from_us: int, to_us: int, reason: str) -> None:
+        """Count polls without a reading; they join the open gap if it has the same reason."""
+        counter, gap = lane.counter, lane.gap
+        if gap is not None and gap.reason != reason:
+            self._close_gap(lane)
+            gap = None
+        first = counter.last + 1
+        counter.last += count
+        counter.missed += count
+        counter.due_us = to_us
+        if lane.aggregator is not None:
+            lane.aggregator.miss(count)
+        if gap is None:
+            lane.gap = _OpenGap(first, counter.last, from_us, max(from_us, to_us), reason)
+        else:
+            gap.last, gap.to_us = counter.last, max(gap.to_us, to_us)
+
+    def _aggregated(self, lane: _Lane, ended: Iterable[IntervalEnergy]) -> None:
+        """Write the intervals that ended, and remember where the open one began."""
+        name, aggregator = lane.channel.instrument, lane.aggregator
+        for interval in ended:
+            result = interval.result
+            value, u, contributions, independent = texts(result)
+            self._append(
+                records.Aggregate(
+                    salt=self._salt(),
+                    instruments=(name,),
+                    measurand=interval.measurand,
+                    unit=lane.channel.units.get(interval.measurand, "kWh"),
+                    from_us=result.from_us,
+                    to_us=result.to_us,
+                    first=interval.first,
+                    last=interval.last,
+                    count=result.n,
+                    missing=result.missing,
+                    value=value,
+                    u=u,
+                    contributions=contributions,
+                    independent=independent,
+                    states=(interval.state,),
+                    method=METHOD,
+                    flags=result.flags,
+                )
+            )
+        if aggregator is not None and aggregator.begun_at is not None:
+            self._counters.intervals[name] = aggregator.begun_at
+
+    def _close_gap(self, lane: _Lane) -> None:
+        gap, counter = lane.gap, lane.counter
+        if gap is None:
+            return
+        lane.gap = None
+        counter.previous = self._append(
+            records.Gap(
+                salt=self._salt(),
+                instrument=lane.channel.instrument,
+                first=gap.first,
+                last=gap.last,
+                previous=counter.previous,
+                from_us=gap.from_us,
+                to_us=gap.to_us,
+                reason=gap.reason,
+            )
+        )
+
+    def _at(self, lane: _Lane, instant: Instant) -> None:
+        lane.counter.utc_us, lane.counter.boot_us = instant
+
+    def _configure(self) -> None:
+        digest = hashlib.sha256(self._configuration).hexdigest()
+        known = self._counters.configuration
+        if known is None or known.digest != digest:
+            index = self._keep(
+                records.Configuration(salt=self._salt(), digest=digest, body=msgspec.Raw(self._configuration))
+            )
+            self._counters.configuration = Reference(index, digest)
+
+    def _use_state(self, lane: _Lane) -> None:
+        name, state = lane.channel.instrument, lane.channel.state
+        known = self._counters.states.get(name)
+        if known is None or known.digest != state.digest:
+            index = self._keep(
+                records.CalibrationState(
+                    salt=self._salt(), digest=state.digest, body=msgspec.Raw(state.to_json())
+                )
+            )
+            known = self._counters.states[name] = Reference(index, state.digest)
+        lane.state = known
+        if lane.aggregator is None:
+            lane.aggregator = Aggregator(state, known, self._aggregate_us, lane.channel.moduli)
+        elif lane.aggregator.state.digest != state.digest:
+            self._aggregated(lane, lane.aggregator.change_state(state, known))
+
+    def _announce(self, document: DocumentNotice, now: Instant) -> None:
+        if document.digest in self._counters.documents:
+            return
+        self._counters.documents.add(document.digest)
+        self._keep(
+            records.Document(
+                salt=self._salt(),
+                digest=document.digest,
+                kind=document.kind,
+                name=document.name,
+                media_type=document.media_type,
+                size=document.size,
+                utc_us=now.utc_us,
+            )
+        )
+
+    def _append(self, record: records.Record) -> int:
+        index = self._next
+        self._pending.append(records.encode(record))
+        return index
+
+    def _keep(self, record: records.Record) -> int:
+        self._kept.append(record)
+        return self._append(record)
+
+    def _salt(self) -> bytes:
+        at = self._salt_at
+        if at >= len(self._salts):
+            self._salts = os.urandom(SALT_BYTES * _SALTS)
+            at = 0
+        self._salt_at = at + SALT_BYTES
+        return self._salts[at : at + SALT_BYTES]
+
+
+def plain(value: Decimal) -> str:
+    """A decimal as records carry it: its digits kept, no plus sign."""
+    text = str(value)
+    return text if "E" not in text else format(value, "f")
+
+
+def _written(lane: _Lane) -> dict[str, int]:
+    """A counter as the log has it: an open gap is in no record yet."""
+    gap = lane.gap
+    if gap is None:
+        return {}
+    count = gap.last - gap.first + 1
+    due_us = gap.from_us - lane.counter.period_us
+    return {"last": gap.first - 1, "missed": lane.counter.missed - count, "due_us": due_us}

@@ -1,0 +1,106 @@
+"""How many readings a core takes from scan to durable commit, beside SQLite with SHA-256 alone.
+
+    python -m tests.bench.bench_pipeline [--seconds 5]
+
+One reading is one scan of 20 measurands (or of one, or of eight): correct, encode, salt, hash, sign, commit. CPU is
+user and system time of the whole process, fsync and compression included; commits are as large as a second makes
+them at the rate that is reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import apsw
+
+from drivers.codec import Instant
+from evidence.note import Checkpoint, Ed25519Signer
+from gateway.clock import SetClock
+from gateway.schedule import Tick
+from gateway.store import LogStore
+from tests.rigs.meters import ORIGIN, VALUES, S, channel, pipeline, scan
+
+
+def cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def rss_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def bare(directory: Path, payload: bytes, seconds: float, batch: int) -> tuple[float, float]:
+    """SHA-256 and one row per record, WAL, FULL: nothing else."""
+    db = apsw.Connection(str(directory / "bare.db"))
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "locking_mode=EXCLUSIVE"):
+        db.execute(f"PRAGMA {pragma}").fetchall()
+    db.execute("CREATE TABLE r (n INTEGER PRIMARY KEY, hash BLOB, data BLOB)")
+    n, started, began = 0, cpu(), time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        rows = [(n + i, hashlib.sha256(b"\0" + payload).digest(), payload) for i in range(batch)]
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO r VALUES (?, ?, ?)", rows)
+        db.execute("COMMIT")
+        n += batch
+    spent, took = cpu() - started, time.perf_counter() - began
+    db.close()
+    return n / spent, n / took
+
+
+def whole(
+    directory: Path, measurands: int, seconds: float, batch: int, meters: int = 200
+) -> tuple[float, float, int, float]:
+    """Scans of ``measurands`` values through the pipeline into the store."""
+    clock = SetClock()
+    names = [f"M{n:03}" for n in range(meters)]
+    line = pipeline(clock, *(channel(name) for name in names))
+    store = LogStore(directory, ORIGIN, ballast=0)
+    signer = Ed25519Signer.generate(ORIGIN)
+
+    def sign(size: int, root: bytes) -> bytes:
+        return Checkpoint(ORIGIN, size, root).signed_by(signer).encode()
+
+    line.begin(store, {})
+    values = dict(list(VALUES.items())[-measurands:]) if measurands < 20 else VALUES
+    scans = [scan(Instant(*clock.now()), values) for _ in range(1)]
+    n, started, began = 0, cpu(), time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        for i in range(batch):
+            line.accept(names[i % meters], Tick(clock.now().utc_us, clock.now().boot_us), scans[0])
+        line.seal(None)
+        taken = line.take(checkpoint=True)
+        store.commit(taken.entries, sign, taken.state)
+        line.committed()
+        n += batch
+    spent, took = cpu() - started, time.perf_counter() - began
+    length = len(next(iter(store.entries(store.size - 300)))[1])
+    store.close()
+    return n / spent, n / took, length, rss_mib()
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--seconds", type=float, default=4.0)
+    seconds = asked.parse_args().seconds
+    print(f"{'':34}{'per s of CPU':>14}{'per s':>10}{'bytes':>8}{'RSS MiB':>9}")
+    for measurands in (1, 8, 20):
+        with tempfile.TemporaryDirectory() as name:
+            cpu_rate, rate, length, memory = whole(Path(name), measurands, seconds, 5000)
+            print(
+                f"{f'pipeline, {measurands} measurands':34}{cpu_rate:14.0f}{rate:10.0f}{length:8}{memory:9.1f}"
+            )
+            cpu_rate, rate = bare(Path(name), os.urandom(length // 2).hex().encode(), seconds, 5000)
+            print(f"{'  bare SQLite + SHA-256':34}{cpu_rate:14.0f}{rate:10.0f}{length:8}")
+
+
+if __name__ == "__main__":
+    assert S
+    main()
