@@ -336,15 +336,17 @@ class Expression:
                     else:
                         stack.append(_call(argument, stack.pop()))
         except ZeroDivisionError:
-            raise ModelError(where, f"division by zero at these values in {self.text!r}") from None
+            raise ModelError(where, f"division by zero at these values in {_excerpt(self.text)!r}") from None
         except OverflowError:
-            raise ModelError(where, f"the result is too large to be computed in {self.text!r}") from None
+            raise ModelError(
+                where, f"the result is too large to be computed in {_excerpt(self.text)!r}"
+            ) from None
         except ModelError as error:
-            raise ModelError(where, f"{error.message} in {self.text!r}") from None
+            raise ModelError(where, f"{error.message} in {_excerpt(self.text)!r}") from None
         except ValueError:
             raise ModelError(
                 where,
-                f"a power of a negative number or of zero is not defined at these values in {self.text!r}",
+                f"a power of a negative number or of zero is not defined at these values in {_excerpt(self.text)!r}",
             ) from None
         result: Operand = stack.pop()
         return result
@@ -361,6 +363,13 @@ def parse(text: str, where: str = "model") -> Expression:
     if not text.strip():
         raise ModelError(where, "the expression is empty: write the model, such as V/R")
     return _Parser(text, where).expression()
+
+
+def _excerpt(text: str, position: int = 0) -> str:
+    """The text around a position, short enough for a message."""
+    start = max(0, position - 30)
+    end = start + 60
+    return ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")
 
 
 class _Parser:
@@ -389,7 +398,9 @@ class _Parser:
         return tokens
 
     def _error(self, message: str, position: int) -> ModelError:
-        return ModelError(self.where, f"{message} (column {position + 1} of {self.text!r})")
+        return ModelError(
+            self.where, f"{message} (column {position + 1} of {_excerpt(self.text, position)!r})"
+        )
 
     def _is(self, *symbols: str) -> bool:
         kind, text, _ = self.tokens[self.position]
