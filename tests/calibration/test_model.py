@@ -1,0 +1,265 @@
+"""Documents in, results out: the published examples, and errors that name the place and what to do."""
+
+from __future__ import annotations
+
+import json
+import math
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calibration.model import ModelError, budget_from_document, result_document
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "metrology.json").read_text(encoding="utf-8"))
+BY_ID = {v["id"]: v for v in VECTORS["vectors"]}
+# Models that are sums over indexes or ask for correlations are tested in test_uncertainty.py, by the same
+# ids' names.
+SCHEMES = {
+    "gum-5.2.2-ten-resistors",
+    "gum-H.2-output-correlations",
+    "own-200-meters-30-days",
+    "own-register-telescoping",
+    "own-cems-24h-sum",
+    "own-interp-two-cal-points-shared-ref",
+}
+SINGLE = [
+    v for v in VECTORS["vectors"] if v["kind"] in ("lpu", "lpu_second_order", "mc") and v["id"] not in SCHEMES
+]
+close = pytest.approx
+
+
+def document_of(vector: dict[str, Any]) -> dict[str, Any]:
+    document = {"model": vector["model"], "inputs": vector["inputs"], "correlations": vector["correlations"]}
+    if vector["kind"] == "mc":
+        document |= {"method": "mc", "seed": 20261124, "trials": 1_000_000}
+    if vector["kind"] == "lpu_second_order":
+        document["order"] = 2
+    if "coverage_probability" in vector["recomputed"]:
+        document["p"] = vector["recomputed"]["coverage_probability"]
+    return document
+
+
+def answer(**document: Any) -> dict[str, Any]:
+    return result_document(budget_from_document(document))
+
+
+X = {"name": "x", "value": 10.0, "u": 0.1}
+
+
+@pytest.mark.parametrize("vector", SINGLE, ids=[v["id"] for v in SINGLE])
+def test_published_examples(vector: dict[str, Any]) -> None:
+    result = answer(**document_of(vector))
+    flat = dict(result)
+    for name, output in result.get("outputs", {}).items():
+        flat |= {name: output["y"], f"u_{name}": output["u"]}
+    assert vector["tolerance"]
+    for key, tolerance in vector["tolerance"].items():
+        assert flat[key] == close(vector["expected"][key], abs=tolerance), key
+    if vector["kind"] != "mc":
+        for key in ("y", "u", "dof"):
+            if vector["recomputed"].get(key) is not None:
+                assert flat[key] == close(vector["recomputed"][key], rel=1e-9), key
+
+
+def test_gum_method_of_the_multimeter_has_the_factor_of_a_rectangle() -> None:
+    vector = BY_ID["ea-4-02-S9-multimeter-100V"]
+    result = answer(model=vector["model"], inputs=vector["inputs"])
+    assert result["k"] == 1.65
+    assert result["U"] == close(vector["recomputed"]["U"], abs=1e-4)
+    assert result["U"] == close(0.0488, abs=5e-5)
+
+
+def test_jcgm_101_9_2_4_is_not_validated() -> None:
+    vector = BY_ID["jcgm101-9.2.4"]
+    result = answer(**document_of(vector))
+    assert result["validation"]["gum_valid"] is False
+    assert result["validation"]["d_high"] == close(2.9, abs=0.1)
+
+
+def test_h_2_from_its_observations() -> None:
+    vector = BY_ID["gum-H.2-R"]
+    inputs = [{"name": i["name"], "data": i["data"]} for i in vector["inputs"]]
+    models = {"R": "V/J*cos(phi)", "X": "V/J*sin(phi)", "Z": "V/J"}
+    found = budget_from_document({"models": models, "inputs": inputs, "correlations": vector["correlations"]})
+    result = result_document(found)
+    assert result["outputs"]["R"]["u"] == close(vector["recomputed"]["u"], rel=1e-9)
+    assert result["outputs"]["R"]["dof"] is None  # correlated: no Welch-Satterthwaite
+    expected = BY_ID["gum-H.2-output-correlations"]
+    for a, b, r in result["correlations"]:
+        assert r == close(expected["expected"][f"r{a}{b}"], abs=expected["tolerance"][f"r{a}{b}"])
+        assert r == close(expected["recomputed"][f"r{a}{b}"], abs=1e-9)
+
+
+def test_kessels_two_point_calibration_and_its_table() -> None:
+    vector = BY_ID["kessel-2pt-calibration"]
+    result = answer(model=vector["model"], inputs=vector["inputs"])
+    a, b = result["outputs"]["a"], result["outputs"]["b"]
+    assert (a["y"], a["u"]) == close((0.0, vector["expected"]["ua"]), abs=1e-12)
+    assert (b["y"], b["u"]) == close((vector["expected"]["b"], vector["expected"]["ub"]), abs=1e-12)
+    ((_, _, r),) = result["correlations"]
+    assert r == close(vector["expected"]["r"], abs=1e-9)
+    table = BY_ID["kessel-cal-function-table"]
+    inputs = [i for i in table["inputs"] if i["name"] != "x"]
+    for x, expected in zip(table["inputs"][-1]["data"], table["expected"]["U_table"], strict=True):
+        result = answer(
+            model="a+b*(x+e_res)+e_lin",
+            inputs=[*inputs, {"name": "x", "value": x}],
+            correlations=table["correlations"],
+            k=2,
+        )
+        assert result["U"] == close(expected, rel=table["tolerance"]["max_rel_err"])
+
+
+@pytest.mark.parametrize("dist", VECTORS["distributions"])
+def test_half_widths_of_the_distributions(dist: str) -> None:
+    divisor = float(VECTORS["distributions"][dist].removeprefix("a/sqrt(").removesuffix(")"))
+    result = answer(model="x", inputs=[{"name": "x", "value": 0, "dist": dist, "a": 0.5}])
+    assert result["u"] == close(0.5 / math.sqrt(divisor), rel=1e-15)
+    assert result["budget"][0]["dist"] == dist
+
+
+@pytest.mark.parametrize(
+    ("entry", "u", "dof"),
+    [
+        ({"U": 0.4, "k": 2}, 0.2, None),
+        ({"U": Decimal("0.4"), "k": "2"}, 0.2, None),
+        ({"dist": "resolution", "a": 0.005}, 0.01 / math.sqrt(12), None),
+        ({"dist": "rectangular", "u": 0.1}, 0.1, None),
+        ({"dist": "u-shaped", "a": 1}, 1 / math.sqrt(2), None),
+        ({"dist": "trapezoidal", "a": 1, "beta": 0.5}, math.sqrt(1.25 / 6), None),
+        ({"u": 0.1, "dof": 7}, 0.1, 7.0),
+        ({"u": 0.1, "dof": "inf"}, 0.1, None),
+        ({"u": 0.1, "dof": None}, 0.1, None),
+        ({}, 0.0, None),
+    ],
+)
+def test_ways_to_state_an_uncertainty(entry: dict, u: float, dof: float | None) -> None:
+    row = answer(model="x", inputs=[{"name": "x", "value": 1, **entry}])["budget"][0]
+    assert row["u"] == close(u, rel=1e-14)
+    assert row["dof"] == dof
+
+
+def test_repeated_observations_give_mean_deviation_and_degrees_of_freedom() -> None:
+    data = [5.007, 4.994, 5.005, 4.99, 4.999]
+    result = answer(model="x", inputs=[{"name": "x", "data": data}])
+    assert result["y"] == close(4.999)
+    assert result["u"] == close(0.0032093613071761794, rel=1e-9)
+    assert result["dof"] == close(4.0)
+    assert result["k"] == close(2.776, abs=1e-3)
+
+
+def test_the_result_is_json_with_the_promised_keys() -> None:
+    result = answer(
+        model="x - z", inputs=[X, {"name": "z", "value": 1, "u": 0.1, "dof": 4}], unit="V", p=0.99
+    )
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert {"y", "u", "dof", "k", "U", "lo", "hi", "budget", "method", "p"} <= result.keys()
+    assert {"name", "value", "u", "sensitivity", "contribution", "share"} <= result["budget"][0].keys()
+    assert (result["p"], result["unit"], result["method"]) == (0.99, "V", "gum")
+    assert result["budget"][0]["dof"] is None
+    monte_carlo = answer(model="x", inputs=[X], method="mc", trials=10_000, seed=1)
+    assert json.loads(json.dumps(monte_carlo, allow_nan=False)) == monte_carlo
+    assert {"short_lo", "short_hi", "trials", "validation"} <= monte_carlo.keys()
+    assert monte_carlo == answer(model="x", inputs=[X], method="mc", trials=10_000, seed=1)
+    assert monte_carlo["y"] != answer(model="x", inputs=[X], method="mc", trials=10_000, seed=2)["y"]
+    assert answer(model="x", inputs=[X], method="mc", trials="adaptive")["stable"] is True
+
+
+def test_an_unused_input_is_noted() -> None:
+    result = answer(model="x", inputs=[X, {"name": "z", "value": 1, "u": 0.1}])
+    assert result["notes"] == ["z is not used by the model"]
+    assert result["u"] == close(0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "message"),
+    [
+        ({"modell": "x"}, "document.modell", "unknown key"),
+        ({"model": None}, "model", "expression such as"),
+        ({"models": {"a": "x"}}, "model", "under the key model"),
+        ({"model": {"a": 1}}, "model.a", "as text"),
+        ({"model": "x +"}, "model", "the end"),
+        ({"model": "x + q"}, "inputs", "the model uses q"),
+        ({"inputs": []}, "inputs", "a list of input quantities"),
+        ({"inputs": "x"}, "inputs", "a list of input quantities"),
+        ({"inputs": [X, X]}, "inputs[1]", "given twice"),
+        ({"inputs": [3]}, "inputs[0]", "an object"),
+        ({"inputs": [{"value": 1}]}, "inputs[0].name", "needs a name"),
+        ({"inputs": [{**X, "name": "2x"}]}, "inputs[0].name", "no name"),
+        ({"inputs": [{**X, "sigma": 1}]}, "inputs[0] (x).sigma", "unknown key"),
+        ({"inputs": [{"name": "x", "u": 1}]}, "inputs[0] (x).value", "needs its value"),
+        ({"inputs": [{**X, "u": -0.1}]}, "inputs[0] (x).u", "negative"),
+        ({"inputs": [{**X, "u": math.nan}]}, "inputs[0] (x).u", "finite"),
+        ({"inputs": [{**X, "value": math.inf}]}, "inputs[0] (x).value", "finite"),
+        ({"inputs": [{**X, "value": "ten"}]}, "inputs[0] (x).value", "a number"),
+        ({"inputs": [{**X, "value": True}]}, "inputs[0] (x).value", "a number"),
+        ({"inputs": [{**X, "dist": "weibull"}]}, "inputs[0] (x).dist", "known are normal"),
+        ({"inputs": [{"name": "x", "value": 1, "dist": "uniform"}]}, "inputs[0] (x).a", "half-width"),
+        ({"inputs": [{"name": "x", "value": 1, "a": 1}]}, "inputs[0] (x).a", "add dist"),
+        (
+            {"inputs": [{"name": "x", "value": 1, "dist": "trapezoidal", "a": 1}]},
+            "inputs[0] (x).beta",
+            "beta",
+        ),
+        ({"inputs": [{**X, "beta": 0.5}]}, "inputs[0] (x).beta", "only a trapezoidal"),
+        ({"inputs": [{"name": "x", "value": 1, "U": 1}]}, "inputs[0] (x).k", "not assumed"),
+        ({"inputs": [{"name": "x", "value": 1, "k": 2}]}, "inputs[0] (x).U", "k is given"),
+        ({"inputs": [{"name": "x", "value": 1, "U": 1, "k": 0}]}, "inputs[0] (x).k", "greater than 0"),
+        ({"inputs": [{**X, "U": 1, "k": 2}]}, "inputs[0] (x)", "state one of them"),
+        ({"inputs": [{**X, "dof": 0.5}]}, "inputs[0] (x).dof", "1 or more"),
+        ({"inputs": [{"name": "x", "data": [1]}]}, "inputs[0] (x).data", "at least two"),
+        ({"inputs": [{"name": "x", "data": "12"}]}, "inputs[0] (x).data", "a list"),
+        ({"inputs": [{"name": "x", "data": [1, None]}]}, "inputs[0] (x).data[1]", "a number"),
+        ({"inputs": [{"name": "x", "value": 3, "data": [1, 2]}]}, "inputs[0] (x).value", "not the mean"),
+        ({"inputs": [{"name": "x", "u": 3, "data": [1, 2]}]}, "inputs[0] (x)", "state one of them"),
+        ({"inputs": [{**X, "unit": 3}]}, "inputs[0] (x).unit", "text"),
+        ({"correlations": [["x", "q", 0.1]]}, "correlations[0]", "no input named q"),
+        ({"correlations": [["x", "x"]]}, "correlations[0]", "name, name, r"),
+        ({"correlations": [["x", 1, 0]]}, "correlations[0]", "two inputs"),
+        ({"correlations": "x"}, "correlations", "a list"),
+        ({"p": 95}, "p", "0.95 for 95 %"),
+        ({"p": "high"}, "p", "a number"),
+        ({"method": "magic"}, "method", "gum or mc"),
+        ({"method": 3}, "method", "gum or mc"),
+        ({"k": 0}, "k", "greater than 0"),
+        ({"trials": 10}, "trials", "whole number"),
+        ({"trials": 1e12}, "trials", "whole number"),
+        ({"seed": -1}, "seed", "whole number"),
+        ({"seed": 1.5}, "seed", "whole number"),
+        ({"order": 3}, "order", "whole number"),
+        ({"unit": 3}, "unit", "text"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(change: dict, where: str, message: str) -> None:
+    document = {"model": "x", "inputs": [X], **change}
+    with pytest.raises(ModelError, match=message) as refused:
+        budget_from_document(document)
+    assert refused.value.where == where
+    assert str(refused.value).startswith(f"{where}: ")
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["x", "x*2", "mc", "uniform"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "value", "u", "a", "k"]), inner)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["model", "inputs", "correlations", "p", "k", "seed", "unit"]), JSON))
+def test_no_document_brings_it_down(document: dict) -> None:
+    try:
+        result = result_document(budget_from_document(document))
+    except ModelError:
+        return  # refused with a place: test_mistakes_are_named_with_their_place
+    json.dumps(result, allow_nan=False)
