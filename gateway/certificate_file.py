@@ -43,6 +43,8 @@ class PointTable(Model):
     """One point; ``error`` or ``correction``, as the certificate states it."""
 
     quantity: str | None = None
+    unit: str | None = None
+    load_unit: str | None = None
     load: Exact
     power_factor: Exact = Decimal(1)
     error: Exact | None = None
@@ -245,11 +247,11 @@ class CertificateFile:
                 CalibrationPoint(
                     quantity=quantity,
                     load=row.load,
-                    load_unit=table.load_unit,
+                    load_unit=row.load_unit or table.load_unit,
                     error=error,
                     U=row.U,
                     k=k,
-                    unit=table.unit,
+                    unit=row.unit or table.unit,
                     power_factor=row.power_factor,
                     reference=row.reference,
                     indication=row.indication,

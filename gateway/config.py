@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -148,6 +148,40 @@ class BusConfig(Model):
     instruments: Annotated[tuple[InstrumentConfig, ...], Listed] = Field(alias="instrument", min_length=1)
 
 
+class SimulatedMeter(Model):
+    """How the simulated meter behind one instrument differs from what the site file says of it."""
+
+    preset: str = "mill"
+    accuracy_class: str = ""
+    rated_voltage: str = ""
+    rated_current: str = ""
+    maximum_current: str = ""
+    ct_class: str = ""
+    pt_class: str = ""
+    number: str = ""
+    phases: Literal[1, 3] = 3
+    start: Exact = Decimal(0)
+    step: Exact = Decimal("0.01")
+    modulus: Exact = Decimal(1_000_000)
+    refresh: Positive = 1.0
+
+
+class SimulatedLine(Model):
+    """How a simulated line answers."""
+
+    reply: Positive = 0.04
+    echo: bool = False
+
+
+class Simulation(Model):
+    """What `suyuan sim` needs beyond the site itself: a seed, and the plant's shape."""
+
+    seed: int = 1
+    scenario: str = ""
+    meters: dict[str, SimulatedMeter] = Field(default_factory=dict, alias="meter")
+    lines: dict[str, SimulatedLine] = Field(default_factory=dict, alias="bus")
+
+
 class Site(Model):
     """The whole site file."""
 
@@ -158,7 +192,7 @@ class Site(Model):
     calibration: CalibrationConfig = CalibrationConfig()
     profiles: Annotated[tuple[str, ...], Listed] = ()
     buses: Annotated[tuple[BusConfig, ...], Listed] = Field(alias="bus", min_length=1)
-    simulation: dict[str, Any] | None = None  # read by `suyuan sim` alone
+    simulation: Simulation = Simulation()
 
 
 class SiteFile:

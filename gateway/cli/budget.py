@@ -40,21 +40,23 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 
 def run(_command: str, given: argparse.Namespace) -> int:
     """Evaluate and print."""
-    from calibration.model import ModelError, budget_from_document
+    from calibration.model import ModelError, budget_from_document, result_document
 
     document = _parse(read_text(given.file), given.file)
     for option in ("method", "p", "trials", "seed"):
         if getattr(given, option) is not None:
             document[option] = getattr(given, option)
     try:
-        budget = budget_from_document(document)
+        result = result_document(budget_from_document(document))
     except ModelError as error:
         raise UsageError(f"{given.file}: {error}") from None
-    result = budget.to_json()
     if given.json:
         emit(result)
     else:
-        _show(result)
+        for name, output in result.get("outputs", {"": result}).items():
+            _show(output, name)
+        for a, b, r in result.get("correlations", []):
+            print(f"r({a}, {b}) = {r:.4f}")
     return DONE
 
 
@@ -71,11 +73,11 @@ def _parse(text: str, file: str) -> dict[str, Any]:
     return document
 
 
-def _show(result: dict[str, Any]) -> None:
+def _show(result: dict[str, Any], name: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("input", "value", "u", "sensitivity", "contribution", "share %")
+    table = Table("input", "value", "u", "sensitivity", "contribution", "share %", title=name or None)
     for row in result["budget"]:
         share = f"{100 * row['share']:.1f}" if row["share"] is not None else ""
         table.add_row(

@@ -41,7 +41,10 @@ def run(_command: str, given: argparse.Namespace) -> int:
     if not text.strip():
         raise UsageError("there is no frame to decode: give it as hex, or '-' and standard input")
     registers = load(given.registers) if given.registers else None
-    decoded = decode_capture(given.protocol, parse_hex_or_text(text), registers).to_json()
+    try:
+        decoded = decode_capture(given.protocol, parse_hex_or_text(text), registers).to_json()
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     if given.json:
         emit(decoded)
     else:

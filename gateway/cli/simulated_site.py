@@ -1,0 +1,239 @@
+"""A site file and the simulated plant behind it: one described by the other, in both directions."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from calibration.certificate import CalibrationPoint, Certificate, Instrument, InstrumentKind
+from gateway.config import BusConfig, InstrumentConfig, SimulatedLine, SimulatedMeter, SiteFile
+from gateway.toml_source import ConfigError
+from sim.demo import demo_certificates, demo_instruments, demo_spec
+from sim.faults import Scenario, ScenarioError, scenario
+from sim.site import SimBus, SimMeter, SimSite, SimSiteSpec
+
+
+def simulated(site: SiteFile) -> SimSiteSpec:
+    """The simulated plant behind the site's ports. ConfigError where the site cannot be simulated."""
+    simulation = site.site.simulation
+    for name in simulation.meters:
+        if name not in {config.id for bus in site.site.buses for config in bus.instruments}:
+            place = ("simulation", "meter", name)
+            message = f"there is no instrument '{name}' in this site"
+            raise ConfigError(
+                [
+                    site.source.problem(
+                        place, message, "name one of its [[bus.instrument]]", "C140", of_key=True
+                    )
+                ]
+            )
+    return SimSiteSpec(
+        seed=simulation.seed,
+        buses=tuple(_bus(site, bus) for bus in site.site.buses),
+        scenario=_scenario(site),
+        profile_dirs=tuple(site.directory / directory for directory in site.site.profiles),
+    )
+
+
+def _scenario(site: SiteFile) -> Scenario:
+    name = site.site.simulation.scenario
+    if not name:
+        return Scenario()
+    place = ("simulation", "scenario")
+    try:
+        return scenario((site.directory / name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ScenarioError) as error:
+        raise ConfigError([site.source.problem(place, f"{name}: {error}", "", "C141")]) from None
+
+
+def _bus(site: SiteFile, bus: BusConfig) -> SimBus:
+    line = site.site.simulation.lines.get(bus.name, SimulatedLine())
+    return SimBus(
+        name=bus.name,
+        protocol=bus.protocol,
+        port=site.port(bus),
+        meters=tuple(_meter(site, config) for config in bus.instruments),
+        baud=bus.baud,
+        framing=bus.framing,
+        reply_ms=line.reply * 1000,
+        echo=line.echo,
+    )
+
+
+def _meter(site: SiteFile, config: InstrumentConfig) -> SimMeter:
+    shape = site.site.simulation.meters.get(config.id, SimulatedMeter())
+
+    def nominal(name: str, default: str) -> str:
+        stated = getattr(config, name)
+        return getattr(shape, name) or (str(stated) if stated else default)
+
+    return SimMeter(
+        id=config.id,
+        address=config.address,
+        profile=config.profile,
+        preset=shape.preset,
+        seed=site.site.simulation.seed,
+        accuracy_class=nominal("accuracy_class", "1"),
+        rated_voltage=nominal("rated_voltage", "220"),
+        rated_current=nominal("rated_current", "5"),
+        maximum_current=nominal("maximum_current", "6"),
+        ct=config.ct or "",
+        ct_class=nominal("ct_class", "0.2S"),
+        pt=config.pt or "",
+        pt_class=nominal("pt_class", "0.2"),
+        phases=shape.phases,
+        number=shape.number,
+        start_kwh=shape.start,
+        step=shape.step,
+        modulus=shape.modulus,
+        refresh_ms=round(shape.refresh * 1000),
+    )
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def write_demo(
+    directory: Path, seed: int, platform_key: str, *, period: str = "1s", checkpoint: str = "5s"
+) -> Path:
+    """Write the demo's site file and its certificates as a user would; returns the site file's path."""
+    spec = demo_spec(Path("run"), seed)
+    site = SimSite(spec)
+    (directory / "run").mkdir(parents=True, exist_ok=True)
+    (directory / "certificates").mkdir(exist_ok=True)
+    instruments = demo_instruments(site)
+    document: dict[str, Any] = {
+        "site": {"name": "Demo · 演示", "origin": "suyuan.example/gw/demo", "data": "data"},
+        "log": {"commit": "1s", "checkpoint": checkpoint, "aggregate": "10s"},
+        "serve": {"listen": f"127.0.0.1:{free_port()}"},
+        "platform": [{"name": "platform", "key": platform_key}],
+        "calibration": {"certificates": ["certificates/*.toml"]},
+        "bus": [_bus_table(bus, period) for bus in spec.buses],
+        "simulation": {
+            "seed": seed,
+            "meter": {id_: _shape_table(meter) for id_, meter in spec.meters.items()},
+            "bus": {bus.name: {"reply": f"{bus.reply_ms:g}ms"} for bus in spec.buses},
+        },
+    }
+    path = directory / "site.toml"
+    path.write_text(tomli_w.dumps(document), encoding="utf-8")
+    own = {"instrument": [_instrument_table(i) for i in instruments if i.kind is not InstrumentKind.METER]}
+    (directory / "certificates" / "instruments.toml").write_text(tomli_w.dumps(own), encoding="utf-8")
+    for certificate in demo_certificates(site):
+        text = tomli_w.dumps({"certificate": [_certificate_table(certificate)]})
+        (directory / "certificates" / f"{certificate.id}.toml").write_text(text, encoding="utf-8")
+    return path
+
+
+def _bus_table(bus: SimBus, period: str) -> dict[str, Any]:
+    tcp = bus.port.startswith("tcp://")
+    table: dict[str, Any] = {
+        "name": bus.name,
+        "protocol": bus.protocol,
+        "port": f"tcp://127.0.0.1:{free_port()}" if tcp else bus.port,
+        "timeout": "500ms",
+    }
+    if not tcp:
+        table |= {"baud": bus.baud, "framing": bus.framing}
+    slow = {} if tcp else {"period": "2s" if period == "1s" else period}
+    table["instrument"] = [_instrument_config(meter) | {"period": period} | slow for meter in bus.meters]
+    return table
+
+
+def _instrument_config(meter: SimMeter) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "id": meter.id,
+        "address": meter.address,
+        "profile": meter.profile,
+        "accuracy_class": meter.accuracy_class,
+        "rated_voltage": meter.rated_voltage,
+        "rated_current": meter.rated_current,
+        "maximum_current": meter.maximum_current,
+    }
+    for kind in ("ct", "pt"):
+        if getattr(meter, kind):
+            table |= {kind: getattr(meter, kind), f"{kind}_instrument": f"{meter.id}-{kind}"}
+    return table
+
+
+def _shape_table(meter: SimMeter) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "preset": meter.preset,
+        "start": str(meter.start_kwh),
+        "step": str(meter.step),
+        "modulus": str(meter.modulus),
+    }
+    return (
+        table
+        | ({"ct_class": meter.ct_class} if meter.ct else {})
+        | ({"pt_class": meter.pt_class} if meter.pt else {})
+    )
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def _given(value: Any, names: Iterable[str]) -> dict[str, Any]:
+    """The named fields that say something, as TOML writes them: exact numbers as text."""
+    found = {name: _plain(getattr(value, name)) for name in names}
+    return {name: plain for name, plain in found.items() if plain not in ("", None, False, ())}
+
+
+def _instrument_table(instrument: Instrument) -> dict[str, Any]:
+    names = (
+        "id",
+        "manufacturer",
+        "model",
+        "serial",
+        "accuracy_class",
+        "ratio",
+        "rated_current",
+        "rated_voltage",
+        "parent",
+    )
+    return {"kind": str(instrument.kind)} | _given(instrument, names)
+
+
+def _certificate_table(certificate: Certificate) -> dict[str, Any]:
+    names = (
+        "id", "instrument", "laboratory", "performed", "issued", "valid_until", "accreditation", "passed",
+        "accuracy_class", "mpe", "national",
+    )  # fmt: skip
+    table = {"kind": str(certificate.kind)} | _given(certificate, names)
+    if certificate.points:
+        first = certificate.points[0]
+        table |= {
+            "quantity": first.quantity,
+            "unit": first.unit,
+            "load_unit": first.load_unit,
+            "k": str(first.k),
+        }
+        table["point"] = [_point_table(point, first) for point in certificate.points]
+    if certificate.references:
+        edges = ("standard", "certificate", "digest", "share")
+        table["reference"] = [_given(reference, edges) for reference in certificate.references]
+    return table
+
+
+def _point_table(point: CalibrationPoint, first: CalibrationPoint) -> dict[str, Any]:
+    """One point; what it shares with the first one stands in the certificate's own table."""
+    table = {
+        "load": str(point.load),
+        "power_factor": str(point.power_factor),
+        "error": str(point.error),
+        "U": str(point.U),
+    }
+    for name in ("quantity", "unit", "load_unit", "k"):
+        if getattr(point, name) != getattr(first, name):
+            table[name] = _plain(getattr(point, name))
+    return table | _given(point, ("reference", "indication", "dof"))

@@ -1,0 +1,114 @@
+"""`suyuan verify`: whether a log, or a copy of one, is whole, unchanged, and signed by the key that you trust."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from evidence.command import UsageError as KeyRefused
+from evidence.command import directory_reader, known_checkpoint, load_key
+from evidence.errors import EvidenceError
+from evidence.findings import Report
+from evidence.verify import Read, verify_log
+from gateway.cli import DONE, NO
+from gateway.cli.output import UsageError, emit, say
+from gateway.words import phrase
+
+EPILOG = """The key comes from whoever answers for the gateway, by another way than the data: a key that lies with the
+data is refused, because whoever changed the data could have changed the key. `suyuan key show` prints it on the gateway.
+
+examples:
+  suyuan verify ./mirror --key "platform.example/gw/0001+1a2b3c4d+AU8c…"
+  suyuan verify http://gateway:8475 --key gateway.vkey --json
+
+Exit code 0: verified. 1: not verified; every finding names its entry or tile. 2: the question was wrong."""
+
+TIMEOUT_S = 30
+MAX_RESOURCE = 32 * 1024 * 1024
+
+
+def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "source", metavar="PATH|URL", help="a log's directory (checkpoint, tile/…) or its address"
+    )
+    parser.add_argument(
+        "--key",
+        action="append",
+        required=True,
+        metavar="VKEY|FILE",
+        help="the log's key; more than one after a change of keys",
+    )
+    parser.add_argument(
+        "--witness", action="append", default=[], metavar="VKEY|FILE", help="demand this platform's receipt"
+    )
+    parser.add_argument(
+        "--receipt", action="append", default=[], metavar="FILE", help="a receipt that was kept"
+    )
+    parser.add_argument(
+        "--known", metavar="FILE", type=Path, help="an earlier checkpoint that the log must continue"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def run(_command: str, given: argparse.Namespace) -> int:
+    """Verify and report."""
+    remote = "://" in given.source
+    data = Path(given.source)
+    if not remote and not data.is_dir():
+        raise UsageError(f"{data}: there is no such directory")
+    try:
+        verifiers = [load_key(text, data) for text in given.key]
+        witnesses = [load_key(text, data) for text in given.witness]
+        known = known_checkpoint(given.known, verifiers) if given.known else None
+        receipts = [Path(name).read_bytes() for name in given.receipt]
+    except (KeyRefused, EvidenceError) as error:
+        raise UsageError(str(error)) from None
+    report = verify_log(
+        remote_reader(given.source) if remote else directory_reader(data),
+        *verifiers,
+        witnesses=witnesses,
+        known=known,
+        receipts=receipts,
+        jobs=os.cpu_count() or 1,
+    )
+    if given.json:
+        emit(report.to_json() | {"entries": report.size})
+    else:
+        print(report.to_text().rstrip())
+        say(verdict(report))
+    return DONE if report.ok else NO
+
+
+def verdict(report: Report) -> str:
+    """The answer in one line."""
+    if report.ok:
+        return phrase("verify.yes", entries=report.size)
+    return phrase("verify.no", findings=len(report.findings))
+
+
+def remote_reader(url: str) -> Read:
+    """A reader over HTTP(S); what is not there is None, a server that does not answer is the reader's problem."""
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"{url}: give an http:// or https:// address")
+
+    def read(path: str) -> bytes | None:
+        address = f"{url.rstrip('/')}/{path}"
+        try:
+            with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer:  # noqa: S310 - the scheme was checked
+                body: bytes = answer.read(MAX_RESOURCE + 1)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise UsageError(f"{address}: the server answered {error.code}") from None
+        except (urllib.error.URLError, OSError) as error:
+            raise UsageError(f"{address}: cannot be read: {getattr(error, 'reason', error)}") from None
+        if len(body) > MAX_RESOURCE:
+            raise UsageError(f"{address}: is larger than any resource of a log")
+        return body
+
+    return read
