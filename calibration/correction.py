@@ -439,13 +439,71 @@ class Correction:
         t = np.where(held, limit, above / np.where(held, 1.0, below))
         return np.where(np.isnan(p), np.nan, np.where(above == 0.0, 0.0, t))
 
+    def points(
+        self, load_a: npt.NDArray[np.float64], power_factor: npt.NDArray[np.float64]
+    ) -> tuple[
+        npt.NDArray[np.float64],
+        npt.NDArray[np.float64],
+        npt.NDArray[np.float64],
+        npt.NDArray[np.float64],
+        npt.NDArray[np.bool_],
+    ]:
+        """Grid coordinates x and t, error, extrapolation and "outside" at many known loads and power
+        factors.
+        """
+        x = self._loads(load_a, load_a)
+        t = self._phases(load_a, power_factor)
+        k, a, b = self._place(x, t)
+        p, q, r, s = np.asarray(self._cells)[k].T
+        extra, away = self._away(x, t)
+        return x, t, p + q * a + r * b + s * (a * b), extra, away
+
+    def spread(
+        self, x: npt.NDArray[np.float64], t: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
+    ) -> list[tuple[int, float]]:
+        """Sums of weights over the grid's nodes: ``Σ hat_j·w`` for every node j that has any."""
+        nx, nt = len(self.grid.xs), len(self.grid.ts)
+        i, a = _positions(np.asarray(self.grid.xs), x)
+        j, b = _positions(np.asarray(self.grid.ts), t)
+        i1, j1 = np.minimum(i + 1, nx - 1), np.minimum(j + 1, nt - 1)
+        sums = np.zeros(nx * nt)
+        for row, column, hat in (
+            (i, j, (1.0 - a) * (1.0 - b)),
+            (i1, j, a * (1.0 - b)),
+            (i, j1, (1.0 - a) * b),
+            (i1, j1, a * b),
+        ):
+            sums += np.bincount(row * nt + column, weights=weights * hat, minlength=nx * nt)
+        return [(int(node), float(sums[node])) for node in np.flatnonzero(sums)]
+
+    @property
+    def always(self) -> tuple[Flag, ...]:
+        """Flags of every result."""
+        return self._always
+
+    def _place(
+        self, x: npt.NDArray[np.float64], t: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        i, a = _positions(np.asarray(self.grid.xs), x)
+        j, b = _positions(np.asarray(self.grid.ts), t)
+        return i * max(len(self.grid.ts) - 1, 1) + j, a, b
+
+    def _away(
+        self, x: npt.NDArray[np.float64], t: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        grid, table = self.grid, self.table
+        away = (x < grid.low) | (x > grid.high)
+        extra = np.where(away, float(table.outside_load), 0.0)
+        if self._needs_t:
+            beyond = np.where(t < grid.t_low, grid.t_low - t, np.where(t > grid.t_high, t - grid.t_high, 0.0))
+            extra = np.where(beyond > 0.0, extra + float(table.outside_t) * beyond, extra)
+            away |= beyond > T_NEAR
+        return extra, away
+
     def _known(
         self, values: npt.NDArray[np.float64], x: npt.NDArray[np.float64], t: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        grid, table = self.grid, self.table
-        i, a = _positions(np.asarray(grid.xs), x)
-        j, b = _positions(np.asarray(grid.ts), t)
-        k = i * max(len(grid.ts) - 1, 1) + j
+        k, a, b = self._place(x, t)
         ab = a * b
         p, q, r, s = np.asarray(self._cells)[k].T
         e = p + q * a + r * b + s * ab
@@ -455,12 +513,7 @@ class Correction:
         else:
             y = (values - e) * self.ratio
             g = np.full(values.shape, -self.ratio)
-        away = (x < grid.low) | (x > grid.high)
-        extra = np.where(away, float(table.outside_load), 0.0)
-        if self._needs_t:
-            beyond = np.where(t < grid.t_low, grid.t_low - t, np.where(t > grid.t_high, t - grid.t_high, 0.0))
-            extra = np.where(beyond > 0.0, extra + float(table.outside_t) * beyond, extra)
-            away |= beyond > T_NEAR
+        extra, away = self._away(x, t)
         c = g * self.repeatability
         rest = self.resolution_variance + c * c
         best = np.zeros_like(y)

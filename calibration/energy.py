@@ -1,0 +1,729 @@
+"""The energy of an interval, from a cumulative register and the loads at which it grew.
+
+A register's total is end − start: its rounding enters twice, not once per reading (it telescopes). What the
+calibration corrects is each increment at the load that it was measured with:
+
+    E = Σ ΔR_i·N / (1 + e(load_i)/100)
+
+:class:`EnergyTotal` keeps, per instrument, calibration state and measurand, the two ends and the running sums
+``S_j = Σ hat_j(load_i)·∂E_i/∂e`` over the nodes j of the state's grid. Contributions by source are linear in
+them, so they are exact whenever asked for, after a million readings as after one; the sums survive a restart
+(:meth:`EnergyTotal.to_plain`) and can be merged.
+
+Sources of uncertainty beside those of the state, one per end of the interval and named by the instant of that
+reading, so that two intervals that share a reading share them with opposite sign and their sum telescopes:
+
+* ``resolution``: the register's resolution d, d·N/√12. A register that truncates is d/2 low at both ends
+  alike.
+* ``sampling``: the register was read within a window (sent … received, plus the time in which the meter
+  renews
+  its register); half of it over √3, times the power at that end.
+
+A register that goes down never becomes a negative energy. Depending on what is plausible it is a rollover,
+noise (the higher standing is kept until it is passed), or a reset: then a new segment begins, what was not
+seen is not estimated, and the result says so by a flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from enum import StrEnum
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from calibration.curve import Axis, Bound, Flag
+from calibration.state import CalibrationState, decimal_text
+from calibration.uncertainty import Uncertain, UncertaintySource, total
+
+_EXACT = Context(prec=60)
+_HOUR_US = 3_600_000_000
+_ROLLOVER_SHARE = Decimal("0.01")
+_BOUNDS = (Bound.SHARED, Bound.OWN)
+
+
+class RegisterFlag(StrEnum):
+    """What happened to a register within an interval."""
+
+    REGISTER_ROLLOVER = "REGISTER_ROLLOVER"  # passed its modulus; counted
+    REGISTER_DECREASED = "REGISTER_DECREASED"  # by no more than noise; the higher standing was kept
+    REGISTER_RESET = "REGISTER_RESET"  # fell; the energy between the two readings is not in the total
+    REGISTER_REPLACED = "REGISTER_REPLACED"  # said by the caller; the same
+    REGISTER_JUMPED = "REGISTER_JUMPED"  # grew faster than the largest power allows; the same
+    CLOCK_STEPPED = "CLOCK_STEPPED"  # time went back between two readings
+    GAP_BRIDGED = "GAP_BRIDGED"  # two totals were merged over time that neither saw: energy known, load not
+    SPLIT_UNKNOWN = "SPLIT_UNKNOWN"  # two bounds are kept, the larger is reported
+
+
+class NoUncertaintyError(ValueError):
+    """The state says nothing of the measurand: no energy can be stated (``Flag.UNCALIBRATED``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A register's standing: exact indication, instant (µs UTC), and how long a time it was sampled
+    within.
+    """
+
+    value: Decimal
+    utc_us: int
+    window_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """A stretch of one register without a break. Powers in the energy's unit per hour, primary side."""
+
+    start: Standing
+    last: Standing
+    turns: int = 0
+    start_power: float | None = None
+    last_power: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyResult:
+    """Energy of an interval, of one instrument or several.
+
+    Attributes:
+        y: energy in the register's unit, primary side.
+        uncertain: the same with its contributions; of two bounds, the one with the larger u.
+        shared, own: both bounds of an unknown split (r = 1 and r = 0); equal where nothing is unknown.
+        flags: what happened on the way.
+        n: increments in it. ``missing``: polls that were missed and segments that were not seen.
+        from_us, to_us: instants of the first and the last reading.
+        instruments, states: ids of the instruments, digests of the calibration states.
+    """
+
+    y: float
+    shared: Uncertain
+    own: Uncertain
+    flags: tuple[str, ...]
+    n: int
+    missing: int
+    from_us: int
+    to_us: int
+    instruments: tuple[str, ...]
+    states: tuple[str, ...]
+    measurand: str
+
+    @property
+    def uncertain(self) -> Uncertain:
+        """The bound with the larger standard uncertainty."""
+        return larger(self.shared, self.own)
+
+    @property
+    def u(self) -> float:
+        """Standard uncertainty, the larger of the two bounds."""
+        return float(self.uncertain.u)
+
+
+def larger(shared: Uncertain, own: Uncertain) -> Uncertain:
+    """Of the two bounds of one quantity, the one with the larger standard uncertainty (rule 7)."""
+    return own if own.u > shared.u else shared
+
+
+def add_up(results: Iterable[EnergyResult]) -> EnergyResult:
+    """The energy of several instruments or intervals together.
+
+    Correlation comes by itself: what two results share has one identity. Both bounds are added over all, then
+    the larger counts; mixtures of the two are not tried.
+
+    Raises:
+        ValueError: no results, or different measurands.
+    """
+    every = tuple(results)
+    if not every:
+        raise ValueError("there is nothing to add up")
+    if len({result.measurand for result in every}) > 1:
+        raise ValueError("different measurands can't be added up")
+    shared = total([result.shared for result in every])
+    own = total([result.own for result in every])
+    return EnergyResult(
+        y=float(shared.y),
+        shared=shared,
+        own=own,
+        flags=tuple(dict.fromkeys(flag for result in every for flag in result.flags)),
+        n=sum(result.n for result in every),
+        missing=sum(result.missing for result in every),
+        from_us=min(result.from_us for result in every),
+        to_us=max(result.to_us for result in every),
+        instruments=tuple(sorted({name for result in every for name in result.instruments})),
+        states=tuple(sorted({digest for result in every for digest in result.states})),
+        measurand=every[0].measurand,
+    )
+
+
+class EnergyTotal:
+    """A running total of one register under one calibration state.
+
+    Args:
+        state: the calibration state in force.
+        measurand: an ``energy.*`` register.
+        modulus: where the register rolls over, in its own unit (1000000 for six digits before the point).
+        max_power: largest possible power in the energy's unit per hour, primary side; tells a rollover from a
+            reset
+            and refuses impossible jumps.
+        refresh_us: period in which the meter renews its register.
+        noise: largest decrease that is taken for noise, in the register's unit; twice its resolution by
+            default.
+
+    Raises:
+        NoUncertaintyError: the state has no uncertainty for this measurand.
+    """
+
+    __slots__ = (
+        "_closed", "_correction", "_excess", "_flags", "_now", "_rest", "_sums", "_variance", "max_power",
+        "measurand", "missing", "modulus", "n", "noise", "refresh_us", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        state: CalibrationState,
+        measurand: str,
+        *,
+        modulus: Decimal | None = None,
+        max_power: float | None = None,
+        refresh_us: int = 0,
+        noise: Decimal | None = None,
+    ) -> None:
+        correction = state.correction(measurand)
+        if correction is None:
+            raise NoUncertaintyError(
+                f"{state.instrument}: neither a certificate nor a class states an uncertainty for {measurand}"
+            )
+        if not correction.relative:
+            raise NoUncertaintyError(
+                f"{state.instrument}: {measurand} needs relative errors (in %) to be corrected"
+            )
+        if modulus is not None and not (modulus.is_finite() and modulus > 0):
+            raise ValueError(
+                f"{state.instrument}, {measurand}: the modulus must be positive, it is {modulus}"
+            )
+        self.state, self.measurand, self._correction = state, measurand, correction
+        self.modulus, self.max_power, self.refresh_us = modulus, max_power, refresh_us
+        self.noise = 2 * state.resolution.get(measurand, Decimal(0)) if noise is None else noise
+        self.n = self.missing = 0
+        self._now: _Segment | None = None
+        self._closed: list[_Segment] = []
+        self._flags: dict[str, None] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self._excess = 0.0  # Σ (corrected − indicated) on the primary side: small, so it keeps its digits
+        self._sums: dict[int, float] = {}  # node of the grid -> Σ hat·∂E/∂e
+        self._rest: dict[Bound, dict[str, float]] = {bound: {} for bound in self._wanted}
+        self._variance = 0.0  # Σ of the increments' repeatability
+
+    @property
+    def _wanted(self) -> tuple[Bound, ...]:
+        return _BOUNDS if self._correction.split_unknown else (Bound.SHARED,)
+
+    # ----------------------------------------------------------------------------------------------------------
+    # feeding
+
+    def add(
+        self,
+        value: Decimal,
+        utc_us: int,
+        *,
+        load_a: float | None = None,
+        power_factor: float | None = None,
+        window_us: int = 0,
+    ) -> None:
+        """Add one reading of the register. The first one is the start.
+
+        Args:
+            value: the register's indication, exact, in its own unit and on its own side.
+            utc_us: the instant that it stands for (middle of the window).
+            load_a: load over the increment that ends here, in A on the secondary side; None: unknown.
+            power_factor: cos φ over that increment, negative when capacitive; None: unknown.
+            window_us: time between sent and received.
+
+        Raises:
+            ValueError: not a finite standing of at least 0, or a second reading at the same instant.
+        """
+        standing = self._standing(value, utc_us, window_us)
+        now = self._now
+        if now is None:
+            self._now = _Segment(standing, standing)
+            return
+        if standing.utc_us == now.last.utc_us:
+            raise ValueError(f"{self._where}: a reading at {utc_us} µs has been added already")
+        self._grow(now, standing, load_a, power_factor)
+
+    def extend(
+        self,
+        values: Sequence[Decimal],
+        utc_us: Sequence[int],
+        *,
+        load_a: npt.ArrayLike | None = None,
+        power_factor: npt.ArrayLike | None = None,
+        window_us: int = 0,
+    ) -> None:
+        """Add many readings at once: :meth:`add` in a loop, but vectorised where nothing is out of the
+        ordinary.
+
+        ``load_a`` and ``power_factor`` have an entry per reading (that of the first reading of all is not
+        used); NaN is "not known".
+        """
+        count = len(values)
+        loads = _per_reading(load_a, count)
+        factors = _per_reading(power_factor, count)
+        first = 0
+        if self._now is None and count:
+            self.add(values[0], utc_us[0], window_us=window_us)
+            first = 1
+        if not self._ordinary(values[first:], utc_us[first:], loads[first:], factors[first:]):
+            for k in range(first, count):
+                load = None if np.isnan(loads[k]) else float(loads[k])
+                factor = None if np.isnan(factors[k]) else float(factors[k])
+                self.add(values[k], utc_us[k], load_a=load, power_factor=factor, window_us=window_us)
+            return
+        self._extend(values[first:], utc_us[first:], loads[first:], factors[first:], window_us)
+
+    def replace(self, value: Decimal, utc_us: int, *, window_us: int = 0) -> None:
+        """The register (or the meter) was replaced or set: it stands at ``value`` now. Add its last reading
+        before.
+        """
+        self._break(self._standing(value, utc_us, window_us), RegisterFlag.REGISTER_REPLACED)
+
+    def miss(self, polls: int = 1) -> None:
+        """Count missed polls. Their energy is not lost: the register's next reading holds it."""
+        self.missing += polls
+
+    def next(self, state: CalibrationState | None = None) -> EnergyTotal:
+        """The total of the following interval: it starts at the very reading that this one ends with.
+
+        ``state`` is the calibration state from then on, where it changes: the energy over the change is the
+        sum of two totals (:func:`add_up`), and the register's resolution at the seam cancels.
+        """
+        following = EnergyTotal(
+            self.state if state is None else state,
+            self.measurand,
+            modulus=self.modulus,
+            max_power=self.max_power,
+            refresh_us=self.refresh_us,
+            noise=self.noise,
+        )
+        if self._now is not None:
+            following._now = _Segment(self._now.last, self._now.last)
+        return following
+
+    def merge(self, later: EnergyTotal) -> None:
+        """Take in a later total of the same register under the same state.
+
+        Where it does not start at this one's last reading, the energy between the two is the register's
+        difference, at an unknown load.
+
+        Raises:
+            ValueError: another register or state, or a total that does not come after this one.
+        """
+        if (later.state.digest, later.measurand) != (self.state.digest, self.measurand):
+            raise ValueError(
+                f"{self._where}: totals of different registers or calibration states can't be merged"
+            )
+        if later is self:
+            raise ValueError(f"{self._where}: a total can't be merged with itself")
+        self.missing += later.missing
+        if later._now is None:
+            return
+        first = (later._closed or [later._now])[0].start
+        if self._now is not None:
+            if first.utc_us < self._now.last.utc_us:
+                raise ValueError(f"{self._where}: the other total begins before this one ends")
+            if first != self._now.last:
+                self._flag(RegisterFlag.GAP_BRIDGED)
+                self._grow(self._now, first, None, None)
+            now = self._now
+            joined = later._closed[0] if later._closed else later._now
+            both = _Segment(
+                now.start,
+                joined.last,
+                now.turns + joined.turns,
+                joined.start_power if now.start_power is None else now.start_power,
+                joined.last_power if joined.start_power is not None else now.last_power,
+            )
+            chain = [both, *later._closed[1:], later._now] if later._closed else [both]
+        else:
+            chain = [*later._closed, later._now]
+        self._closed += chain[:-1]
+        self._now = chain[-1]
+        self.n += later.n
+        self._excess += later._excess
+        self._variance += later._variance
+        _add_into(self._sums, later._sums)
+        for bound, named in later._rest.items():
+            _add_into(self._rest[bound], named)
+        self._flags |= later._flags
+
+    # -----------------------------------------------------------------------------------------------------------
+    # result
+
+    def result(self) -> EnergyResult | None:
+        """The energy so far; None before the first reading."""
+        if self._now is None:
+            return None
+        segments = (*self._closed, self._now)
+        indicated = sum((self._energy(segment) for segment in segments), Decimal(0))
+        y = float(_EXACT.multiply(indicated, self._exact_ratio)) + self._excess
+        ends = self._ends(segments)
+        by_bound = {}
+        for bound in self._wanted:
+            named = self._contributions(bound)
+            _add_into(named, ends)
+            by_bound[bound] = Uncertain(y, {name: c for name, c in named.items() if c}, self._variance)
+        flags = dict(self._flags)
+        if len(by_bound) > 1:
+            flags[RegisterFlag.SPLIT_UNKNOWN] = None
+        shared = by_bound[Bound.SHARED]
+        return EnergyResult(
+            y=y,
+            shared=shared,
+            own=by_bound.get(Bound.OWN, shared),
+            flags=tuple(str(flag) for flag in flags),
+            n=self.n,
+            missing=self.missing,
+            from_us=segments[0].start.utc_us,
+            to_us=segments[-1].last.utc_us,
+            instruments=(self.state.instrument,),
+            states=(self.state.digest,),
+            measurand=self.measurand,
+        )
+
+    @property
+    def start(self) -> Standing | None:
+        """The first reading."""
+        return (self._closed or [self._now])[0].start if self._now is not None else None
+
+    @property
+    def end(self) -> Standing | None:
+        """The reading that the total ends with."""
+        return None if self._now is None else self._now.last
+
+    def _contributions(self, bound: Bound) -> dict[str, float]:
+        rows = zip(self._correction.sources(bound), self._correction.nodes(bound), strict=True)
+        named = {source: sum(s * nodes[j] for j, s in self._sums.items()) for source, nodes in rows}
+        _add_into(named, self._rest[bound])
+        return named
+
+    def _ends(self, segments: Iterable[_Segment]) -> dict[str, float]:
+        named: dict[str, float] = {}
+        for segment in segments:
+            if segment.start == segment.last and not segment.turns:
+                continue
+            for standing, sign, power in (
+                (segment.start, -1.0, segment.start_power or 0.0),
+                (segment.last, 1.0, segment.last_power),
+            ):
+                hours = (standing.window_us + self.refresh_us) / (2.0 * sqrt(3.0) * _HOUR_US)
+                found = {
+                    self._end_source("resolution", standing): sign * self._correction.resolution_u,
+                    self._end_source("sampling", standing): sign * power * hours,
+                }
+                _add_into(named, found)
+        return named
+
+    def _end_source(self, kind: str, standing: Standing) -> str:
+        return UncertaintySource(
+            kind, self.state.instrument, epoch=str(standing.utc_us), quantity=self.measurand, dist="uniform"
+        ).id
+
+    # ------------------------------------------------------------------------------------------------------
+    # increments
+
+    @property
+    def _where(self) -> str:
+        return f"{self.state.instrument}, {self.measurand}"
+
+    @property
+    def _exact_ratio(self) -> Decimal:
+        return Decimal(1) if self.measurand in self.state.primary else self._correction.table.ratio
+
+    def _standing(self, value: Decimal, utc_us: int, window_us: int) -> Standing:
+        if not value.is_finite() or value < 0:
+            raise ValueError(f"{self._where}: a register can't stand at {value}")
+        if window_us < 0:
+            raise ValueError(f"{self._where}: a sampling window can't be negative ({window_us} µs)")
+        return Standing(value, utc_us, window_us)
+
+    def _energy(self, segment: _Segment) -> Decimal:
+        grown = segment.last.value - segment.start.value
+        return grown + segment.turns * self.modulus if self.modulus is not None and segment.turns else grown
+
+    def _flag(self, flag: str) -> None:
+        self._flags[str(flag)] = None
+
+    def _grow(
+        self, now: _Segment, standing: Standing, load_a: float | None, power_factor: float | None
+    ) -> None:
+        hours = (standing.utc_us - now.last.utc_us) / _HOUR_US
+        if hours <= 0:
+            self._flag(RegisterFlag.CLOCK_STEPPED)
+        grown = standing.value - now.last.value
+        turns = 0
+        if grown < 0:
+            if self._rolled_over(grown, hours):
+                assert self.modulus is not None
+                grown, turns = grown + self.modulus, 1
+                self._flag(RegisterFlag.REGISTER_ROLLOVER)
+            elif -grown <= self.noise:
+                self._flag(RegisterFlag.REGISTER_DECREASED)
+                return
+            else:
+                self._break(standing, RegisterFlag.REGISTER_RESET)
+                return
+        elif self.max_power is not None and hours > 0 and not self._possible(grown, hours):
+            self._break(standing, RegisterFlag.REGISTER_JUMPED)
+            return
+        indicated = float(grown) * self._correction.ratio
+        power = indicated / hours if hours > 0 else now.last_power
+        self._now = _Segment(
+            now.start,
+            standing,
+            now.turns + turns,
+            power if now.start_power is None else now.start_power,
+            power,
+        )
+        self.n += 1
+        if grown:
+            self._account(indicated, load_a, power_factor)
+
+    def _rolled_over(self, grown: Decimal, hours: float) -> bool:
+        if self.modulus is None:
+            return False
+        passed = grown + self.modulus
+        if passed < 0:
+            return False
+        if self.max_power is not None and hours > 0:
+            return self._possible(passed, hours)
+        return passed <= self.modulus * _ROLLOVER_SHARE
+
+    def _possible(self, grown: Decimal, hours: float) -> bool:
+        assert self.max_power is not None
+        slack = 2.0 * float(self.state.resolution.get(self.measurand, Decimal(0)))
+        return (float(grown) - slack) * self._correction.ratio <= self.max_power * hours
+
+    def _break(self, standing: Standing, flag: RegisterFlag) -> None:
+        self._flag(flag)
+        if self._now is not None:
+            self._closed.append(self._now)
+            self.missing += 1
+        self._now = _Segment(standing, standing)
+
+    def _point(self, load_a: float | None, power_factor: float | None) -> tuple[float | None, float | None]:
+        correction = self._correction
+        if correction.table.axis is Axis.OWN:  # a register says nothing of the rate at which it grew
+            x = None if len(correction.grid.xs) > 1 else correction.grid.low
+            return x, correction.operating_point_of(0.0, None, power_factor)[1]
+        return correction.operating_point_of(0.0, load_a, power_factor)
+
+    def _account(self, indicated: float, load_a: float | None, power_factor: float | None) -> None:
+        """Take an increment (on the primary side, not corrected) into the sums, at its operating point."""
+        correction = self._correction
+        x, t = self._point(load_a, power_factor)
+        if x is None or t is None:
+            self._account_unknown(indicated, x, t)
+            return
+        if x - x != 0.0 or t - t != 0.0:
+            raise ValueError(f"{self._where}: load {load_a!r} A, power factor {power_factor!r}: not a number")
+        point = correction.at(x, t)
+        g = self._corrected(indicated, point.error)
+        if point.extrapolation:
+            for bound in self._wanted:
+                _add_into(self._rest[bound], {correction.extrapolation.id: g * point.extrapolation})
+        for flag in point.flags:
+            self._flag(flag)
+        grid = correction.grid
+        i, j, a, b = grid.cell(x, t)
+        nx, nt = len(grid.xs), len(grid.ts)
+        i1, j1 = min(i + 1, nx - 1), min(j + 1, nt - 1)
+        hats = {
+            i * nt + j: (1.0 - a) * (1.0 - b),
+            **({i1 * nt + j: a * (1.0 - b)} if i1 != i else {}),
+            **({i * nt + j1: (1.0 - a) * b} if j1 != j else {}),
+            **({i1 * nt + j1: a * b} if i1 != i and j1 != j else {}),
+        }
+        for node, hat in hats.items():
+            if hat:
+                self._sums[node] = self._sums.get(node, 0.0) + g * hat
+
+    def _account_unknown(self, indicated: float, x: float | None, t: float | None) -> None:
+        correction = self._correction
+        point = correction.at(x, t)
+        g = self._corrected(indicated, point.error)
+        for bound in self._wanted:
+            _add_into(self._rest[bound], correction.named(correction.at(x, t, bound), g, bound))
+        for flag in point.flags:
+            self._flag(flag)
+
+    def _corrected(self, indicated: float, error: float) -> float:
+        """Count an increment; its sensitivity ∂E/∂e."""
+        corrected = indicated / (1.0 + error / 100.0)
+        g = -corrected / (100.0 + error)
+        self._excess -= indicated * (error / (100.0 + error))
+        c = g * self._correction.repeatability
+        self._variance += c * c
+        return g
+
+    # --------------------------------------------------------------------------------------------------------
+    # vectorised
+
+    def _ordinary(
+        self,
+        values: Sequence[Decimal],
+        utc_us: Sequence[int],
+        loads: npt.NDArray[np.float64],
+        factors: npt.NDArray[np.float64],
+    ) -> bool:
+        """Whether nothing is unknown, nothing goes down, and time goes on."""
+        if not len(values) or self._now is None or self.max_power is not None:
+            return False
+        if (
+            self._correction.table.axis is Axis.OWN
+            or not np.isfinite(loads).all()
+            or not np.isfinite(factors).all()
+        ):
+            return False
+        if any(not value.is_finite() for value in values):
+            return False
+        last = self._now.last
+        return all(
+            a <= b and s < t
+            for a, b, s, t in zip(
+                (last.value, *values[:-1]), values, (last.utc_us, *utc_us[:-1]), utc_us, strict=True
+            )
+        )
+
+    def _extend(
+        self,
+        values: Sequence[Decimal],
+        utc_us: Sequence[int],
+        loads: npt.NDArray[np.float64],
+        factors: npt.NDArray[np.float64],
+        window_us: int,
+    ) -> None:
+        now, correction = self._now, self._correction
+        assert now is not None
+        before = (now.last.value, *values[:-1])
+        indicated = np.array([float(b - a) for a, b in zip(before, values, strict=True)]) * correction.ratio
+        x, t, error, extra, outside = correction.points(loads, factors)
+        corrected = indicated / (1.0 + error / 100.0)
+        g = -corrected / (100.0 + error)
+        self._excess -= float(np.sum(indicated * (error / (100.0 + error))))
+        c = g * correction.repeatability
+        self._variance += float(np.sum(c * c))
+        for node, s in correction.spread(x, t, g):
+            self._sums[node] = self._sums.get(node, 0.0) + s
+        grown = indicated > 0.0
+        if extra.any():
+            for bound in self._wanted:
+                _add_into(self._rest[bound], {correction.extrapolation.id: float(np.sum(g * extra))})
+        if grown.any():
+            for flag in correction.always:
+                self._flag(flag)
+        if (outside & grown).any():
+            self._flag(Flag.OUTSIDE_CALIBRATED_RANGE)
+        times = (now.last.utc_us, *utc_us)
+        first = float(indicated[0]) * _HOUR_US / (times[1] - times[0])
+        self._now = _Segment(
+            now.start,
+            self._standing(values[-1], utc_us[-1], window_us),
+            now.turns,
+            first if now.start_power is None else now.start_power,
+            float(indicated[-1]) * _HOUR_US / (times[-1] - times[-2]),
+        )
+        self.n += len(values)
+
+    # -------------------------------------------------------------------------------------------------------
+    # restart
+
+    def to_plain(self) -> dict[str, Any]:
+        """All of it as plain JSON values (numbers of the sums with every digit); the state is named by its
+        digest.
+        """
+        return {
+            "state": self.state.digest,
+            "measurand": self.measurand,
+            "modulus": None if self.modulus is None else decimal_text(self.modulus),
+            "max_power": self.max_power,
+            "refresh_us": self.refresh_us,
+            "noise": decimal_text(self.noise),
+            "n": self.n,
+            "missing": self.missing,
+            "flags": list(self._flags),
+            "excess": self._excess,
+            "variance": self._variance,
+            "sums": {str(node): s for node, s in self._sums.items()},
+            "rest": {str(bound): dict(named) for bound, named in self._rest.items()},
+            "segments": [_plain_segment(s) for s in (*self._closed, self._now) if s is not None],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], state: CalibrationState) -> EnergyTotal:
+        """The total that :meth:`to_plain` gave.
+
+        Raises:
+            ValueError: not such values, or another state than the one that they name.
+        """
+        try:
+            digest = plain["state"]
+            if digest != state.digest:
+                raise ValueError(
+                    f"the total was kept under the calibration state {digest}, not {state.digest}"
+                )
+            made = cls(
+                state,
+                plain["measurand"],
+                modulus=None if plain["modulus"] is None else Decimal(plain["modulus"]),
+                max_power=plain["max_power"],
+                refresh_us=int(plain["refresh_us"]),
+                noise=Decimal(plain["noise"]),
+            )
+            made.n, made.missing = int(plain["n"]), int(plain["missing"])
+            made._flags = dict.fromkeys(plain["flags"])
+            made._excess, made._variance = float(plain["excess"]), float(plain["variance"])
+            made._sums = {int(node): float(s) for node, s in plain["sums"].items()}
+            made._rest = {b: {k: float(c) for k, c in plain["rest"][str(b)].items()} for b in made._wanted}
+            segments = [_segment(each) for each in plain["segments"]]
+        except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
+            raise ValueError(f"these values are not a kept energy total ({error!r})") from None
+        made._closed, made._now = segments[:-1], segments[-1] if segments else None
+        return made
+
+
+def _per_reading(values: npt.ArrayLike | None, count: int) -> npt.NDArray[np.float64]:
+    return np.broadcast_to(np.asarray(np.nan if values is None else values, dtype=np.float64), (count,))
+
+
+def _add_into(sums: dict[Any, float], more: Mapping[Any, float]) -> None:
+    for key, term in more.items():
+        sums[key] = sums.get(key, 0.0) + term
+
+
+def _plain_segment(segment: _Segment) -> dict[str, Any]:
+    return {
+        "start": [str(segment.start.value), segment.start.utc_us, segment.start.window_us],
+        "last": [str(segment.last.value), segment.last.utc_us, segment.last.window_us],
+        "turns": segment.turns,
+        "start_power": segment.start_power,
+        "last_power": segment.last_power,
+    }
+
+
+def _segment(plain: Mapping[str, Any]) -> _Segment:
+    def standing(triple: Sequence[Any]) -> Standing:
+        return Standing(Decimal(triple[0]), int(triple[1]), int(triple[2]))
+
+    power = plain["start_power"]
+    return _Segment(
+        standing(plain["start"]),
+        standing(plain["last"]),
+        int(plain["turns"]),
+        None if power is None else float(power),
+        float(plain["last_power"]),
+    )
