@@ -35,22 +35,36 @@ NO_DRIFT = Policy(drift_fraction=D(0), transformer_drift_fraction=D(0))
 STANDARD = ReferenceUse("STD-1", "S-2026", share=D("0.03"))
 
 
-def point(load: str, error: str, U: str = "0.1", *, pf: str = "1", quantity: str = "energy.active", unit: str = "%",
-          load_unit: str = "A", k: str = "2") -> CalibrationPoint:  # fmt: skip
-    return CalibrationPoint(quantity, D(load), load_unit, D(error), D(U), D(k), unit, D(pf))
+def point(
+    load: str,
+    error: str,
+    U: str = "0.1",
+    *,
+    pf: str = "1",
+    quantity: str = "energy.active",
+    unit: str = "%",
+    load_unit: str = "A",
+) -> CalibrationPoint:
+    return CalibrationPoint(quantity, D(load), load_unit, D(error), D(U), D(2), unit, D(pf))
 
 
-def certificate(*points: CalibrationPoint, instrument: str = "M-1", name: str = "C-1", performed: date = date(2026, 6, 1),
-                references: tuple[ReferenceUse, ...] = (STANDARD,), **more: Any) -> Certificate:  # fmt: skip
+def certificate(
+    *points: CalibrationPoint,
+    instrument: str = "M-1",
+    name: str = "C-1",
+    performed: date = date(2026, 6, 1),
+    references: tuple[ReferenceUse, ...] = (STANDARD,),
+    digest: str = "",
+) -> Certificate:
     return Certificate(
-        id,
+        name,
         CertificateKind.CALIBRATION,
         instrument,
         "Lab",
         performed,
         points=points,
         references=references,
-        **more,
+        digest=digest,
     )
 
 
