@@ -1,0 +1,332 @@
+"""Profiles: errors in the reader's words, plans, golden exchanges, and the meter's side as the inverse."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drivers import dlt645, modbus, profile, protocols, registers
+from drivers.codec import Answer, LocalProtocolError, Missing
+from drivers.profile import Profile, ProfileError, Query
+from drivers.protocols import Codec, Request
+
+SHIPPED = profile.names()
+LOADED = {name: profile.load(name) for name in SHIPPED}
+VECTORS = [(name, n) for name, p in LOADED.items() for n in range(len(p.vectors))]
+
+
+def codec_of(p: Profile) -> Codec:
+    return protocols.codec("modbus-rtu" if p.protocol == "modbus" else p.protocol)
+
+
+def exchanged(p: Profile, request: bytes, answer: bytes) -> tuple[Request, Answer]:
+    """Request and matched answer out of their bytes, as in a capture."""
+    decoder = codec_of(p).decoder()
+    asked, answered = [*decoder.feed(request + answer), *decoder.finish()]
+    found: Request | None
+    if isinstance(asked, dlt645.Frame):
+        found = dlt645.request_of(asked)
+    else:
+        assert isinstance(asked, modbus.Frame)
+        found = modbus.request_of(asked)
+    assert found is not None
+    verdict = codec_of(p).match(found, answered)  # type: ignore[arg-type]
+    assert isinstance(verdict, Answer)
+    return found, verdict
+
+
+def query_for(p: Profile, request: Request) -> Query:
+    """The query that this request stands for: its range or item with all points in it."""
+    if isinstance(request, dlt645.Request):
+        points = tuple(q for q in p.points if request.item in (q.item, q.block))
+        return Query(p.protocol, points, request.item)
+    end = request.start + request.count
+    points = tuple(
+        q for q in p.points if q.function == request.function and request.start <= q.address and q.end <= end
+    )
+    return Query("modbus", points, "", request.function, request.start, request.count)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_profile_says_where_its_numbers_come_from_and_has_golden_exchanges(name):
+    p = LOADED[name]
+    assert p.source
+    assert p.vectors
+    assert {"energy.active.import", "power.active.total", "voltage.l1"} & set(profile.measurands(p.points))
+    assert p.probe is None or p.point(p.probe.point)
+
+
+@pytest.mark.parametrize(("name", "n"), VECTORS)
+def test_a_golden_exchange_gives_what_it_must(name, n):
+    p = LOADED[name]
+    vector = p.vectors[n]
+    request, answer = exchanged(p, vector.request, vector.answer)
+    query = query_for(p, request)
+    shown = {i.measurand: i.value for i in profile.decode(p, query, answer)}
+    for measurand, expected in vector.expect.items():
+        value = shown[measurand]
+        assert (None if value is None else f"{value:f}") == expected
+    codec = codec_of(p)
+    assert codec.encode(codec.request(request.address, query)) == vector.request
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_point_of_a_shipped_profile_is_asked_exactly_once(name):
+    p = LOADED[name]
+    queries = profile.plan(p)
+    planned = [point for query in queries for point in query.points]
+    assert sorted(profile.measurands(planned)) == sorted(profile.measurands(p.points))
+    for query in queries:
+        if p.protocol == "modbus":
+            assert query.count <= 125
+            assert all(query.start <= q.address and q.end <= query.start + query.count for q in query.points)
+            assert {q.function for q in query.points} == {query.function}
+
+
+@given(st.sampled_from(SHIPPED), st.data())
+def test_a_meter_made_of_a_profile_is_read_back_exactly(name, data):
+    p = LOADED[name]
+    values: dict[str, Decimal] = {}
+    for point in p.points:
+        low, high = point.low or Decimal(0), point.high or Decimal(7)
+        if point.type in ("f32", "f64"):
+            raw = data.draw(st.floats(float(low), float(high), width=32))
+            exact = registers.decode(registers.encode(Decimal(repr(raw)), "f32"), "f32")
+            assert isinstance(exact, Decimal)
+            values[point.measurand] = registers.scaled(exact, point.scale) if point.scale == 1 else low
+        else:
+            step = point.scale if p.protocol == "modbus" else point.resolution
+            assert step is not None
+            values[point.measurand] = data.draw(st.integers(int(low / step), int(high / step))) * step
+    codec = codec_of(p)
+    for query in profile.plan(p):
+        request = codec.request("1", query)
+        frame = profile.encode_answer(p, request, values)
+        decoder = codec.decoder()
+        (found,) = [*decoder.feed(frame), *decoder.finish()]
+        answer = codec.match(request, found)  # type: ignore[arg-type]
+        assert isinstance(answer, Answer)
+        shown = {i.measurand: i.value for i in profile.decode(p, query, answer)}
+        assert shown == {q.measurand: values[q.measurand] for q in query.points}
+        assert codec.expected_length(request) in (None, len(frame))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_an_error_answer_makes_every_point_of_the_query_missing(name):
+    p = LOADED[name]
+    for query in profile.plan(p):
+        error = Answer(query.where, b"", b"", "1", "exception 2: illegal data address", 2)
+        for indication in profile.decode(p, query, error):
+            assert indication.missing is Missing.ERROR_ANSWER
+            assert indication.value is None
+
+
+@given(st.sampled_from(SHIPPED), st.binary(max_size=60))
+def test_a_payload_of_the_wrong_length_gives_no_value(name, payload):
+    p = LOADED[name]
+    for query in profile.plan(p):
+        found = profile.decode(p, query, Answer(query.where, payload, b""))
+        assert [i.measurand for i in found] == list(profile.measurands(query.points))
+        if p.protocol == "modbus":
+            for point, indication in zip(query.points, found, strict=True):
+                if 2 * (point.end - query.start) > len(payload):
+                    assert indication.missing is Missing.WRONG_LENGTH
+
+
+def test_a_long_answer_is_joined_before_it_is_decoded():
+    p = LOADED["dlt645-2007-three-phase"]
+    (query,) = profile.plan(p, ["energy.active.import"])
+    with pytest.raises(LocalProtocolError, match="join"):
+        profile.decode(p, query, Answer(query.item, bytes(4), b"", more=True))
+
+
+def test_phases_are_asked_as_a_block_and_a_single_one_alone():
+    p = LOADED["dlt645-2007-three-phase"]
+    assert [q.item for q in profile.plan(p, ["voltage.l1", "voltage.l2", "voltage.l3"])] == ["0201FF00"]
+    assert [q.item for q in profile.plan(p, ["voltage.l2"])] == ["02010200"]
+    assert [q.item for q in profile.plan(p, ["energy.active.import", "voltage.l1"])] == [
+        "00010000",
+        "02010100",
+    ]
+
+
+# ---- a profile of one's own -----------------------------------------------------------------------------------------
+
+HEAD = """protocol = "modbus"
+
+[model]
+maker = "Test"
+name = "T1"
+kind = "electricity"
+
+[source]
+title = "A document"
+"""
+
+
+def register(measurand: str, address: int, kind: str = "u16", unit: str = "V", more: str = "") -> str:
+    return (
+        f'\n[[point]]\nmeasurand = "{measurand}"\nfunction = 3\naddress = {address}\n'
+        f'type = "{kind}"\nunit = "{unit}"\n{more}'
+    )
+
+
+def test_neighbours_are_merged_and_a_value_never_stands_in_two_requests():
+    text = HEAD + "[ask]\nholes = 2\nmost = 6\n"
+    for n, address in enumerate((0, 2, 4, 6, 10, 13)):
+        text += register(f"voltage.l{n}", address, "u32")
+    queries = profile.plan(profile.parse(text, "t"))
+    assert [(q.start, q.count) for q in queries] == [(0, 6), (6, 6), (13, 2)]
+
+
+def test_functions_are_not_mixed():
+    text = (
+        HEAD + register("voltage.l1", 0) + register("voltage.l2", 1).replace("function = 3", "function = 4")
+    )
+    assert [(q.function, q.start, q.count) for q in profile.plan(profile.parse(text, "t"))] == [
+        (3, 0, 1),
+        (4, 1, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "raw", "value", "missing"),
+    [
+        ("sentinels = [0xFFFF]", "FFFF", None, Missing.NOT_SUPPORTED),
+        ("sentinels = [0xFFFF]", "FFFE", "65534", None),
+        ('low = "100"\nhigh = "300"', "0063", None, Missing.OUT_OF_RANGE),
+        ('low = "100"\nhigh = "300"', "012D", None, Missing.OUT_OF_RANGE),
+        ('low = "100"\nhigh = "300"', "012C", "300", None),
+        ('scale = "0.1"', "08FD", "230.1", None),
+        ('word_order = "BADC"', "0100", "1", None),
+    ],
+)
+def test_what_a_point_says_of_its_register_is_heeded(more, raw, value, missing):
+    p = profile.parse(HEAD + register("voltage.l1", 0, more=more), "t")
+    (query,) = profile.plan(p)
+    (found,) = profile.decode(p, query, Answer(query.where, bytes.fromhex(raw), b""))
+    assert (None if found.value is None else f"{found.value:f}") == value
+    assert found.missing is missing
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "what", "hint"),
+    [
+        ('type = "u16"', 'tipe = "u16"', 15, "unknown key 'tipe'", "did you mean 'type'?"),
+        ('type = "u16"', 'type = "u15"', 15, "type 'u15'", "u16"),
+        ("address = 0", "address = 70000", 14, "address 70000", "0-based"),
+        ("address = 0", "address = 0.5", 14, "whole number", ""),
+        ("address = 0\n", "", 11, "'address' is missing", "address"),
+        ('unit = "V"', 'unit = "kWh"', 16, "voltage.l1 in 'kWh'", "V"),
+        ('unit = "V"', 'unit = "V"\nscale = 0.1', 17, "must be exact", '"0.1"'),
+        ('unit = "V"', 'unit = "V"\nscale = "0"', 17, "scale 0", "above zero"),
+        ('unit = "V"', 'unit = "V"\nside = "left"', 17, "side 'left'", "primary or secondary"),
+        ('unit = "V"', 'unit = "V"\nword_order = "ABDC"', 17, "word order", "CDAB"),
+        ('unit = "V"', 'unit = "V"\nsentinels = [65536]', 17, "sentinels", "raw unsigned"),
+        ('unit = "V"', 'unit = "V"\nitem = "00010000"', 17, "no meaning in Modbus", "function and address"),
+        ("function = 3", "function = 6", 13, "function 6", "3 (holding)"),
+        ('measurand = "voltage.l1"', 'measurand = "Voltage L1"', 12, "no measurand's name", "voltage.l1"),
+        ('protocol = "modbus"', 'protocol = "modbas"', 1, "protocol 'modbas'", "modbus"),
+        ('[source]\ntitle = "A document"\n', "", None, "[source] is missing", "which document"),
+        ('title = "A document"', 'title = ""', 8, "no title", "which document"),
+        ('kind = "electricity"', "kind = 8E1", 6, "must be text", "quotes"),
+        ('name = "T1"', "name = ", 5, "not TOML", ""),
+        ("[source]", "colour = 3\n[source]", 8, "unknown key 'colour'", "known:"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_and_what_to_do(old, new, line, what, hint):
+    text = HEAD + register("voltage.l1", 0)
+    assert old in text
+    with pytest.raises(ProfileError) as caught:
+        profile.parse(text.replace(old, new, 1), "t")
+    error = caught.value
+    assert what in error.what
+    assert hint in error.hint
+    assert error.line == line
+    assert str(error).startswith("t.toml")
+
+
+def test_points_that_overlap_are_refused_naming_both():
+    text = HEAD + register("voltage.l1", 0, "u32") + register("voltage.l2", 1)
+    with pytest.raises(ProfileError, match=r"voltage\.l2 overlaps voltage\.l1") as caught:
+        profile.parse(text, "t")
+    assert caught.value.line == 21
+
+
+def test_a_measurand_stands_only_once():
+    with pytest.raises(ProfileError, match="there twice"):
+        profile.parse(HEAD + register("voltage.l1", 0) + register("voltage.l1", 5), "t")
+
+
+@pytest.mark.parametrize(
+    ("point", "what"),
+    [
+        ('measurand = "voltage.l1"\nitem = "02010100"\nunit = "V"\nscale = "0.1"', "no meaning in DL/T 645"),
+        ('measurand = "voltage.l1"\nitem = "0201"\nunit = "V"', "8 hex digits"),
+        ('measurand = "voltage.l1"\nitem = "02010100"\nunit = "kV"', "the standard fixes the unit"),
+        ('measurand = "voltage.l1"\nitem = "0201FF00"\nunit = "V"', "not in the table"),
+        ('measurand = "voltage.l1"\nitem = "02010100"\nunit = "V"\nblock = "0202FF00"', "does not hold"),
+        ('measurand = "clock"\nitem = "04000102"\nunit = "s"', "not in the table of numbers"),
+    ],
+)
+def test_a_dl645_point_must_be_one_of_the_standards_numbers(point, what):
+    text = HEAD.replace("modbus", "dlt645-2007") + "\n[[point]]\n" + point
+    with pytest.raises(ProfileError) as caught:
+        profile.parse(text, "t")
+    assert what in str(caught.value)
+
+
+def test_the_standards_counter_begins_again_at_a_million():
+    assert LOADED["dlt645-2007-three-phase"].point("energy.active.import").modulus == Decimal(1000000)
+    assert LOADED["dlt645-2007-three-phase"].point("energy.active.import").resolution == Decimal("0.01")
+
+
+def test_a_users_directory_comes_before_what_is_shipped(tmp_path: Path):
+    (tmp_path / "mine.toml").write_text(HEAD + register("voltage.l1", 0), "utf-8")
+    (tmp_path / "eastron-sdm630.toml").write_text(HEAD + register("voltage.l1", 0), "utf-8")
+    assert "mine" in profile.names([tmp_path])
+    assert profile.load("mine", [tmp_path]).maker == "Test"
+    assert profile.load("eastron-sdm630", [tmp_path]).maker == "Test"
+    assert profile.load("eastron-sdm630").maker == "Eastron"
+
+
+@pytest.mark.parametrize("name", ["sdm630", "../profile", "", "eastron-sdm360"])
+def test_a_profile_that_is_not_there_is_told_with_the_nearest(name):
+    with pytest.raises(ProfileError, match="no such profile"):
+        profile.load(name)
+
+
+def test_a_file_that_is_not_utf8_is_told_with_its_line(tmp_path: Path):
+    (tmp_path / "t.toml").write_bytes(b'protocol = "modbus"\n# \xff\n')
+    with pytest.raises(ProfileError, match="UTF-8") as caught:
+        profile.load("t", [tmp_path])
+    assert caught.value.line == 2
+
+
+def test_a_measurand_that_the_model_does_not_have_cannot_be_planned():
+    with pytest.raises(ProfileError, match=r"no 'voltage\.l4'"):
+        profile.plan(LOADED["eastron-sdm630"], ["voltage.l4"])
+
+
+def test_a_meter_refuses_what_it_does_not_have():
+    p = LOADED["eastron-sdm630"]
+    frame = profile.encode_answer(p, modbus.Request("1", 4, 0x2000, 2), {})
+    assert frame == modbus.refusal(modbus.Request("1", 4, 0x2000, 2), 2)
+    d = LOADED["dlt645-2007-three-phase"]
+    request = dlt645.Request("000000000001", item="04000102")
+    assert profile.encode_answer(d, request, {}) == dlt645.refusal(request, 2)
+
+
+def test_a_meter_without_a_value_says_so_where_the_protocol_can():
+    d = LOADED["dlt645-2007-three-phase"]
+    (query,) = profile.plan(d, ["current.l1", "current.l2", "current.l3"])
+    frame = profile.encode_answer(d, query, {"current.l1": Decimal("1.5")}, "000000000032")
+    _, answer = exchanged(d, dlt645.encode(dlt645.Request("000000000032", item=query.item)), frame)
+    shown = [(i.value, i.missing) for i in profile.decode(d, query, answer)]
+    assert shown == [(Decimal("1.500"), None), (None, Missing.NOT_SUPPORTED), (None, Missing.NOT_SUPPORTED)]
+    with pytest.raises(LocalProtocolError, match="no way to say so"):
+        profile.encode_answer(LOADED["acrel-adl3000"], modbus.Request("1", 3, 97, 1), {})
