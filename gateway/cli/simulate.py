@@ -11,8 +11,8 @@ from pathlib import Path
 from gateway.cli import DONE
 from gateway.cli.output import say
 
-EPILOG = """Serial ports of the site file become links to pseudo-terminals, so the file is the same on the desk and on the
-box. A port that exists and is no such link is never touched. [simulation] in the site file shapes the plant; its
+EPILOG = """Serial ports of the site file become links to pseudo-terminals, so the file is the same on the desk and
+on the box. A port that exists and is no such link is never touched. [simulation] in the site file shapes the plant; its
 seed repeats it.
 
 example:

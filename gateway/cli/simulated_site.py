@@ -117,7 +117,7 @@ def write_demo(
         "serve": {"listen": f"127.0.0.1:{free_port()}"},
         "platform": [{"name": "platform", "key": platform_key}],
         "calibration": {"certificates": ["certificates/*.toml"]},
-        "bus": [_bus_table(bus, period) for bus in spec.buses],
+        "bus": [_bus_table(bus) for bus in spec.buses],
         "simulation": {
             "seed": seed,
             "meter": {id_: _shape_table(meter) for id_, meter in spec.meters.items()},
@@ -134,7 +134,7 @@ def write_demo(
     return path
 
 
-def _bus_table(bus: SimBus, period: str) -> dict[str, Any]:
+def _bus_table(bus: SimBus) -> dict[str, Any]:
     tcp = bus.port.startswith("tcp://")
     table: dict[str, Any] = {
         "name": bus.name,
@@ -144,8 +144,9 @@ def _bus_table(bus: SimBus, period: str) -> dict[str, Any]:
     }
     if not tcp:
         table |= {"baud": bus.baud, "framing": bus.framing}
-    slow = {} if tcp else {"period": "2s" if period == "1s" else period}
-    table["instrument"] = [_instrument_config(meter) | {"period": period} | slow for meter in bus.meters]
+    table["instrument"] = [
+        _instrument_config(meter) | {"period": PERIODS[bus.protocol]} for meter in bus.meters
+    ]
     return table
 
 
