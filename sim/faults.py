@@ -203,6 +203,10 @@ _TYPES: Mapping[str, type] = MappingProxyType(
     {"meter": str, "number": str, "count": int, "start_kwh": Decimal, "kind": FaultKind}
 )
 
+_WORDS: Mapping[type, str] = MappingProxyType(
+    {float: "a number", int: "a whole number", Decimal: "a decimal number in quotes", str: "text in quotes"}
+)
+
 
 def _fault(n: int, entry: object) -> Fault:
     if not isinstance(entry, dict) or "kind" not in entry:
@@ -232,5 +236,5 @@ def _value(n: int, name: str, value: object) -> object:
             return value
     except (ValueError, ArithmeticError):
         pass
-    hint = f"one of {', '.join(FaultKind)}" if wanted is FaultKind else f"a {wanted.__name__}"
+    hint = f"one of {', '.join(FaultKind)}" if wanted is FaultKind else _WORDS[wanted]
     raise ScenarioError(f"fault {n}: {name} is {hint}, not {value!r}")

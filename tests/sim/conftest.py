@@ -26,15 +26,17 @@ def morning() -> int:
 def make_meter() -> Callable[..., Meter]:
     """A 5 A meter behind a 1000/5 CT; keyword arguments replace what is given here."""
 
-    def make(id: str = "m1", preset: str = "mill", phases: int = 3, seed: int = 1, **given: object) -> Meter:
-        feeder = Plant(seed).feeder(id, preset, rated_voltage=220, rated_current=1000, phases=phases)
+    def make(
+        name: str = "m1", preset: str = "mill", phases: int = 3, seed: int = 1, **given: object
+    ) -> Meter:
+        feeder = Plant(seed).feeder(name, preset, rated_voltage=220, rated_current=1000, phases=phases)
         defaults: dict[str, object] = {
             "number": "42",
             "accuracy_class": "0.5S",
-            "electronics": Electronics.drawn("0.5S", f"{seed}/{id}"),
-            "ct": Transformer.drawn("ct", 1000, 5, "0.2S", f"{seed}/{id}"),
+            "electronics": Electronics.drawn("0.5S", f"{seed}/{name}"),
+            "ct": Transformer.drawn("ct", 1000, 5, "0.2S", f"{seed}/{name}"),
             "start_kwh": Decimal("100.00"),
         }
-        return Meter(id=id, feeder=feeder, **(defaults | given))  # type: ignore[arg-type]
+        return Meter(id=name, feeder=feeder, **(defaults | given))  # type: ignore[arg-type]
 
     return make

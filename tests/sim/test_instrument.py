@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_drift_grows_by_the_day(make_meter: MakeMeter) -> None:
     start, end = EPOCH_US + HOUR_US, EPOCH_US + 3 * DAY_US + 2 * HOUR_US
     parts = [start, EPOCH_US + DAY_US, EPOCH_US + 2 * DAY_US, EPOCH_US + 3 * DAY_US, end]
     whole = drifting.indicated_energy(start, end)[0]
-    daily = [meter.indicated_energy(a, b)[0] for a, b in zip(parts, parts[1:], strict=False)]
+    daily = [meter.indicated_energy(a, b)[0] for a, b in pairwise(parts)]
     assert whole == pytest.approx(sum(e * (1 + 1e-5 * n) for n, e in enumerate(daily)), rel=1e-12)
 
 
