@@ -77,6 +77,41 @@ def t_quantile(probability: float, dof: float) -> float:
     return -_t_upper(probability, dof)
 
 
+def chi_square_cdf(x: float, dof: float) -> float:
+    """The probability that a chi-square variable with ``dof`` degrees of freedom falls below x."""
+    _check_dof(dof)
+    return _incomplete_gamma(0.5 * dof, 0.5 * x) if x > 0.0 else 0.0
+
+
+def chi_square_quantile(probability: float, dof: float) -> float:
+    """The value that a chi-square variable falls below with this probability."""
+    _check_probability(probability)
+    _check_dof(dof)
+    low, high = 0.0, max(1.0, dof)
+    while chi_square_cdf(high, dof) < probability:
+        low, high = high, 2.0 * high
+    while True:
+        middle = 0.5 * (low + high)
+        if middle in (low, high):
+            return middle
+        if chi_square_cdf(middle, dof) < probability:
+            low = middle
+        else:
+            high = middle
+
+
+def f_tail(f: float, dof_between: float, dof_within: float) -> float:
+    """The probability that a ratio of two estimates of one variance exceeds f (F test)."""
+    _check_dof(dof_between)
+    _check_dof(dof_within)
+    if f <= 0.0:
+        return 1.0
+    denominator = dof_within + dof_between * f
+    return _incomplete_beta(
+        0.5 * dof_within, 0.5 * dof_between, dof_within / denominator, dof_between * f / denominator
+    )
+
+
 def coverage_factor(p: float, dof: float = math.inf) -> float:
     """The k such that an interval y ± k·u covers with probability p: the two-sided t quantile (GUM G.3).
 
@@ -323,3 +358,28 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
         if abs(d * c - 1.0) < 1e-16:
             break
     return result
+
+
+def _incomplete_gamma(a: float, x: float) -> float:
+    """Regularised lower incomplete gamma function P(a, x): series or continued fraction (DLMF 8.7.1, 8.9.2)."""
+    front = math.exp(a * math.log(x) - x - math.lgamma(a))
+    if x < a + 1.0:
+        term = total = 1.0 / a
+        n = a
+        while abs(term) > 1e-17 * abs(total):
+            n += 1.0
+            term *= x / n
+            total += term
+        return front * total
+    b = x + 1.0 - a
+    c, d = 1e300, 1.0 / b
+    fraction = d
+    for n in range(1, 100_000):
+        numerator = n * (a - n)
+        b += 2.0
+        d = 1.0 / (numerator * d + b or 1e-300)
+        c = b + numerator / c or 1e-300
+        fraction *= c * d
+        if abs(c * d - 1.0) < 1e-16:
+            break
+    return 1.0 - front * fraction
