@@ -318,11 +318,19 @@ class Pipeline:
         if lane.aggregator is not None:
             self._aggregated(lane, lane.aggregator.add(index, reading, point))
 
-    def skip(self, instrument: str, tick: Tick, reason: str) -> None:
-        """A poll that could not be made at all."""
+    def number(self, instrument: str) -> int:
+        """The newest running number of an instrument."""
+        return self._lanes[instrument].counter.last
+
+    def skip(self, instrument: str, tick: Tick, before: int, reason: str) -> None:
+        """A poll that could not be made, or was lost on its way: count whatever of it is not counted yet.
+
+        ``before``: the running number before the poll.
+        """
         lane = self._lanes[instrument]
-        missed_from = tick.missed_from_us if tick.missed else tick.due_us
-        self._miss(lane, tick.missed + 1, missed_from, tick.due_us, reason)
+        count = before + tick.missed + 1 - lane.counter.last
+        if count > 0:
+            self._miss(lane, count, tick.missed_from_us if count > 1 else tick.due_us, tick.due_us, reason)
 
     def event(self, kind: str, detail: Mapping[str, str] | None = None) -> None:
         """Record that something happened."""

@@ -269,10 +269,7 @@ class LogStore:
     def receipts(self) -> tuple[StoredReceipt, ...]:
         """The newest receipt of each platform."""
         with self._lock:
-            rows = self._rows(
-                "SELECT platform, size, root, received_us, note FROM receipt WHERE id IN "
-                "(SELECT max(id) FROM receipt GROUP BY platform) ORDER BY id"
-            )
+            rows = self._rows("SELECT platform, size, root, received_us, note FROM receipt ORDER BY id")
         return tuple(StoredReceipt(*row) for row in rows)
 
     # -- what changes it
@@ -341,7 +338,10 @@ class LogStore:
             db.execute("INSERT OR REPLACE INTO state VALUES (1, ?, ?)", (size, state))
 
     def add_receipt(self, receipt: StoredReceipt) -> None:
-        """Keep a receipt durably. Raises ValueError if its size and root are not of this log."""
+        """Keep a receipt durably, in place of an older one of the same platform.
+
+        Raises ValueError if its size and root are not of this log. One that covers no more is not written.
+        """
         with self._lock:
             self._alive()
             published = self._published
@@ -558,7 +558,7 @@ class LogStore:
     def _check_published(self, because: str = "") -> None:
         """Refuse a log that contradicts its own signature, or that is older than a receipt for it."""
         published, size = self._published, self._tree.size
-        advice = "appending would sign a second history. Restore the log from the platform's copy, or begin a new origin"
+        advice = "appending would sign a second history. Restore the platform's copy, or begin a new origin"
         if published is not None and published.size > size:
             why = because or f"{size} entries are there"
             raise StoreError(

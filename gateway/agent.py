@@ -1,0 +1,529 @@
+"""The agent: polls every line on time, commits each second, checkpoints, serves, and survives what happens to it.
+
+One task owns each line; a bug in one is told in the log and the task started again, with back-off, while the others go
+on. One task commits: what is pending becomes durable, then it is shown. A store that failed ends the agent, because
+nothing may be acknowledged after that. Everything that it needs comes prepared in a :class:`Plan`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from socket import socket
+
+from starlette.applications import Starlette
+
+from calibration.state import CalibrationState
+from drivers.bus import Bus, Meter
+from drivers.line import Timing
+from drivers.link import Link
+from drivers.profile import Query
+from drivers.protocols import Codec
+from evidence.note import Checkpoint, Signer
+from gateway.clock import SECOND_US, Clock, StepWatch
+from gateway.notify import Notifier
+from gateway.pipeline import DISK_FULL, STOPPED, Channel, DocumentNotice, Latest, Pipeline
+from gateway.receipts import PlatformKey, Receipts
+from gateway.schedule import Agenda, Ticker
+from gateway.serve import application, listening, serve
+from gateway.status import AgentStatus, BusStatus, InstrumentStatus, MeasurandStatus, ReceiptStatus
+from gateway.store import BALLAST_BYTES, LogStore, StoreError, StoreFull
+
+_log = logging.getLogger("suyuan.agent")
+
+FAILED = "internal_error"  # reason of a poll that a bug of ours ate
+_BACK_OFF_S = (1, 2, 5, 10, 30, 60)
+_FULL_RETRY_US = 10 * SECOND_US
+_STATES_EVERY_US = 60 * SECOND_US
+_CHECK_EVERY_US = 5 * SECOND_US  # one stored bundle is re-hashed each time
+_ORDINARY_LIFE_US = 300 * SECOND_US  # a task that lived so long begins its back-off anew
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentPlan:
+    """One instrument: how it is asked, how often, and what corrects it."""
+
+    meter: Meter
+    queries: tuple[Query, ...]
+    period_us: int
+    state: CalibrationState
+    priority: int = 0
+
+    def channel(self) -> Channel:
+        """As the pipeline sees it."""
+        points = [point for query in self.queries for point in query.points]
+        units = {point.measurand: point.unit for point in points}
+        moduli: dict[str, Decimal] = {p.measurand: p.modulus for p in points if p.modulus is not None}
+        return Channel(self.meter.id, self.period_us, self.state, units, moduli)
+
+
+@dataclass(frozen=True, slots=True)
+class BusPlan:
+    """One line with its instruments."""
+
+    name: str
+    codec: Codec
+    link: Link
+    instruments: tuple[InstrumentPlan, ...]
+    timing: Timing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that the agent is told. ``configuration`` is canonical JSON; ``listen`` empty serves nothing.
+
+    ``states`` compiles the calibration states of a day, by instrument: asked when a state does not cover the day any
+    more, and by :meth:`Agent.reload`. What raises there leaves the states as they are and is told in the log.
+    ``keep_us``: entries below a receipt are pruned when older than this; None keeps everything.
+    """
+
+    origin: str
+    data: Path
+    signer: Signer
+    software: str
+    configuration: bytes
+    buses: tuple[BusPlan, ...]
+    documents: tuple[DocumentNotice, ...] = ()
+    platforms: tuple[PlatformKey, ...] = ()
+    listen: str = ""
+    commit_us: int = SECOND_US
+    checkpoint_us: int = 10 * SECOND_US
+    checkpoint_entries: int = 256
+    aggregate_us: int = 60 * SECOND_US
+    ballast: int = BALLAST_BYTES
+    states: Callable[[date], Mapping[str, CalibrationState]] | None = None
+
+
+class _Line:
+    """A bus at work."""
+
+    def __init__(self, plan: BusPlan, clock: Clock) -> None:
+        self.plan = plan
+        self.bus = Bus(plan.name, plan.codec, plan.link, clock.now, plan.timing)
+        self.instruments = {i.meter.id: i for i in plan.instruments}
+        self.agenda = Agenda()
+        self.failures = 0
+
+
+class Agent:
+    """Runs a plan until :meth:`stop`."""
+
+    def __init__(self, plan: Plan, clock: Clock, notifier: Notifier | None = None) -> None:
+        self.plan = plan
+        self._clock = clock
+        self._notifier = notifier or Notifier({})
+        self._lines = [_Line(bus, clock) for bus in plan.buses]
+        self._pipeline = Pipeline(
+            [instrument.channel() for bus in plan.buses for instrument in bus.instruments],
+            clock,
+            origin=plan.origin,
+            keys=(plan.signer.verifier.vkey,),
+            software=plan.software,
+            configuration=plan.configuration,
+            aggregate_us=plan.aggregate_us,
+        )
+        self._states = {i.meter.id: i.state for bus in plan.buses for i in bus.instruments}
+        self._stopping = asyncio.Event()
+        self._committing = asyncio.Lock()
+        self._alarms: dict[str, None] = {}
+        self._reload = False
+        self._sealed_us = 0
+        self._sealed_utc_us = 0
+        self._heads: list[tuple[int, int]] = []  # (size, UTC) of checkpoints that no receipt covers yet
+        self._started = clock.now()
+        self._store: LogStore | None = None
+        self._receipts: Receipts | None = None
+        self._socket: socket | None = None
+        self._written_before = 0
+        self._size_before = 0
+        self._checked = 0
+
+    # -- from outside
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where it serves, once it does."""
+        return None if self._socket is None else self._socket.getsockname()[:2]
+
+    @property
+    def store(self) -> LogStore:
+        """The open log. Raises StoreError before the start."""
+        if self._store is None:
+            raise StoreError("the log is not open yet: the agent has not started")
+        return self._store
+
+    def stop(self) -> None:
+        """Seal what is there and end :meth:`run`."""
+        self._stopping.set()
+
+    def reload(self) -> None:
+        """Compile the calibration states anew with the next commit: the register changed."""
+        self._reload = True
+
+    def change_state(self, instrument: str, state: CalibrationState) -> None:
+        """Correct with another state from the next reading on; it is logged before."""
+        self._states[instrument] = state
+        self._pipeline.change_state(instrument, state)
+
+    async def run(self) -> None:
+        """Run until :meth:`stop`. Raises StoreError if the log cannot be kept, OSError if nothing can be served."""
+        plan = self.plan
+        self._store = store = await asyncio.to_thread(LogStore, plan.data, plan.origin, ballast=plan.ballast)
+        try:
+            self._receipts = receipts = Receipts(store, plan.platforms, self._clock)
+            self._begin(store)
+            await self._commit(seal=True)
+            self._written_before, self._size_before = _written(), store.size
+            if plan.listen:
+                self._socket = listening(plan.listen)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(self._supervised(line), name=line.plan.name) for line in self._lines
+                    ]
+                    tasks.append(group.create_task(self._commits()))
+                    if self._socket is not None:
+                        app = application(store, receipts, self.status, self._contradicted)
+                        group.create_task(self._serving(app, self._socket))
+                    self._notifier.send("READY=1")
+                    await self._stopping.wait()
+                    self._notifier.send("STOPPING=1")
+                    async with self._committing:  # never in the middle of a commit
+                        for task in tasks:
+                            task.cancel()
+            except* StoreError as group:
+                raise _first(group) from None
+            self._pipeline.stop()
+            await self._commit(seal=True)
+        finally:
+            if self._socket is not None:
+                self._socket.close()
+            for line in self._lines:
+                with suppress(Exception):
+                    await line.bus.close()
+            await asyncio.to_thread(store.close)
+
+    def _begin(self, store: LogStore) -> None:
+        """Set every instrument's first poll, take up the log."""
+        first: dict[str, int] = {}
+        now = self._clock.now()
+        for line in self._lines:
+            for name, instrument in line.instruments.items():
+                ticker = Ticker(instrument.period_us, now)
+                line.agenda.add(name, ticker, instrument.priority)
+                first[name] = ticker.due_us
+        if store.ballast_spent:
+            self._alarm("low_disk")
+        self._pipeline.begin(store, first, self.plan.documents)
+
+    # -- the lines
+
+    async def _supervised(self, line: _Line) -> None:
+        """Poll a line for ever; start again after a bug, later each time."""
+        failures = 0
+        while True:
+            began = self._clock.now().boot_us
+            try:
+                await self._poll(line)
+                return
+            except StoreError:
+                raise
+            except Exception as error:
+                if self._clock.now().boot_us - began > _ORDINARY_LIFE_US:
+                    failures = 0
+                wait_s = _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]
+                failures += 1
+                line.failures += 1
+                _log.exception("bus %s: its task failed and starts again in %s s", line.plan.name, wait_s)
+                detail = {
+                    "bus": line.plan.name,
+                    "error": f"{type(error).__name__}: {error}",
+                    "again_s": str(wait_s),
+                }
+                self._pipeline.event("task_failed", detail)
+                await self._clock.sleep_until(self._clock.now().boot_us + wait_s * SECOND_US)
+
+    async def _poll(self, line: _Line) -> None:
+        agenda, clock, pipeline = line.agenda, self._clock, self._pipeline
+        while (due := agenda.next_boot_us()) is not None:
+            await clock.sleep_until(due)
+            taken = agenda.take(clock.now())
+            if taken is None:
+                continue
+            name, tick = taken
+            instrument = line.instruments[name]
+            before = pipeline.number(name)
+            try:
+                scan = await line.bus.scan(instrument.meter, instrument.queries)
+                pipeline.accept(name, tick, scan)
+            except asyncio.CancelledError:
+                pipeline.skip(name, tick, before, STOPPED)
+                raise
+            except Exception:
+                pipeline.skip(name, tick, before, FAILED)
+                raise
+
+    async def _serving(self, app: Starlette, sock: socket) -> None:
+        """Serve; a server that fails stops no measurement."""
+        while not self._stopping.is_set():
+            try:
+                await serve(app, sock, self._stopping)
+            except Exception as error:
+                _log.exception("serving %s failed and starts again", self.plan.listen)
+                self._pipeline.event("task_failed", {"serving": self.plan.listen, "error": f"{error}"})
+            if self._stopping.is_set():
+                return
+            await self._clock.sleep_until(self._clock.now().boot_us + 5 * SECOND_US)
+            with suppress(OSError):
+                sock = self._socket = listening(self.plan.listen)
+
+    # -- the log
+
+    async def _commits(self) -> None:
+        """Commit each period; look after the clock, the states, the watchdog and old entries in between."""
+        plan, clock = self.plan, self._clock
+        watch = StepWatch(clock.now())
+        due = clock.now().boot_us
+        states_due = due + _STATES_EVERY_US
+        check_due = due + _CHECK_EVERY_US
+        while True:
+            due = max(due + plan.commit_us, clock.now().boot_us)
+            await clock.sleep_until(due)
+            now = clock.now()
+            step = watch.look(now)
+            if step is not None:
+                before, after = str(step.expected_utc_us), str(step.utc_us)
+                self._pipeline.event(
+                    "clock_step", {"before_us": before, "after_us": after, "by_us": str(step.by_us)}
+                )
+            if self._reload or now.boot_us >= states_due:
+                states_due = now.boot_us + _STATES_EVERY_US
+                await self._renew_states()
+            full = self._pipeline.unsealed >= plan.checkpoint_entries
+            if full or now.boot_us - self._sealed_us >= plan.checkpoint_us:
+                await self._commit(seal=True)
+            elif self._pipeline.pending:
+                await self._commit(seal=False)
+            if DISK_FULL in self._alarms:
+                due = now.boot_us + _FULL_RETRY_US
+            if now.boot_us >= check_due:
+                check_due = now.boot_us + _CHECK_EVERY_US
+                await self._check_one()
+            self._notifier.send("WATCHDOG=1")
+
+    async def _commit(self, *, seal: bool) -> None:
+        store, pipeline = self.store, self._pipeline
+        async with self._committing:
+            if seal:
+                head = None if self._receipts is None else self._receipts.head
+                pipeline.seal(head, tuple(self._alarms))
+            batch = pipeline.take(checkpoint=seal)
+            try:
+                await asyncio.to_thread(
+                    store.commit, batch.entries, self._sign if seal else None, batch.state
+                )
+            except StoreFull as error:
+                pipeline.lost(store.size, DISK_FULL)
+                if DISK_FULL not in self._alarms:
+                    self._alarm(DISK_FULL)
+                    _log.error("%s", error)
+                return
+            pipeline.committed()
+            if DISK_FULL in self._alarms:
+                del self._alarms[DISK_FULL]
+                pipeline.event("alarm_ended", {"alarm": DISK_FULL})
+            if store.ballast_spent and "low_disk" not in self._alarms:
+                self._alarm("low_disk")
+            if seal:
+                now = self._clock.now()
+                self._sealed_us, self._sealed_utc_us = now.boot_us, now.utc_us
+                self._note_head(store.size, now.utc_us)
+
+    def _sign(self, size: int, root: bytes) -> bytes:
+        return Checkpoint(self.plan.origin, size, root).signed_by(self.plan.signer).encode()
+
+    def _note_head(self, size: int, utc_us: int) -> None:
+        """Remember when each unacknowledged size was sealed; thin out so that memory stays bounded."""
+        head = None if self._receipts is None else self._receipts.head
+        covered = 0 if head is None else head.size
+        self._heads = [entry for entry in self._heads if entry[0] > covered]
+        self._heads.append((size, utc_us))
+        if len(self._heads) > 512:
+            self._heads = [self._heads[0], *self._heads[1:-1:2], self._heads[-1]]
+
+    async def _renew_states(self) -> None:
+        """Compile the states anew if the register changed, or if one does not cover today."""
+        compile_all = self.plan.states
+        today = datetime.fromtimestamp(self._clock.now().utc_us / SECOND_US, UTC).date()
+        wanted = self._reload or any(not state.covers(today) for state in self._states.values())
+        self._reload = False
+        if compile_all is None or not wanted:
+            return
+        try:
+            states = await asyncio.to_thread(compile_all, today)
+        except (
+            Exception
+        ) as error:  # what the register holds is somebody's work in progress: the agent goes on
+            _log.error("the calibration states could not be compiled and stay as they were: %s", error)
+            self._pipeline.event("states_refused", {"error": str(error)})
+            self._alarm("states_refused")
+            return
+        self._alarms.pop("states_refused", None)
+        for name, state in states.items():
+            if name in self._states and self._states[name].digest != state.digest:
+                self.change_state(name, state)
+
+    async def _check_one(self) -> None:
+        """Hash one stored bundle again: silent damage is found before somebody needs the bytes."""
+        store = self.store
+        count = store.size // 256
+        if not count:
+            return
+        n = self._checked % count
+        self._checked += 1
+        if await asyncio.to_thread(store.check_bundle, n) is False:
+            self._alarm("damaged_bundle", {"bundle": str(n)})
+
+    def _alarm(self, name: str, detail: Mapping[str, str] | None = None) -> None:
+        if name not in self._alarms:
+            self._alarms[name] = None
+            self._pipeline.event("alarm", {"alarm": name, **(detail or {})})
+
+    def _contradicted(self, why: str) -> None:
+        self._alarm("contradicted_by_receipt", {"why": why})
+
+    # -- what can be seen
+
+    def status(self) -> AgentStatus:
+        """A snapshot; what it shows of readings is durable."""
+        now, store = self._clock.now(), self.store
+        clock = self._clock.state()
+        receipts = () if self._receipts is None else self._receipts.newest
+        covered = max((receipt.size for receipt in receipts), default=0)
+        waiting = [utc for size, utc in self._heads if size > covered]
+        elapsed = max(1, now.boot_us - self._started.boot_us)
+        log_bytes = _size_of(store.directory)
+        grown = store.size - self._size_before
+        return AgentStatus(
+            origin=self.plan.origin,
+            software=self.plan.software,
+            utc_us=now.utc_us,
+            started_us=self._started.utc_us,
+            clock=clock.quality.name.lower(),
+            clock_error_us=clock.error_us,
+            size=store.size,
+            checkpoint=store.published.size if store.published else 0,
+            unacknowledged=store.size - covered,
+            rewrite_window_s=(now.utc_us - min(waiting)) / SECOND_US if waiting else None,
+            window_s=self.plan.commit_us / SECOND_US,
+            receipts=tuple(ReceiptStatus(r.platform, r.size, r.received_us) for r in receipts),
+            buffer_hours=_hours_left(store.directory, log_bytes, store.size, grown, elapsed),
+            bytes_per_record=(_written() - self._written_before) / grown if grown > 0 else None,
+            log_bytes=log_bytes,
+            alarms=tuple(self._alarms),
+            instruments=tuple(
+                self._instrument(line, instrument, now.utc_us)
+                for line in self._lines
+                for instrument in line.plan.instruments
+            ),
+            buses=tuple(
+                BusStatus(
+                    name=line.plan.name,
+                    port=line.plan.link.describe(),
+                    counts={address: dict(causes) for address, causes in line.bus.counts.by_address.items()},
+                    exchanges=line.bus.usage.exchanges,
+                    line_time_us=line.bus.usage.line_time_us,
+                    busy_us=line.bus.usage.busy_us,
+                    busy_share=min(1.0, line.bus.usage.busy_us / elapsed),
+                    failures=line.failures,
+                )
+                for line in self._lines
+            ),
+        )
+
+    def _instrument(self, line: _Line, plan: InstrumentPlan, utc_us: int) -> InstrumentStatus:
+        name = plan.meter.id
+        latest = self._pipeline.latest.get(name)
+        tally = self._pipeline.counts().get(name)
+        return InstrumentStatus(
+            instrument=name,
+            bus=line.plan.name,
+            number=tally.last if tally else 0,
+            received=tally.received if tally else 0,
+            missed=tally.missed if tally else 0,
+            utc_us=latest.reading.utc_us if latest else None,
+            index=latest.index if latest else None,
+            stale=latest is None or utc_us - latest.reading.utc_us > 3 * plan.period_us + self.plan.commit_us,
+            state=self._states[name].digest,
+            flags=latest.reading.flags if latest else (),
+            measurands=_measurands(latest) if latest else (),
+        )
+
+
+def _measurands(latest: Latest) -> tuple[MeasurandStatus, ...]:
+    reading, units = latest.reading, latest.units
+    return tuple(
+        MeasurandStatus(
+            measurand=name,
+            unit=units.get(name, ""),
+            indication=reading.indications.get(name),
+            value=reading.results[name][0] if name in reading.results else None,
+            u=reading.results[name][1] if name in reading.results else None,
+            missing=reading.missing.get(name),
+        )
+        for name in (*reading.indications, *reading.missing)
+    )
+
+
+def _first(group: BaseExceptionGroup[StoreError]) -> StoreError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, StoreError) else StoreError(str(error))
+
+
+def _written() -> int:
+    """Bytes that this process caused to be written to media; 0 where the kernel does not say."""
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/self/io").read_text(encoding="ascii").splitlines():
+            if line.startswith("write_bytes:"):
+                return int(line.split()[1])
+    return 0
+
+
+def _size_of(directory: Path) -> int:
+    total = 0
+    for path in directory.glob("log.db*"):
+        with suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
+def _hours_left(directory: Path, log_bytes: int, size: int, grown: int, elapsed_us: int) -> float | None:
+    """How long the free space lasts at the present rate; None in the first minute."""
+    if elapsed_us < 60 * SECOND_US or grown <= 0 or size <= 0:
+        return None
+    room = os.statvfs(directory)
+    per_hour = log_bytes / size * grown * 3600 * SECOND_US / elapsed_us
+    return room.f_bavail * room.f_frsize / per_hour
+
+
+async def run_until_signal(agent: Agent) -> None:
+    """Run an agent; SIGTERM and SIGINT end it with a last seal, SIGHUP compiles the calibration states anew."""
+    loop = asyncio.get_running_loop()
+    handlers = {signal.SIGTERM: agent.stop, signal.SIGINT: agent.stop, signal.SIGHUP: agent.reload}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        await agent.run()
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)

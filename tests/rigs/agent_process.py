@@ -1,0 +1,55 @@
+"""The real agent as a process of its own, to be killed: python -m tests.rigs.agent_process DATA PERIOD_US PORT…
+
+Prints one line of JSON when it serves: the port, and the vkey of the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+
+from evidence.note import Ed25519Signer
+from gateway.agent import Agent, Plan, run_until_signal
+from gateway.clock import SystemClock
+from gateway.receipts import PlatformKey
+from tests.rigs.farm import bus_plans
+
+ORIGIN = "platform.example/gw/rig"
+SIGNER = Ed25519Signer.from_seed(ORIGIN, bytes(32))
+PLATFORM = Ed25519Signer.from_seed("platform.example/receipts", bytes(range(32)))
+
+
+def plan(data: Path, period_us: int, ports: list[int], *, listen: str = "127.0.0.1:0") -> Plan:
+    return Plan(
+        origin=ORIGIN,
+        data=data,
+        signer=SIGNER,
+        software="suyuan/rig",
+        configuration=b'{"rig":true}',
+        buses=bus_plans(ports, period_us),
+        platforms=(PlatformKey("platform", PLATFORM.cosigner),),
+        listen=listen,
+        ballast=0,
+    )
+
+
+async def main(data: Path, period_us: int, ports: list[int]) -> None:
+    agent = Agent(plan(data, period_us, ports), SystemClock())
+
+    async def told() -> None:
+        while agent.address is None:  # noqa: ASYNC110 - the rig's own waiting, outside the agent
+            await asyncio.sleep(0.01)
+        print(json.dumps({"port": agent.address[1]}), flush=True)
+
+    async with asyncio.TaskGroup() as group:
+        telling = group.create_task(told())
+        await run_until_signal(agent)
+        telling.cancel()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), [int(port) for port in sys.argv[3:]]))
