@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from drivers import modbus
 from drivers.codec import (
@@ -44,6 +45,7 @@ from drivers.protocols import Codec, Frame, Request
 
 _EVIDENCE_LIMIT = 512  # bytes of a failed exchange's rubbish that are kept
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
+_REJECTS = frozenset(RejectReason)
 _OWED_PATIENCE = 5  # a request is owed an answer for so many times what its meter was given
 
 
@@ -92,8 +94,7 @@ class Usage:
     resynchronised: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """How one exchange ended: an answer (an error answer is one), or why there is none.
 
     ``exchange`` is None if nothing was asked. ``failure`` is TIMEOUT, CORRUPT or MISMATCH where a meter failed,
@@ -167,16 +168,16 @@ class Line:
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            await self._up(clock, patience)
+            if not self.link.is_open:
+                await self._up(clock, patience)
             if self._owed and (aside := self._aside(address, request, others, began)) is not None:
                 self.usage.resynchronised += 1
                 reply = await self._ask(codec, address, aside, patience)
                 if reply.answer is None:
-                    return replace(
-                        reply, detail=f"a late answer may be on its way; resynchronising: {reply.detail}"
-                    )
+                    detail = f"a late answer may be on its way; resynchronising: {reply.detail}"
+                    return reply._replace(detail=detail)
             reply = await self._ask(codec, address, request, patience)
-            if self._repeats(request, reply):
+            if self._last is not None and self._repeats(request, reply):
                 reply = await self._doubted(codec, address, request, reply, patience, others)
             self._last = (request, reply.answer.raw) if reply.answer is not None else None
             return reply
@@ -199,9 +200,7 @@ class Line:
         return characters * self._character_s
 
     async def _up(self, clock: Callable[[], float], patience: Patience) -> None:
-        """Open the link if it is down, but no more often than every 1, 2, 4 … 15 s."""
-        if self.link.is_open:
-            return
+        """Open the link, but no more often than every 1, 2, 4 … 15 s while that fails."""
         if (wait_s := self._reopen_at - clock()) > 0:
             raise LinkDown(self.link.describe(), "down", f"tried again in {wait_s:.0f} s")
         try:
@@ -217,13 +216,8 @@ class Line:
 
     # ---- rule 1
 
-    async def _settle(self, codec: Codec, gap_s: float, *, numbered: bool) -> None:
+    async def _settle(self, codec: Codec, gap_s: float) -> None:
         link = self.link
-        if numbered and not gap_s:
-            if stale := link.take():
-                self._discard(codec, stale)
-            self._silence_s = 0.0
-            return
         clock = asyncio.get_running_loop().time
         limit = clock() + self.timing.drain_s
         stale = link.take()
@@ -240,17 +234,20 @@ class Line:
                 await link.close()  # a converter may have stored answers; a new connection has none
                 self._reopen_at = now
                 raise _NeverQuiet
-            stale = await self._hear(min(ready, limit))
+            stale = await link.read(min(ready, limit))
         self._silence_s = 0.0
 
-    def _discard(self, codec: Codec, stale: bytes) -> None:
-        """Count what came while no request was open, frame by frame."""
+    def _discard(self, codec: Codec, stale: bytes) -> bool:
+        """Count what came while no request was open, frame by frame; whether it was whole frames."""
         self._account_heard(stale)
         decoder = codec.decoder()
+        whole = True
         for item in (*decoder.feed(stale), *decoder.finish()):
             cause = item.reason if isinstance(item, Reject) else MismatchReason.UNASKED
             self._strays += cause is MismatchReason.UNASKED
             self.counts.add(self._suspect, cause)
+            whole = whole and cause is MismatchReason.UNASKED
+        return whole
 
     # ---- rule 2
 
@@ -293,58 +290,61 @@ class Line:
         sent_request = codec.numbered(request, self._number)
         numbered = sent_request is not request
         raw = codec.encode(sent_request)
-        await self._settle(codec, max(self._gap_s, patience.gap_s), numbered=numbered)
+        clock = asyncio.get_running_loop().time
+        if numbered and not patience.gap_s:
+            if (stale := self.link.take()) and not self._discard(codec, stale):
+                await self.link.close()  # the stream's frame boundaries are lost
+                await self._up(clock, patience)
+        else:
+            await self._settle(codec, max(self._gap_s, patience.gap_s))
         # From here on an answer may come at any time: should we be cancelled, the next exchange must know.
         self._suspect = address
         if not numbered:
             self._silence_s = max(self._gap_s, self.timing.quiet_s, patience.late_s)
-            until = asyncio.get_running_loop().time() + _OWED_PATIENCE * (patience.reply_s + patience.late_s)
+            until = clock() + _OWED_PATIENCE * (patience.reply_s + patience.late_s)
             self._owed.append(_Owed(address, request, until))
         hearing = _Hearing(codec, sent_request, raw)
-        loop = asyncio.get_running_loop()
-        start = loop.time()
         try:
-            async with asyncio.timeout_at(start + patience.reply_s + self.timing.spread_s):
-                await self.link.write(raw)
-        except TimeoutError:
-            await self.link.close()
-            return self._fell(address, raw, self._now(), f"{self.link.describe()}: takes no more bytes")
+            await self.link.write(raw)
         except LinkDown as down:
             return self._fell(address, raw, self._now(), str(down))
         sent = received = self._now()
+        out = clock() + len(raw) * self._character_s
         self.usage.exchanges += 1
-        self.usage.sent_bytes += len(raw)
-        self.usage.line_time_us += round(len(raw) * self._character_s * 1e6)
-        out = loop.time() + len(raw) * self._character_s
-        begun_by = out + patience.reply_s
-        length = codec.expected_length(sent_request) or _LONGEST_FRAME
-        ended_by = begun_by + length * self._character_s + self.timing.spread_s
+        self._account(len(raw), 0)
+        until = out + patience.reply_s
+        extended = False
         try:
             while hearing.answer is None:
-                data = await self._hear(ended_by if hearing.heard else begun_by)
+                data = await self.link.read(until)
                 if not data:
                     break
                 received = self._now()
                 self._account_heard(data)
                 hearing.take(data)
+                if hearing.heard and not extended:
+                    length = codec.expected_length(sent_request) or _LONGEST_FRAME
+                    until += length * self._character_s + self.timing.spread_s
+                    extended = True
         except LinkDown as down:
             return self._fell(address, raw, sent, str(down))
         answer = hearing.answer
         if answer is None:
             answer = hearing.end()
-        self._spoke_at = max(loop.time(), out)
-        for cause, count in hearing.causes.items():
-            self.counts.add(address, cause, count)
-        self._strays += hearing.strays
-        self.echoes = self.echoes or MismatchReason.ECHO in hearing.causes
+        if hearing.causes:
+            for cause, count in hearing.causes.items():
+                self.counts.add(address, cause, count)
+            self._strays += hearing.strays
+            self.echoes = self.echoes or MismatchReason.ECHO in hearing.causes
+        if numbered and hearing.torn:
+            await self.link.close()  # the rest of a frame is still to come: the stream's boundaries are lost
         if answer is None:
+            self._spoke_at = max(clock(), out)
             failure = hearing.failure
             self.counts.add(address, failure)
-            if numbered and failure is Missing.CORRUPT:
-                await self.link.close()  # the stream has lost its frame boundaries
             exchange = Exchange(raw, bytes(hearing.rubbish), sent, self._now(), failure)
             return Reply(None, exchange, failure, hearing.detail(patience.reply_s))
-        self._spoke_at = loop.time()
+        self._spoke_at = clock()
         # A late exception looks like one to this request: if it was, this request's own answer is still to come.
         if not numbered and not (answer.error and len(self._owed) > 1):
             self._owed = [owed for owed in self._owed if owed.address != address]
@@ -357,21 +357,18 @@ class Line:
         exchange = Exchange(raw, b"", sent, self._now(), Missing.LINK_DOWN)
         return Reply(None, exchange, Missing.LINK_DOWN, why)
 
-    async def _hear(self, deadline: float) -> bytes:
-        """What came by ``deadline`` (loop time); empty if nothing did."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self.link.read()
-        except TimeoutError:
-            return self.link.take()  # what came in the very instant of the deadline
-
     def _account_heard(self, data: bytes) -> None:
         lost, self._lost = self.link.lost - self._lost, self.link.lost
         if lost:
             self.counts.add("", RejectReason.NOISE)
-        count = len(data) + lost
-        self.usage.heard_bytes += count
-        self.usage.line_time_us += round(count * self._character_s * 1e6)
+        self._account(0, len(data) + lost)
+
+    def _account(self, sent: int, heard: int) -> None:
+        usage = self.usage
+        usage.sent_bytes += sent
+        usage.heard_bytes += heard
+        if self._character_s:
+            usage.line_time_us += round((sent + heard) * self._character_s * 1e6)
 
 
 def shape(request: Request) -> tuple[int, int | None] | None:
@@ -405,48 +402,52 @@ class _Hearing:
         "mismatched",
         "rubbish",
         "strays",
+        "torn",
         "trailing",
     )
 
     def __init__(self, codec: Codec, request: Request, raw: bytes) -> None:
         self._codec, self._request, self._raw = codec, request, raw
         self._decoder = codec.decoder()
-        self._echo: bytearray | None = bytearray()  # what may be the beginning of our echo; None: decided
+        self._echo: bytes | None = b""  # what may be the beginning of our echo; None: decided
         self.answer: Answer | None = None
         self.causes: dict[str, int] = {}
         self.heard = False  # anything but an echo
         self.mismatched = ""  # the last mismatch in words
         self.rubbish = bytearray()
-        self.strays = 0
+        self.strays = 0  # sound frames that were not the answer
         self.trailing = False  # something came behind the answer
+        self.torn = False  # the last bytes were no whole frame
 
     def take(self, data: bytes) -> None:
         """Take bytes as they came; ``answer`` is set if they complete it."""
         if self._echo is not None:
-            self._echo += data
-            if len(self._echo) < len(self._raw) and self._raw.startswith(self._echo):
-                return
-            data, self._echo = bytes(self._echo), None
+            data = self._echo + data
             if data.startswith(self._raw):
-                data = data[len(self._raw) :]
                 self._count(MismatchReason.ECHO)
-                if not data:
-                    return
+                data = data[len(self._raw) :]
+            elif self._raw.startswith(data):
+                self._echo = data
+                return
+            self._echo = None
+            if not data:
+                return
         self.heard = True
         self._sift(self._decoder.feed(data))
         if self.answer is None:
             self.rubbish += data[: _EVIDENCE_LIMIT - len(self.rubbish)]
         elif self._decoder.pending:
+            self.trailing = self.torn = True
             self._sift(self._decoder.finish())
-            self.trailing = True
 
     def end(self) -> Answer | None:
         """Waiting is over: a frame may still stand inside what looked like the beginning of a longer one."""
         if self._echo:
-            data, self._echo = bytes(self._echo), None
+            data, self._echo = self._echo, None
             self.heard = True
             self.rubbish += data
             self._sift(self._decoder.feed(data))
+        self.torn = self._decoder.pending > 0 or bool(self.causes.keys() & _REJECTS)
         self._sift(self._decoder.finish())
         return self.answer
 
@@ -470,19 +471,18 @@ class _Hearing:
             if isinstance(item, Reject):
                 self._count(item.reason)
                 self.trailing = self.answer is not None
-                continue
-            if self.answer is not None:
+            elif self.answer is not None:
                 self._count(MismatchReason.UNASKED)
                 self.strays += 1
                 self.trailing = True
-                continue
-            found = self._codec.match(self._request, item)
-            if isinstance(found, Mismatch):
-                self._count(found.reason)
-                self.strays += 1
-                self.mismatched = found.detail or found.reason.value
             else:
-                self.answer = found
+                found = self._codec.match(self._request, item)
+                if isinstance(found, Mismatch):
+                    self._count(found.reason)
+                    self.strays += 1
+                    self.mismatched = found.detail or found.reason.value
+                else:
+                    self.answer = found
 
     def _count(self, cause: str) -> None:
         self.causes[cause] = self.causes.get(cause, 0) + 1

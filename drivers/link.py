@@ -65,8 +65,8 @@ class Link(Protocol):
     async def write(self, data: bytes) -> None:
         """Hand all of ``data``, and nothing else, to the line. Raises LinkDown."""
 
-    async def read(self) -> bytes:
-        """Whatever has come, at least one byte; waits for it. Raises LinkDown."""
+    async def read(self, until: float | None = None) -> bytes:
+        """Whatever has come; waits for it, at most until loop time ``until``, then empty. Raises LinkDown."""
 
     def take(self) -> bytes:
         """Whatever has come, without waiting; empty if nothing has."""
@@ -83,6 +83,8 @@ class _Inbox:
         self.lost = 0
         self._bytes = bytearray()
         self._waiter: asyncio.Future[None] | None = None
+        self._until: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._down: LinkDown | None = None
 
     def describe(self) -> str:
@@ -93,18 +95,37 @@ class _Inbox:
         self._bytes.clear()
         return data
 
-    async def read(self) -> bytes:
+    async def read(self, until: float | None = None) -> bytes:
         if not self._bytes:
             if self._down is not None:
                 raise self._why_down()
-            self._waiter = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            self._waiter = waiter = loop.create_future()
+            self._until = until
+            if until is not None and (self._alarm is None or self._alarm.when() > until):
+                self._set_alarm(loop, until)
             try:
-                await self._waiter
+                await waiter
             finally:
                 self._waiter = None
-            if not self._bytes:
+            if not self._bytes and self._down is not None:
                 raise self._why_down()
         return self.take()
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+        """One timer serves many reads: it is not cancelled when bytes come, but looks what is waited for now."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = loop.call_at(until, self._ring, loop, until)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop, rung: float) -> None:
+        self._alarm = None
+        if self._waiter is None or self._until is None:
+            return
+        if self._until > rung:
+            self._set_alarm(loop, self._until)
+        else:
+            self._wake()
 
     def _why_down(self) -> LinkDown:
         down = self._down
@@ -114,7 +135,7 @@ class _Inbox:
             else LinkDown(down.where, down.what, down.hint)
         )
 
-    def arrived(self, data: bytes) -> None:
+    def arrived(self, data: bytes | memoryview) -> None:
         """Keep what came, and wake the reader."""
         self.heard_at = asyncio.get_running_loop().time()
         self._bytes += data
@@ -129,6 +150,9 @@ class _Inbox:
         self._wake()
 
     def _reset(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._bytes.clear()
         self._down = None
 
@@ -137,15 +161,19 @@ class _Inbox:
             self._waiter.set_result(None)
 
 
-class _TcpProtocol(asyncio.Protocol):
+class _TcpProtocol(asyncio.BufferedProtocol):
     """Hands a connection's events to its link, as long as the link still uses that connection."""
 
     def __init__(self, link: TcpLink) -> None:
         self._link: TcpLink | None = link
+        self._buffer = memoryview(bytearray(4096))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._link is not None:
-            self._link.arrived(data)
+            self._link.arrived(self._buffer[:nbytes])
 
     def eof_received(self) -> bool:
         return False
@@ -238,14 +266,23 @@ class SerialLink(_Inbox):
 
     ``framing`` is data bits, parity, stop bits: '8E1', '8N1', '7E1'. ``rs485_rts`` lets the kernel's driver
     switch the transmitter by RTS; most USB adapters switch by themselves. On a pseudo terminal, which has no
-    parity, the framing is 8N1 whatever is asked.
+    parity, the framing is 8N1 whatever is asked. A port that takes no byte for ``write_s`` is down.
 
     The port is locked twice: flock for programs that ask (pyserial, picocom), TIOCEXCL for those that do not.
     """
 
-    def __init__(self, port: str, baud: int = 9600, framing: str = "8E1", *, rs485_rts: bool = False) -> None:
+    def __init__(
+        self,
+        port: str,
+        baud: int = 9600,
+        framing: str = "8E1",
+        *,
+        rs485_rts: bool = False,
+        write_s: float = 5.0,
+    ) -> None:
         super().__init__()
         self.port, self.baud, self.framing, self.rs485_rts = port, baud, framing, rs485_rts
+        self.write_s = write_s
         bits, self._parity, stop = parse_framing(framing)
         self._bits, self._stop = bits, stop
         self._serial: serial.Serial | None = None
@@ -296,7 +333,10 @@ class SerialLink(_Inbox):
         fd = self._fd
         loop.add_writer(fd, lambda: None if ready.done() else ready.set_result(None))
         try:
-            await ready
+            async with asyncio.timeout(self.write_s):
+                await ready
+        except TimeoutError:
+            self._unplugged("takes no more bytes: is a flow control line held?")
         finally:
             if self._fd == fd:
                 loop.remove_writer(fd)
