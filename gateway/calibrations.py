@@ -12,7 +12,6 @@ from datetime import date, datetime
 from pathlib import Path
 
 from calibration.certificate import Certificate, Instrument, InstrumentKind, TraceabilityError
-from calibration.register import Register
 from calibration.state import CalibrationState, compile_state
 from drivers.profile import Profile
 from gateway.certificate_file import CertificateFile
@@ -170,6 +169,8 @@ def _merge_register(
     certificates: dict[str, Certificate],
     problems: list[Problem],
 ) -> None:
+    from calibration.register import Register  # a site without one does not load SQLite's tools
+
     path = site.directory / register
     place = ("calibration", "register")
     if not path.exists():

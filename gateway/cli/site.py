@@ -26,7 +26,8 @@ examples:
   suyuan check site.toml --no-ports      on a desk without the meters
   suyuan check --schema > site.schema.json      for editors"""
 RUN_EPILOG = """Checks the site as `suyuan check` does, then reads, corrects, signs, stores and serves until SIGINT or
-SIGTERM. The log's key is made on first use in the data directory; `suyuan key show data/log.key` prints the verification key.
+SIGTERM. The log's key is made on first use in the data directory; `suyuan key show data/log.key`
+prints the verification key.
 
 example:
   suyuan run site.toml"""

@@ -18,7 +18,8 @@ from gateway.cli.output import UsageError, emit, say
 from gateway.words import phrase
 
 EPILOG = """The key comes from whoever answers for the gateway, by another way than the data: a key that lies with
-the data is refused, because whoever changed the data could have changed the key. `suyuan key show` prints it on the gateway.
+the data is refused, because whoever changed the data could have changed the key. `suyuan key show`
+prints it on the gateway.
 
 examples:
   suyuan verify ./mirror --key "platform.example/gw/0001+1a2b3c4d+AU8c…"

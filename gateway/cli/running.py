@@ -1,0 +1,63 @@
+"""The agent run from the command line: checked first, stopped by a signal, told in words."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from pathlib import Path
+
+from gateway.agent import Agent
+from gateway.cli import DONE, NO, WRONG_USE
+from gateway.cli.output import say
+from gateway.cli.site import moment
+from gateway.clock import SystemClock
+from gateway.config import SiteFile
+from gateway.notify import Notifier
+from gateway.prepare import prepare, unreachable
+from gateway.running import log_key, plan_of, watch_certificates
+from gateway.store import StoreError
+from gateway.words import phrase
+
+
+def run_site(path: Path, duration_s: float | None) -> int:
+    """Check the site, then run it. 2 if the site is wrong, 1 if the log could not be kept."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    site = SiteFile(path)
+    prepared = prepare(site, moment)
+    problems = asyncio.run(unreachable(prepared))
+    for problem in (*prepared.warnings, *problems):
+        say(str(problem))
+    if problems:
+        return WRONG_USE
+    key = log_key(site)
+    say(phrase("run.key", origin=site.site.site.origin, key=key.vkey))
+    say(phrase("run.serving", url=f"http://{site.site.serve.listen}"))
+    agent = Agent(plan_of(prepared, key, moment), SystemClock(), Notifier())
+    try:
+        size = asyncio.run(_until_stopped(agent, site, duration_s))
+    except StoreError as error:
+        say(f"suyuan run: {error}")
+        return NO
+    say(phrase("run.stopped", entries=size))
+    return DONE
+
+
+async def _until_stopped(agent: Agent, site: SiteFile, duration_s: float | None) -> int:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, agent.stop)
+    if duration_s is not None:
+        loop.call_later(duration_s, agent.stop)
+    try:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(watch_certificates(site, agent))
+            try:
+                await agent.run()
+            finally:
+                watching.cancel()
+    except* StoreError as failed:
+        raise next(error for error in failed.exceptions if isinstance(error, StoreError)) from None
+    return agent.store.size

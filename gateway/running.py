@@ -1,0 +1,176 @@
+"""From a prepared site to a running agent: the plan, the log's key, and an eye on the certificates.
+
+A certificate that is added to a file or to the register reaches the running agent: the states are compiled anew and the
+new one goes into the log before the first reading that it corrects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import date, datetime
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from calibration.state import CalibrationState
+from drivers.link import link
+from gateway.agent import Agent, BusPlan, InstrumentPlan, Plan
+from gateway.calibrations import Calibrations
+from gateway.config import SiteFile
+from gateway.keys import Key, load_or_create
+from gateway.pipeline import DocumentNotice
+from gateway.prepare import Prepared, PreparedBus
+from gateway.receipts import PlatformKey
+
+WATCH_EVERY_S = 2.0
+
+
+def log_key(site: SiteFile) -> Key:
+    """The key that signs the site's log: made on first use, in the data directory."""
+    return load_or_create(site.data / "log.key", site.site.site.origin)
+
+
+def plan_of(prepared: Prepared, key: Key, now: Callable[[], datetime]) -> Plan:
+    """All that the agent is told."""
+    site = prepared.file.site
+    return Plan(
+        origin=site.site.origin,
+        data=prepared.file.data,
+        signer=key.signer,
+        software=software(),
+        configuration=configuration(prepared),
+        buses=tuple(_bus(bus) for bus in prepared.buses),
+        documents=_documents(prepared.file),
+        platforms=tuple(PlatformKey.parse(platform.name, platform.key) for platform in site.platforms),
+        listen=site.serve.listen,
+        commit_us=round(site.log.commit * 1e6),
+        checkpoint_us=round(site.log.checkpoint * 1e6),
+        checkpoint_entries=site.log.checkpoint_entries,
+        aggregate_us=round(site.log.aggregate * 1e6),
+        states=lambda day: compile_states(prepared, now, day),
+    )
+
+
+def _bus(bus: PreparedBus) -> BusPlan:
+    return BusPlan(
+        name=bus.config.name,
+        codec=bus.codec,
+        link=link(bus.port, bus.config.baud, bus.config.framing),
+        instruments=tuple(
+            InstrumentPlan(
+                meter=meter.meter,
+                queries=meter.queries,
+                period_us=round(meter.config.period * 1e6),
+                state=meter.state,
+            )
+            for meter in bus.meters
+        ),
+        timing=bus.timing,
+    )
+
+
+def software() -> str:
+    """What runs: name and version."""
+    try:
+        return f"suyuan {version('suyuan')}"
+    except PackageNotFoundError:
+        return "suyuan (not installed)"
+
+
+def configuration(prepared: Prepared) -> bytes:
+    """What an auditor needs to decode the raw frames again, as canonical JSON (sorted keys, no floats)."""
+    body = {
+        "format": "suyuan/configuration/1",
+        "site": prepared.file.site.site.name,
+        "origin": prepared.file.site.site.origin,
+        "instruments": {
+            meter.config.id: {
+                "bus": bus.config.name,
+                "protocol": bus.codec.name,
+                "address": meter.meter.address,
+                "period_us": round(meter.config.period * 1e6),
+                "serial": meter.config.serial,
+                "ct": meter.config.ct or "",
+                "pt": meter.config.pt or "",
+                "profile": {
+                    "name": meter.profile.name,
+                    "protocol": meter.profile.protocol,
+                    "source": meter.profile.source,
+                    "points": [
+                        {
+                            name: _plain(value)
+                            for name, value in asdict(point).items()
+                            if value not in (None, "", ())
+                        }
+                        for query in meter.queries
+                        for point in query.points
+                    ],
+                },
+            }
+            for bus in prepared.buses
+            for meter in bus.meters
+        },
+    }
+    return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, bool | int | str) else str(value)
+
+
+def compile_states(
+    prepared: Prepared, now: Callable[[], datetime], day: date
+) -> Mapping[str, CalibrationState]:
+    """The states of all meters for a day, from certificate files and register as they are now."""
+    calibrations = Calibrations.read(prepared.file, now)
+    return {
+        meter.config.id: calibrations.state(meter.config, meter.profile, day)
+        for bus in prepared.buses
+        for meter in bus.meters
+    }
+
+
+def certificate_paths(site: SiteFile) -> list[Path]:
+    """The certificate files and the register, as they are now."""
+    found: list[Path] = []
+    for pattern in site.site.calibration.certificates:
+        root = Path(site.directory.anchor) if Path(pattern).is_absolute() else site.directory
+        found += sorted(
+            root.glob(str(Path(pattern).relative_to(root)) if Path(pattern).is_absolute() else pattern)
+        )
+    register = site.site.calibration.register_file
+    return found + ([site.directory / register] if register else [])
+
+
+def _documents(site: SiteFile) -> tuple[DocumentNotice, ...]:
+    register = site.site.calibration.register_file
+    skip = site.directory / register if register else None
+    papers = [(path.name, path.read_bytes()) for path in certificate_paths(site) if path != skip]
+    return tuple(DocumentNotice(sha256(data).hexdigest(), "certificates", name, len(data)) for name, data in papers)
+
+
+async def watch_certificates(site: SiteFile, agent: Agent) -> None:
+    """Tell the agent whenever a certificate file or the register changed. Runs until cancelled."""
+    seen = await asyncio.to_thread(_fingerprint, site)
+    while True:
+        await asyncio.sleep(WATCH_EVERY_S)
+        present = await asyncio.to_thread(_fingerprint, site)
+        if present != seen:
+            seen = present
+            agent.reload()
+
+
+def _fingerprint(site: SiteFile) -> tuple[tuple[str, int, int], ...]:
+    found = []
+    for path in certificate_paths(site):
+        try:
+            state = path.stat()
+        except OSError:  # it is just being replaced: the next look sees it
+            continue
+        found.append((str(path), state.st_mtime_ns, state.st_size))
+    return tuple(found)
