@@ -13,27 +13,26 @@ it goes on, at a multiple of the rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 
-from calibration.accuracy import AccuracyClasses, MeterClass, MeterRow
+from calibration.accuracy import AccuracyClasses, MeterClass
 from calibration.certificate import (
     CalibrationPoint,
     Certificate,
-    CertificateKind,
     Instrument,
     InstrumentKind,
     TraceabilityError,
 )
 from calibration.curve import Angle, Axis, Curve, Flag, Part, Table, family_of
-from calibration.split import SQRT3, rounded, split, standard_uncertainty
+from calibration.epoch import Epoch, Standing, epoch_of
+from calibration.limits import ANYTHING, class_table, flat_class, outside, span_mpe, span_table
+from calibration.split import SQRT3, rounded, split
 from calibration.transformer import Transformer, transformer_curves
 from calibration.uncertainty import UncertaintySource
 
-_YEAR = Decimal("365.25")
-_TAN_HALF = Decimal("1.73205080756887729")  # tan φ at cos φ = 0.5
 _PHASES = ("l1", "l2", "l3")
 _MEASURED_THROUGH = {
     "energy.active": ("ct", "pt"),
@@ -90,37 +89,6 @@ class Compiled:
     flags: tuple[Flag, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """An instrument's certificates at a day, and its due date."""
-
-    instrument: Instrument
-    usable: tuple[Certificate, ...]  # performed by then, the latest first
-    due: date | None
-
-    def values(self, family: str) -> Certificate | None:
-        """The latest calibration that has values for a family."""
-        return next(
-            (
-                c
-                for c in self.usable
-                if c.kind is not CertificateKind.VERIFICATION
-                and any(family_of(p.quantity) == family for p in c.points)
-            ),
-            None,
-        )
-
-    @property
-    def verification(self) -> Certificate | None:
-        """The latest verification, passed or not."""
-        return next((c for c in self.usable if c.kind is CertificateKind.VERIFICATION), None)
-
-    @property
-    def failed(self) -> bool:
-        """Whether the latest verification was not passed: then no class can be relied on."""
-        return self.verification is not None and self.verification.passed is False
-
-
 def compiled(
     instrument: Instrument,
     certificates: tuple[Certificate, ...],
@@ -133,20 +101,20 @@ def compiled(
     """Apply the rules of this module; the arguments are those of :func:`calibration.state.compile_state`."""
     _check_transformers(instrument, transformers)
     subjects = (instrument, *transformers)
-    standings = {subject.id: _standing(subject, certificates, at) for subject in subjects}
-    start, end = _epoch(certificates, standings, at)
+    standings = {subject.id: Standing.on(at, subject, certificates) for subject in subjects}
+    epoch = epoch_of(at, certificates, standings)
     by_id = {c.id: c for c in (*certificates, *standards)}
     if len(by_id) != len({(c.id, c.digest) for c in (*certificates, *standards)}):
         raise TraceabilityError("two certificates have one id and different digests: one of them must go")
-    work = _Compilation(instrument, standings, by_id, start, end, classes, policy)
+    work = _Compilation(instrument, standings, by_id, epoch, classes, policy)
     known = tuple(work.transformer(t) for t in transformers)
     tables = work.tables(known)
     used = {curve.certificate for table in tables.values() for curve in table.curves if curve.certificate}
     overdue = any(s.due is not None and s.due < at for s in standings.values())
     flags = (Flag.CAL_OVERDUE,) if overdue else ()
     return Compiled(
-        valid_from=start,
-        valid_until=end,
+        valid_from=epoch.start,
+        valid_until=epoch.end,
         certificates=tuple(by_id[name] for name in sorted(used)),
         ct_ratio=_ratio(transformers, InstrumentKind.CT),
         pt_ratio=_ratio(transformers, InstrumentKind.PT),
@@ -159,55 +127,39 @@ class _Compilation:
     def __init__(
         self,
         instrument: Instrument,
-        standings: Mapping[str, _Standing],
+        standings: Mapping[str, Standing],
         by_id: Mapping[str, Certificate],
-        start: date,
-        end: date,
+        epoch: Epoch,
         classes: AccuracyClasses,
         policy: Policy,
     ) -> None:
         self.instrument, self.standings, self.by_id = instrument, standings, by_id
-        self.start, self.end, self.classes, self.policy = start, end, classes, policy
+        self.epoch, self.classes, self.policy = epoch, classes, policy
         self.standing = standings[instrument.id]
 
-    # --------------------------------------------------------------------------------------------------
-    # instruments
+    # -------------------------------------------------------------------------------------------- instruments
 
     def transformer(self, instrument: Instrument) -> Transformer:
         """A transformer with what its certificates and class say."""
         standing = self.standings[instrument.id]
         certificate = standing.values("ratio") or standing.values("phase")
-        name = (
-            standing.verification.accuracy_class if standing.verification else ""
-        ) or instrument.accuracy_class
+        verification = standing.verification
+        name = (verification.accuracy_class if verification else "") or instrument.accuracy_class
         kind = "ct" if instrument.kind is InstrumentKind.CT else "pt"
         accuracy = None if standing.failed else self.classes.transformer(name, kind)
         since = certificate.performed if certificate is not None else None
         years = self._drift_years(standing, since) * self.policy.transformer_drift_fraction
-        return Transformer(instrument, certificate, accuracy, years)
+        return Transformer(instrument, certificate, accuracy, years, verification.id if verification else "")
 
-    def _drift_years(self, standing: _Standing, since: date | None) -> Decimal:
-        """Years of drift at the end of the epoch; what is past due counts by the policy's factor.
+    def _drift_years(self, standing: Standing, since: date | None) -> Decimal:
+        return standing.drift_years(self.epoch, since, self.policy.overdue_factor)
 
-        ``since`` None: the limit of a class holds until it is due, and only what is past that counts.
-        """
-        age = Decimal(0) if since is None else Decimal(max((self.end - since).days, 0))
-        if standing.due is not None and self.start > standing.due:
-            late = Decimal((self.end - max(standing.due, since or standing.due)).days)
-            age += late * (
-                self.policy.overdue_factor
-                if since is None
-                else max(self.policy.overdue_factor - 1, Decimal(0))
-            )
-        return age / _YEAR
-
-    # -------------------------------------------------------------------------------------------------------
-    # tables
+    # ------------------------------------------------------------------------------------------------- tables
 
     def tables(self, transformers: tuple[Transformer, ...]) -> dict[str, Table]:
         """Every table that something states an uncertainty for."""
         made: dict[str, Table] = {}
-        families = {family_of(p.quantity) for c in self.standing.usable for p in c.points}
+        families = {family_of(p.quantity) for c in self.standing.certificates for p in c.points}
         for family in sorted(families | {"energy.active", "energy.reactive"}):
             if self.standing.values(family) is not None:
                 made[family] = self._from_certificate(family)
@@ -219,7 +171,9 @@ class _Compilation:
         if apparent is not None:
             made["power.apparent"] = apparent
         if not made and self.instrument.kind is not InstrumentKind.METER and not self.standing.failed:
-            made |= self._mpe_of_anything()
+            anything = self._of_anything()
+            if anything is not None:
+                made[ANYTHING] = anything
         through = {
             name: table
             for family, table in made.items()
@@ -261,12 +215,10 @@ class _Compilation:
         if base != "power_factor":
             for kind in {t.kind for t in transformers}:
                 ratio *= next(t.instrument.ratio for t in transformers if t.kind == kind)
-        class_only = any(not curve.certificate for curve in curves)
-        flags = (
-            (*table.flags, Flag.CLASS_ONLY)
-            if class_only and Flag.CLASS_ONLY not in table.flags
-            else table.flags
+        from_class = any(
+            p.source.dist == "uniform" and p.source.kind != "drift" for c in curves for p in c.parts
         )
+        flags = tuple(dict.fromkeys((*table.flags, Flag.CLASS_ONLY))) if from_class else table.flags
         return replace(table, curves=table.curves + curves, ratio=ratio, flags=flags)
 
     def _from_certificate(self, family: str) -> Table:
@@ -336,7 +288,7 @@ class _Compilation:
             bounds_phase=base in _BY_LOAD or len(set(power_factors)) > 1,
             certificate=certificate.id,
         )
-        outside_load, outside_t = _outside(limit, ordered, where)
+        outside_load, outside_t = outside(limit, ordered, where)
         return Table(
             curves=(curve,),
             relative=relative,
@@ -366,8 +318,7 @@ class _Compilation:
             )
         return point.load * per * rated
 
-    # ------------------------------------------------------------------------------------------------ class
-    # and MPE
+    # ------------------------------------------------------------------------------------------ class and MPE
 
     def _accuracy(self, family: str) -> MeterClass | None:
         """Class or MPE for a family: the verification's own, else the instrument's."""
@@ -378,7 +329,7 @@ class _Compilation:
             if stated is None:
                 continue
             if stated.mpe is not None and stated.mpe_unit == "%" and family == "energy.active":
-                return _flat(family, stated.mpe)
+                return flat_class(family, stated.mpe)
             found = self.classes.meter(stated.accuracy_class, family) if stated.accuracy_class else None
             if found is not None:
                 return found
@@ -388,119 +339,35 @@ class _Compilation:
         limit = self._accuracy(family)
         if limit is None or self.instrument.kind is not InstrumentKind.METER:
             return None
-        grown = self._drift_years(self.standing, None) * self.policy.drift_rates.get(
-            family, self.policy.drift_fraction * limit.base
-        )
-        loads, power_factors, limits = _class_knots(limit, self.instrument)
         verification = self.standing.verification
-        source = UncertaintySource("mpe", self.instrument.id, quantity=family, dist="uniform")
-        curve = Curve(
-            name="class",
-            loads=loads,
-            power_factors=power_factors,
-            errors=(Decimal(0),) * len(loads),
-            parts=(Part(source, tuple(rounded((mpe + grown) / SQRT3) for mpe in limits)),),
-            bounds_phase=len(set(power_factors)) > 1,
+        return class_table(
+            family,
+            limit,
+            self.instrument,
+            angle=_ANGLES.get(family, Angle.NONE),
+            grown=self._grown(family, limit.base),
+            repeatability=self.policy.repeatability.get(family, Decimal(0)),
             certificate=verification.id if verification is not None else "",
         )
-        outside_load, outside_t = _outside(limit, (), "")
-        return Table(
-            curves=(curve,),
-            angle=_ANGLES.get(family, Angle.NONE),
-            outside_load=outside_load,
-            outside_t=outside_t if len(set(power_factors)) > 1 else Decimal(0),
-            repeatability=self.policy.repeatability.get(family, Decimal(0)),
-            flags=(Flag.CLASS_ONLY,),
-        )
 
-    def _mpe_of_anything(self) -> dict[str, Table]:
+    def _of_anything(self) -> Table | None:
         """An analyser or transmitter with an MPE and no values: one table for whatever it measures."""
         verification = self.standing.verification
         for stated in (verification, self.instrument):
-            if stated is None or stated.mpe is None:
-                continue
-            mpe, unit = stated.mpe, stated.mpe_unit
-            low, high = self.instrument.range_low, self.instrument.range_high
-            relative = unit == "%"
-            if unit in ("%FS", "% FS"):
-                if low is None or high is None:
-                    raise TraceabilityError(
-                        f"{self.instrument.id}: an MPE in {unit} needs the instrument's range"
-                    )
-                mpe = mpe / 100 * (high - low)
-            grown = self._drift_years(self.standing, None) * self.policy.drift_rates.get(
-                "*", self.policy.drift_fraction * mpe
-            )
-            span = (low, high) if low is not None and high is not None and low < high else (Decimal(0),)
-            source = UncertaintySource("mpe", self.instrument.id, quantity="*", dist="uniform")
-            curve = Curve(
-                name="class",
-                loads=span,
-                power_factors=(Decimal(1),) * len(span),
-                errors=(Decimal(0),) * len(span),
-                parts=(Part(source, (rounded((mpe + grown) / SQRT3),) * len(span)),),
-                certificate=verification.id if verification is not None else "",
-            )
-            widening = rounded(mpe / SQRT3)
-            flags = (Flag.CLASS_ONLY,)
-            return {
-                "*": Table((curve,), relative=relative, axis=Axis.OWN, outside_load=widening, flags=flags)
-            }
-        return {}
+            if stated is not None and stated.mpe is not None:
+                limit, relative = span_mpe(self.instrument, stated.mpe, stated.mpe_unit)
+                grown = self._grown(ANYTHING, limit)
+                used = verification.id if verification is not None else ""
+                return span_table(self.instrument, limit, relative, grown=grown, certificate=used)
+        return None
+
+    def _grown(self, family: str, mpe: Decimal) -> Decimal:
+        """Drift past due of a limit that holds until then."""
+        rate = self.policy.drift_rates.get(family, self.policy.drift_fraction * mpe)
+        return rate * self._drift_years(self.standing, None)
 
 
-# --------------------------------------------------------------------------------------------------------------
-# pieces
-
-
-def _epoch(
-    certificates: Iterable[Certificate], standings: Mapping[str, _Standing], at: date
-) -> tuple[date, date]:
-    """First and last day of the state: the calendar quarter, cut by certificates that begin or become due."""
-    month = 3 * ((at.month - 1) // 3) + 1
-    start = date(at.year, month, 1)
-    following = date(at.year + 1, 1, 1) if month == 10 else date(at.year, month + 3, 1)
-    end = following - timedelta(days=1)
-    for certificate in certificates:
-        if certificate.instrument not in standings:
-            continue
-        if certificate.performed <= at:
-            start = max(start, certificate.performed)
-        else:
-            end = min(end, certificate.performed - timedelta(days=1))
-    for standing in standings.values():
-        if standing.due is None:
-            continue
-        if standing.due >= at:
-            end = min(end, standing.due)
-        else:
-            start = max(start, standing.due + timedelta(days=1))
-    return start, end
-
-
-def _standing(instrument: Instrument, certificates: Iterable[Certificate], at: date) -> _Standing:
-    mine = [c for c in certificates if c.instrument == instrument.id and c.performed <= at]
-    mine.sort(key=lambda c: (c.performed, c.id), reverse=True)
-    cycle: Callable[[Certificate], bool] = lambda c: c.resets_cycle and c.passed is not False  # noqa: E731
-    latest = next((c for c in mine if cycle(c)), None)
-    due: date | None = None
-    if latest is not None:
-        agreed = (
-            _months_later(latest.performed, instrument.interval_months)
-            if instrument.interval_months
-            else None
-        )
-        due = min((d for d in (latest.valid_until, agreed) if d is not None), default=None)
-    return _Standing(instrument, tuple(mine), due)
-
-
-def _months_later(day: date, months: int) -> date:
-    """The day before the same day of the month ``months`` later, as validity is reckoned."""
-    count = day.year * 12 + day.month - 1 + months
-    year, month = divmod(count, 12)
-    first = date(year, month + 1, 1)
-    last = (date(year + (month == 11), (month + 1) % 12 + 1, 1) - timedelta(days=1)).day
-    return first + timedelta(days=min(day.day, last) - 2)
+# ----------------------------------------------------------------------------------------------------- pieces
 
 
 def _check_transformers(instrument: Instrument, transformers: Sequence[Instrument]) -> None:
@@ -530,43 +397,6 @@ def _of_phase(transformers: tuple[Transformer, ...], phase: str) -> tuple[Transf
         of_kind = [t for t in transformers if t.kind == kind]
         chosen += [of_kind[_PHASES.index(phase)]] if len(of_kind) == 3 else of_kind
     return tuple(chosen)
-
-
-def _flat(family: str, mpe: Decimal) -> MeterClass:
-    row = MeterRow(Decimal(0), abs(mpe), abs(mpe))
-    return MeterClass("", family, "stated MPE", Decimal("0.5"), Decimal("-0.8"), (row,))
-
-
-def _class_knots(
-    limit: MeterClass, instrument: Instrument
-) -> tuple[tuple[Decimal, ...], tuple[Decimal, ...], tuple[Decimal, ...]]:
-    """Loads, power factors and MPE of a class: a step at each row's beginning, held to the maximum
-    current.
-    """
-    rated = instrument.rated_current
-    if rated is None or len(limit.rows) == 1:  # no load axis: the widest holds everywhere
-        return (rated or Decimal(1),), (Decimal(1),), (limit.widest,)
-    top = instrument.maximum_current or rated * Decimal("1.2")
-    knots: list[tuple[Decimal, Decimal, Decimal]] = []
-    for pf in (limit.capacitive, Decimal(1), limit.inductive):
-        for n, row in enumerate(limit.rows):
-            mpe = row.unity if pf == 1 else row.other
-            stop = limit.rows[n + 1].low * rated if n + 1 < len(limit.rows) else top
-            knots += [(row.low * rated, pf, mpe), (max(stop, row.low * rated), pf, mpe)]
-    return tuple(k[0] for k in knots), tuple(k[1] for k in knots), tuple(k[2] for k in knots)
-
-
-def _outside(
-    limit: MeterClass | None, points: Sequence[CalibrationPoint], where: str
-) -> tuple[Decimal, Decimal]:
-    """Standard uncertainty added outside the calibrated range of load, and per unit of phase variable outside
-    that.
-    """
-    if limit is not None:
-        return rounded(limit.widest / SQRT3), rounded(limit.rows[-1].other / SQRT3 / _TAN_HALF)
-    errors = [p.error for p in points]
-    widening = max(max(errors) - min(errors), *(standard_uncertainty(p, where) for p in points), Decimal(0))
-    return rounded(widening), rounded(widening)
 
 
 def _made_relative(table: Table, base: str) -> Table:

@@ -125,8 +125,7 @@ class Correction:
         self._plan = self._hot_plan()
         self._unknown: dict[Bound, Point] = {}
 
-    # -------------------------------------------------------------------------------------------------------
-    # the hot path
+    # ------------------------------------------------------------------------------------------- the hot path
 
     def __call__(self, value: float, load_a: float | None, power_factor: float | None) -> Result:
         """Result at one operating point. Deterministic: the same floats in give the same floats out."""
@@ -241,8 +240,7 @@ class Correction:
             total += c * c
         return total
 
-    # ------------------------------------------------------------------------------------------------------
-    # the full form
+    # ------------------------------------------------------------------------------------------ the full form
 
     def contributions(
         self, value: float, load_a: float | None, power_factor: float | None, bound: Bound = Bound.BOTH
@@ -381,8 +379,7 @@ class Correction:
             steps = [x for x, left in zip(self.grid.xs, self.grid.steps, strict=True) if left]
             yield from (float(np.nextafter(x, -np.inf)) for x in steps if x > self.grid.low)
 
-    # ----------------------------------------------------------------------------------------------------------
-    # vectorised
+    # --------------------------------------------------------------------------------------------- vectorised
 
     def array(
         self,
@@ -529,8 +526,7 @@ class Correction:
             best = np.maximum(best, total)
         return y, np.sqrt(best), away
 
-    # -------------------------------------------------------------------------------------------------------------
-    # compile
+    # ------------------------------------------------------------------------------------------------ compile
 
     def _compile(self, bound: Bound) -> _Cells:
         nx, nt = len(self.grid.xs), len(self.grid.ts)

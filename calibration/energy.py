@@ -223,8 +223,7 @@ class EnergyTotal:
     def _wanted(self) -> tuple[Bound, ...]:
         return _BOUNDS if self._correction.split_unknown else (Bound.SHARED,)
 
-    # ----------------------------------------------------------------------------------------------------------
-    # feeding
+    # ------------------------------------------------------------------------------------------------ feeding
 
     def add(
         self,
@@ -361,8 +360,7 @@ class EnergyTotal:
             _add_into(self._rest[bound], named)
         self._flags |= later._flags
 
-    # -----------------------------------------------------------------------------------------------------------
-    # result
+    # ------------------------------------------------------------------------------------------------- result
 
     def result(self) -> EnergyResult | None:
         """The energy so far; None before the first reading."""
@@ -433,8 +431,7 @@ class EnergyTotal:
             kind, self.state.instrument, epoch=str(standing.utc_us), quantity=self.measurand, dist="uniform"
         ).id
 
-    # ------------------------------------------------------------------------------------------------------
-    # increments
+    # --------------------------------------------------------------------------------------------- increments
 
     @property
     def _where(self) -> str:
@@ -570,8 +567,7 @@ class EnergyTotal:
         self._variance += c * c
         return g
 
-    # --------------------------------------------------------------------------------------------------------
-    # vectorised
+    # --------------------------------------------------------------------------------------------- vectorised
 
     def _ordinary(
         self,
@@ -639,8 +635,7 @@ class EnergyTotal:
         )
         self.n += len(values)
 
-    # -------------------------------------------------------------------------------------------------------
-    # restart
+    # ------------------------------------------------------------------------------------------------ restart
 
     def to_plain(self) -> dict[str, Any]:
         """All of it as plain JSON values (numbers of the sums with every digit); the state is named by its

@@ -29,6 +29,7 @@ from calibration.certificate import Certificate, Instrument
 from calibration.compilation import Policy, compiled
 from calibration.correction import Correction, Result
 from calibration.curve import Angle, Axis, Bound, Curve, Flag, Part, Table, family_of
+from calibration.limits import ANYTHING
 from calibration.uncertainty import Uncertain, UncertaintySource
 
 __all__ = [
@@ -43,10 +44,6 @@ __all__ = [
 ]
 
 FORMAT = "suyuan/calibration-state/1"
-
-ANY = "*"
-"""The table of an instrument that measures one thing only and has nothing but an MPE: it serves any
-measurand."""
 
 
 class StateError(ValueError):
@@ -104,8 +101,7 @@ class CalibrationState:
 
     __hash__ = None  # type: ignore[assignment]
 
-    # ------------------------------------------------------------------------------------------------------------
-    # bytes
+    # -------------------------------------------------------------------------------------------------- bytes
 
     def to_json(self) -> bytes:
         """Canonical JSON: sorted keys, no spaces, no floats (decimals as text). Same state, same bytes."""
@@ -129,8 +125,7 @@ class CalibrationState:
             )
         return state
 
-    # -------------------------------------------------------------------------------------------------------
-    # corrections
+    # -------------------------------------------------------------------------------------------- corrections
 
     def correct(
         self,
@@ -257,7 +252,7 @@ class CalibrationState:
         names += [".".join(whole[:n]) for n in range(len(whole), 0, -1)]
         if base and phase in ("l1", "l2", "l3"):
             names = [f"{name}@{phase}" for name in names] + names
-        return next((name for name in (*names, ANY) if name in self.tables), None)
+        return next((name for name in (*names, ANYTHING) if name in self.tables), None)
 
     def secondary_load(self, measurand: str, indication: float | Decimal) -> float:
         """Load current in A on the secondary side from an indication of ``current.*``."""
@@ -346,8 +341,7 @@ def compile_state(
     )
 
 
-# --------------------------------------------------------------------------------------------------------
-# text of results
+# -------------------------------------------------------------------------------------------- text of results
 
 
 def format_value(y: float) -> str:
@@ -375,7 +369,7 @@ def decimal_text(number: Decimal) -> str:
     return format(number.normalize(), "f") if number else "0"
 
 
-# -------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # JSON
 
 

@@ -60,6 +60,7 @@ class Transformer:
     certificate: Certificate | None
     accuracy: TransformerClass | None
     drift_years: Decimal = Decimal(0)
+    verification: str = ""  # id of the certificate that the class rests on
 
     @property
     def kind(self) -> str:
@@ -207,6 +208,7 @@ def _class_curve(
         parts=(Part(source, tuple(rounded(limit * grown / SQRT3) for limit in limits)),),
         weight=weight,
         phase=quantity == "phase",
+        certificate=transformer.verification,
     )
 
 
