@@ -157,19 +157,23 @@ class Uncertain:
     ) -> None:
         """Refuses non-finite numbers, a negative r2, and shapes that do not fit."""
         value, variance = _number(y, "y"), _number(r2, "r2")
-        shape = np.shape(value)
-        if np.any(np.less(variance, 0.0)):
+        named: dict[str, Value] = {}
+        if contributions:
+            for name, c in contributions.items():
+                named[name] = _number(c, name)
+        shape: tuple[int, ...] = ()
+        if type(value) is float and type(variance) is float:  # the usual case, without numpy's overhead
+            negative, random = variance < 0.0, variance > 0.0
+        else:
+            shape = np.shape(value)
+            negative, random = bool(np.any(np.less(variance, 0.0))), bool(np.any(variance))
+        if negative:
             raise ValueError(f"the random variance r2 can't be negative: {r2!r}")
-        named = (
-            {}
-            if not contributions
-            else {s: _number(c, f"contribution of {s}") for s, c in contributions.items()}
-        )
         for what, number in (("r2", variance), *named.items()):
-            if np.ndim(number) and np.shape(number) != shape:
+            if type(number) is not float and np.shape(number) != shape:
                 raise ValueError(f"{what} has the shape {np.shape(number)}, but y has {shape}")
         if parts is None:
-            parts = {_RandomPart(shape): None} if np.any(variance) else _NO_PARTS
+            parts = {_RandomPart(shape): None} if random else _NO_PARTS
         self._fill(value, named, variance, parts)
 
     def _fill(self, y: Value, contributions: dict[str, Value], r2: Value, parts: _Parts) -> None:
@@ -225,7 +229,7 @@ class Uncertain:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of y: () for a scalar."""
-        return np.shape(self.y)
+        return self.y.shape if isinstance(self.y, np.ndarray) else ()
 
     def __len__(self) -> int:
         return len(cast(Array, self.y)) if self.is_array else _refuse_scalar("has no length")
@@ -238,11 +242,14 @@ class Uncertain:
         y = cast(Array, self.y)[key]
 
         def pick(number: Value) -> Value:
-            return _plain(cast(Array, number)[key]) if np.ndim(number) else number
+            return number if type(number) is float else _plain(cast(Array, number)[key])
 
         parts: _Parts = {}
         if self.parts:
-            chosen = frozenset(np.ravel(np.arange(math.prod(shape)).reshape(shape)[key]).tolist())
+            if len(shape) == 1 and isinstance(key, int):
+                chosen = frozenset((key % shape[0],))
+            else:
+                chosen = frozenset(np.ravel(np.arange(math.prod(shape)).reshape(shape)[key]).tolist())
             for part, elements in self.parts.items():
                 aligned = part.shape == shape and elements is None
                 parts[part] = chosen if aligned else elements
@@ -435,7 +442,7 @@ def combine(y: Exact, terms: Iterable[tuple[Uncertain, Exact]]) -> Uncertain:
     named: dict[str, Value] = {}
     variance: Value = 0.0
     parts: _Parts = _NO_PARTS
-    shape = np.shape(value)
+    shape = () if type(value) is float else np.shape(value)
     for argument, slope in merged.values():
         for name, c in argument.contributions.items():
             before = named.get(name)
@@ -573,64 +580,72 @@ class Accumulator:
     also after a restart; without numbers the values added since the start are remembered and compared.
     """
 
-    __slots__ = ("_carry", "_seen", "_sums", "count", "last")
-
-    _Y, _R2 = "y", "r2"
+    __slots__ = ("_contributions", "_r2", "_seen", "_y", "count", "last")
 
     def __init__(self) -> None:
         self.count = 0
         self.last: int | None = None
         self._seen = _Seen()
-        self._sums: dict[str, float] = {self._Y: 0.0, self._R2: 0.0}
-        self._carry: dict[str, float] = {self._Y: 0.0, self._R2: 0.0}
+        # Neumaier's compensated sums: [sum, what rounding lost].
+        self._y, self._r2 = [0.0, 0.0], [0.0, 0.0]
+        self._contributions: dict[str, list[float]] = {}
 
     def add(self, value: Uncertain, number: int | None = None, factor: float = 1.0) -> None:
         """Add one value, or an array of readings, times an exact factor.
 
         Args:
             value: the reading.
-            number: its running number (of the last reading, for an array); refused unless greater than all
-                before.
+            number: its running number (of the last reading, for an array); refused unless greater than all before.
             factor: exact factor, such as the interval in hours where power becomes energy.
         """
-        if number is not None:
-            if self.last is not None and number <= self.last:
-                raise ValueError(f"reading {number} comes after {self.last}: added before, or out of order")
-            self.last = number
-        else:
+        if number is None:
             self._seen.add(value.parts)
-        single = value.sum() if value.is_array else value
-        self.count += cast(Array, value.y).size if value.is_array else 1
-        self._add(self._Y, factor * cast(float, single.y))
-        self._add(self._R2, factor * factor * cast(float, single.r2))
+        elif self.last is not None and number <= self.last:
+            raise ValueError(f"reading {number} comes after {self.last}: added before, or out of order")
+        else:
+            self.last = number
+        single = value
+        if value.is_array:
+            single = value.sum()
+            self.count += cast(Array, value.y).size
+        else:
+            self.count += 1
+        _compensate(self._y, factor * cast(float, single.y))
+        _compensate(self._r2, factor * factor * cast(float, single.r2))
+        running = self._contributions
         for name, c in single.contributions.items():
-            self._add(f"c:{name}", factor * cast(float, c))
+            pair = running.get(name)
+            if pair is None:
+                pair = running[name] = [0.0, 0.0]
+            _compensate(pair, factor * cast(float, c))
 
     def merge(self, other: Accumulator) -> None:
         """Add another accumulator's readings, which must be other readings than these."""
         if other is self:
             raise SharedRandomPartError("an accumulator merged with itself would count every reading twice")
-        for part in other._seen.parts:
-            self._seen.add({part: other._seen.parts[part]})
+        self._seen.add(other._seen.parts)
         self.count += other.count
         if other.last is not None:
             self.last = other.last if self.last is None else max(self.last, other.last)
-        for key in other._sums:
-            self._add(key, other._sums[key])
-            self._add(key, other._carry[key])
+        pairs = [(self._y, other._y), (self._r2, other._r2)]
+        pairs += [(self._contributions.setdefault(s, [0.0, 0.0]), c) for s, c in other._contributions.items()]
+        for mine, theirs in pairs:
+            _compensate(mine, theirs[0])
+            _compensate(mine, theirs[1])
 
     def result(self) -> Uncertain:
         """The total so far."""
-        sums = {key: value + self._carry[key] for key, value in self._sums.items()}
-        named = {key[2:]: c for key, c in sums.items() if key.startswith("c:")}
-        return Uncertain(sums[self._Y], named, max(0.0, sums[self._R2]))
+        named = {name: sum(pair) for name, pair in self._contributions.items()}
+        return Uncertain(sum(self._y), named, max(0.0, sum(self._r2)))
 
     def state(self) -> dict[str, Any]:
         """All of it as JSON-ready data: decimal text with every digit."""
         return {
             "count": self.count,
             "last": self.last,
-            "sums": {key: [repr(value), repr(self._carry[key])] for key, value in self._sums.items()},
+            "y": [repr(n) for n in self._y],
+            "r2": [repr(n) for n in self._r2],
+            "contributions": {name: [repr(n) for n in pair] for name, pair in self._contributions.items()},
         }
 
     @classmethod
@@ -644,22 +659,26 @@ class Accumulator:
         try:
             result.count = int(state["count"])
             result.last = None if state["last"] is None else int(state["last"])
-            sums = {str(key): (float(pair[0]), float(pair[1])) for key, pair in state["sums"].items()}
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            result._y, result._r2 = _pair(state["y"]), _pair(state["r2"])
+            result._contributions = {str(name): _pair(pair) for name, pair in state["contributions"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"not the state of an accumulator ({error})") from None
-        if not {cls._Y, cls._R2} <= sums.keys():
-            raise ValueError("not the state of an accumulator (no y or r2)")
-        result._sums = {key: pair[0] for key, pair in sums.items()}
-        result._carry = {key: pair[1] for key, pair in sums.items()}
         return result
 
-    def _add(self, key: str, term: float) -> None:
-        """Neumaier's compensated summation."""
-        before = self._sums.get(key, 0.0)
-        after = before + term
-        lost = (before - after) + term if abs(before) >= abs(term) else (term - after) + before
-        self._sums[key] = after
-        self._carry[key] = self._carry.get(key, 0.0) + lost
+
+def _compensate(pair: list[float], term: float) -> None:
+    """Add a term to a compensated sum."""
+    before = pair[0]
+    after = before + term
+    pair[1] += (before - after) + term if abs(before) >= abs(term) else (term - after) + before
+    pair[0] = after
+
+
+def _pair(texts: Sequence[str]) -> list[float]:
+    total, lost = (float(text) for text in texts)
+    if not math.isfinite(total) or not math.isfinite(lost):
+        raise ValueError("a sum is not finite")
+    return [total, lost]
 
 
 # ------------------------------------------------------------------------------------------- behind the scene
@@ -678,6 +697,8 @@ def _make(y: Value, contributions: dict[str, Value], r2: Value, parts: _Parts) -
 
 
 def _number(number: Exact, what: str) -> Value:
+    if type(number) is float and math.isfinite(number):
+        return number
     if isinstance(number, np.ndarray):
         array = np.asarray(number, dtype=np.float64)
         # One pass over the array, without a temporary one, for the usual case that all is well.

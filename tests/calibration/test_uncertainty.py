@@ -497,7 +497,15 @@ def test_a_year_of_readings_loses_nothing_to_rounding() -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [{}, {"count": 1, "last": None, "sums": {}}, {"count": "x", "last": 0, "sums": []}]
+    "state",
+    [
+        {},
+        {"count": 1, "last": None, "y": ["1", "0"], "r2": ["0", "0"]},
+        {"count": "x", "last": 0, "y": ["1", "0"], "r2": ["0", "0"], "contributions": {}},
+        {"count": 1, "last": 0, "y": ["1"], "r2": ["0", "0"], "contributions": {}},
+        {"count": 1, "last": 0, "y": ["nan", "0"], "r2": ["0", "0"], "contributions": {}},
+        {"count": 1, "last": 0, "y": ["1", "0"], "r2": ["0", "0"], "contributions": [1]},
+    ],
 )
 def test_another_state_is_refused(state: dict) -> None:
     with pytest.raises(ValueError, match="not the state"):
