@@ -35,6 +35,7 @@ from drivers.protocols import Codec, Request
 
 LONGEST_SKIP = 60
 _METERS_FAULT = frozenset((Missing.TIMEOUT, Missing.CORRUPT, Missing.MISMATCH))
+_DEFAULT = Patience()
 _AROUND_ITEM = 20  # bytes of a DL/T 645 answer beside its data, preamble included
 
 
@@ -128,7 +129,7 @@ class Bus:
     async def ask(self, request: Request, patience: Patience | None = None) -> Reply:
         """One exchange outside any scan: to find meters, to read an identity. Never raises for a meter or a line."""
         async with self._lock:
-            return await self.line.exchange(self.codec, request.address, request, patience or Patience())
+            return await self.line.exchange(self.codec, request.address, request, patience or _DEFAULT)
 
     async def close(self) -> None:
         """Close the line, after the scan that is under way."""

@@ -161,107 +161,168 @@ class _Inbox:
             self._waiter.set_result(None)
 
 
-class _TcpProtocol(asyncio.BufferedProtocol):
-    """Hands a connection's events to its link, as long as the link still uses that connection."""
+class _Descriptor(_Inbox):
+    """A link over a file descriptor that does not block."""
 
-    def __init__(self, link: TcpLink) -> None:
-        self._link: TcpLink | None = link
-        self._buffer = memoryview(bytearray(4096))
+    write_s = 5.0
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        return self._buffer
+    def __init__(self) -> None:
+        super().__init__()
+        self._fd = -1
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._link is not None:
-            self._link.arrived(self._buffer[:nbytes])
+    @property
+    def is_open(self) -> bool:
+        return self._fd >= 0
 
-    def eof_received(self) -> bool:
-        return False
+    async def close(self) -> None:
+        self._release()
+        self._reset()
+        self.fell(LinkDown(self.describe(), "closed"))
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._link is not None:
-            self._link.lost_connection(exc)
+    async def write(self, data: bytes) -> None:
+        try:
+            sent = os.write(self._fd, data) if self._fd >= 0 else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            sent = 0
+            self._fall(_words(error))
+        if sent < len(data):
+            await self._write_rest(memoryview(data)[sent:])
 
-    def forget(self) -> None:
-        """From now on this connection's events concern nobody."""
-        self._link = None
+    async def _write_rest(self, rest: memoryview) -> None:
+        while rest:
+            if self._fd < 0:
+                raise self._why_down()
+            await self._writable()
+            try:
+                rest = rest[os.write(self._fd, rest) :] if self._fd >= 0 else rest
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                self._fall(_words(error))
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        fd = self._fd
+        loop.add_writer(fd, lambda: None if ready.done() else ready.set_result(None))
+        try:
+            async with asyncio.timeout(self.write_s):
+                await ready
+        except TimeoutError:
+            self._fall("takes no more bytes")
+        finally:
+            if self._fd == fd:
+                loop.remove_writer(fd)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._fd, 4096)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fall(_words(error))
+            return
+        if data:
+            self.arrived(data)
+        else:
+            self._fall(self._hung_up)
+
+    _hung_up = "the other end hung up"
+
+    def _attach(self, fd: int) -> None:
+        self._reset()
+        self._fd, self._loop = fd, asyncio.get_running_loop()
+        self._loop.add_reader(fd, self._readable)
+
+    def _fall(self, what: str) -> None:
+        self._release()
+        self.fell(LinkDown(self.describe(), what))
+
+    def _release(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd < 0 or self._loop is None:
+            return
+        if not self._loop.is_closed():
+            self._loop.remove_reader(fd)
+            self._loop.remove_writer(fd)
+        self._close_fd()
+
+    def _close_fd(self) -> None:
+        raise NotImplementedError  # pragma: no cover
 
 
-class TcpLink(_Inbox):
+class TcpLink(_Descriptor):
     """A raw TCP stream to ``host:port``.
 
     ``connect_s`` is the deadline for name look-up and connection together. Keep-alive finds a dead peer
     within about ``keepalive_s`` + 30 s even when nothing is sent.
     """
 
+    _hung_up = "the peer closed the connection"
+
     def __init__(self, host: str, port: int, *, connect_s: float = 5.0, keepalive_s: int = 30) -> None:
         super().__init__()
         self.host, self.port = host, port
         self.connect_s, self.keepalive_s = connect_s, keepalive_s
-        self._transport: asyncio.Transport | None = None
-        self._protocol: _TcpProtocol | None = None
+        self._socket: socket.socket | None = None
 
     def describe(self) -> str:
         return f"tcp://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
-    @property
-    def is_open(self) -> bool:
-        return self._transport is not None and self._down is None
-
     async def open(self) -> None:
         await self.close()
-        loop = asyncio.get_running_loop()
+        where = self.describe()
         try:
             async with asyncio.timeout(self.connect_s):
-                transport, protocol = await loop.create_connection(
-                    lambda: _TcpProtocol(self), self.host, self.port
-                )
+                self._socket = await self._connect()
         except TimeoutError:
             hint = "is the address right, is the device powered, does a firewall drop it?"
-            raise LinkDown(self.describe(), f"no connection within {self.connect_s:g} s", hint) from None
+            raise LinkDown(where, f"no connection within {self.connect_s:g} s", hint) from None
         except socket.gaierror as error:
-            raise LinkDown(
-                self.describe(), f"no such host: {error.strerror}", "check the host name"
-            ) from error
+            raise LinkDown(where, f"no such host: {error.strerror}", "check the host name") from error
         except OSError as error:
             refused = error.errno == errno.ECONNREFUSED
             hint = "is the port number right, is another master using the one connection?" if refused else ""
-            raise LinkDown(self.describe(), _words(error), hint) from error
-        self._reset()
-        self._transport, self._protocol = transport, protocol
-        sock: socket.socket = transport.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.keepalive_s)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, (self.keepalive_s + 30) * 1000)
+            raise LinkDown(where, _words(error), hint) from error
+        self._attach(self._socket.fileno())
 
-    async def close(self) -> None:
-        if self._transport is not None and self._protocol is not None:
-            self._protocol.forget()
-            self._transport.abort()  # nothing unsent is wanted any more
-        self._transport = self._protocol = None
-        self._reset()
-        self.fell(LinkDown(self.describe(), "closed"))
+    async def _connect(self) -> socket.socket:
+        """To the first address of the host that takes us."""
+        loop = asyncio.get_running_loop()
+        failure: OSError | None = None
+        for family, kind, number, _, address in await loop.getaddrinfo(
+            self.host, self.port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind, number)
+            try:
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.keepalive_s)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, (self.keepalive_s + 30) * 1000)
+                await loop.sock_connect(sock, address)
+            except OSError as error:
+                sock.close()
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        raise failure or OSError(errno.EADDRNOTAVAIL, "the host has no address")
 
-    async def write(self, data: bytes) -> None:
-        if self._transport is None or self._down is not None:
-            raise self._why_down()
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size() > INBOX_LIMIT:
-            down = LinkDown(self.describe(), "the peer takes no more data")
-            await self.close()
-            raise down
-
-    def lost_connection(self, exc: Exception | None) -> None:
-        """The transport's word that the connection is gone."""
-        what = "the peer closed the connection" if exc is None else _words(exc)
-        self._transport = self._protocol = None
-        self.fell(LinkDown(self.describe(), what))
+    def _close_fd(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
-class SerialLink(_Inbox):
+class SerialLink(_Descriptor):
     """A serial port, held exclusively.
 
     ``framing`` is data bits, parity, stop bits: '8E1', '8N1', '7E1'. ``rs485_rts`` lets the kernel's driver
@@ -270,6 +331,8 @@ class SerialLink(_Inbox):
 
     The port is locked twice: flock for programs that ask (pyserial, picocom), TIOCEXCL for those that do not.
     """
+
+    _hung_up = "the port is gone: is the adapter plugged in?"
 
     def __init__(
         self,
@@ -283,92 +346,31 @@ class SerialLink(_Inbox):
         super().__init__()
         self.port, self.baud, self.framing, self.rs485_rts = port, baud, framing, rs485_rts
         self.write_s = write_s
-        bits, self._parity, stop = parse_framing(framing)
-        self._bits, self._stop = bits, stop
+        self._bits, self._parity, self._stop = parse_framing(framing)
         self._serial: serial.Serial | None = None
-        self._fd = -1
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def describe(self) -> str:
         return f"{self.port} ({self.baud} {self.framing})"
 
-    @property
-    def is_open(self) -> bool:
-        return self._fd >= 0
-
     async def open(self) -> None:
         await self.close()
-        loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(None, self._open_port)
+        opening = asyncio.get_running_loop().run_in_executor(None, self._open_port)
         try:
             port = await asyncio.shield(opening)
         except asyncio.CancelledError:
             # The thread cannot be stopped: whatever it opens is closed again, or the port would stay locked.
             opening.add_done_callback(_close_unwanted)
             raise
-        self._reset()
-        self._serial, self._fd, self._loop = port, port.fileno(), loop
-        loop.add_reader(self._fd, self._readable)
+        self._serial = port
+        self._attach(port.fileno())
 
-    async def close(self) -> None:
-        self._release()
-        self._reset()
-        self.fell(LinkDown(self.describe(), "closed"))
-
-    async def write(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            if self._fd < 0:
-                raise self._why_down()
-            try:
-                rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:
-                await self._writable()
-            except OSError as error:
-                self._unplugged(_words(error))
-
-    async def _writable(self) -> None:
-        loop = asyncio.get_running_loop()
-        ready = loop.create_future()
-        fd = self._fd
-        loop.add_writer(fd, lambda: None if ready.done() else ready.set_result(None))
-        try:
-            async with asyncio.timeout(self.write_s):
-                await ready
-        except TimeoutError:
-            self._unplugged("takes no more bytes: is a flow control line held?")
-        finally:
-            if self._fd == fd:
-                loop.remove_writer(fd)
-
-    def _readable(self) -> None:
-        try:
-            data = os.read(self._fd, 4096)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._unplugged(_words(error))
-            return
-        if data:
-            self.arrived(data)
-        else:
-            self._unplugged("the port hung up")
-
-    def _unplugged(self, what: str) -> None:
-        self._release()
-        self.fell(LinkDown(self.describe(), what, "is the adapter plugged in?"))
-
-    def _release(self) -> None:
-        port, fd, self._serial, self._fd = self._serial, self._fd, None, -1
-        if port is None or self._loop is None:
-            return
-        if not self._loop.is_closed():
-            self._loop.remove_reader(fd)
-            self._loop.remove_writer(fd)
-        with contextlib.suppress(OSError, termios.error):
-            fcntl.ioctl(fd, termios.TIOCNXCL)
-        with contextlib.suppress(OSError, termios.error):
-            port.close()
+    def _close_fd(self) -> None:
+        port, self._serial = self._serial, None
+        if port is not None:
+            with contextlib.suppress(OSError, termios.error):
+                fcntl.ioctl(port.fileno(), termios.TIOCNXCL)
+            with contextlib.suppress(OSError, termios.error):
+                port.close()
 
     def _open_port(self) -> serial.Serial:
         """Open, set and lock the port; blocks, so it runs in the executor."""

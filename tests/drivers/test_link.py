@@ -307,7 +307,7 @@ async def test_bytes_go_both_ways_over_tcp_without_delay_and_kept_alive(serve):
     server = await serve(echo)
     port = TcpLink("127.0.0.1", server.port)
     await port.open()
-    sock = port._transport.get_extra_info("socket")
+    sock = port._socket
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     await port.write(bytes(range(256)))
