@@ -9,7 +9,6 @@ A frame (2007 clause 5; 1997 has the same framing with a two-byte DI and the fun
 * ``CS`` is the sum mod 256 from the first 68 to the end of the data. 68, 16 and FE may stand anywhere inside.
 * The decoder looks for 68, another 68 seven bytes on, a possible length, ``16`` at the end and the sum. If one fails it
   goes on from the NEXT byte, so a true frame inside the rubbish is found. Any number of FE before a frame is no noise.
-* A reject is reported once per stretch of bytes: what begins inside a stretch already rejected is not told again.
 * C: D7 direction (1 = from the meter), D6 error, D5 more frames follow, D4..D0 function.
 
 Reading a value: request 11 (DI) -> 91 (DI, data), or B1 (DI, data, more) -> 12 (DI, SEQ) -> 92/B2 (DI, data, SEQ) …,
@@ -22,14 +21,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from drivers.codec import (
-    Answer,
-    LocalProtocolError,
-    Mismatch,
-    MismatchReason,
-    Reject,
-    RejectReason,
-)
+from drivers.codec import Answer, LocalProtocolError, Mismatch, MismatchReason, RejectReason
+from drivers.stream import Refusal, Stream
 
 READ, FOLLOW, READ_ADDRESS = 0x11, 0x12, 0x13
 READ_1997, FOLLOW_1997 = 0x01, 0x02
@@ -221,142 +214,33 @@ def build(address_text: str, control: int, data: bytes) -> bytes:
     return body + bytes((sum(body) & 0xFF, 0x16))
 
 
-class Decoder:
-    """A stream of bytes to frames and rejects. The result does not depend on how the stream is cut into pieces."""
+class Decoder(Stream[Frame]):
+    """The frames of one line, of both editions."""
 
-    _NOISE_PIECE = 256
+    _start = b"\x68"
+    _preamble = b"\xfe"
 
-    def __init__(self) -> None:
-        self._held = bytearray()
-        self._offset = 0  # of the first held byte in the stream
-        self._noise = bytearray()
-        self._noise_offset = 0
-        self._preamble = 0  # FE bytes seen since the last other byte: noise only if no frame comes
-        self._told = 0  # offset up to which rejected bytes have been reported
-
-    @property
-    def pending(self) -> int:
-        """Bytes held because they may be the beginning of a frame."""
-        return len(self._held)
-
-    def feed(self, data: bytes) -> list[Frame | Reject]:
-        """Take bytes as they came; give the frames and rejects that are certain now."""
-        self._held += data
-        return self._scan(final=False)
-
-    def finish(self) -> list[Frame | Reject]:
-        """The stream has ended or fallen silent: decide about everything held. The decoder may be fed again."""
-        found = self._scan(final=True)
-        self._end_of_noise(found, frame=False)
-        return found
-
-    def _scan(self, *, final: bool) -> list[Frame | Reject]:
-        held = self._held
-        found: list[Frame | Reject] = []
-        at = 0
-        while at < len(held):
-            start = held.find(0x68, at)
-            if start < 0:
-                self._skip(found, at, len(held))
-                at = len(held)
-                break
-            self._skip(found, at, start)
-            at = start
-            verdict = self._candidate(at)
-            if verdict is None:
-                if not final:
-                    break
-                if len(held) - at > 7 and held[at + 7] == 0x68:
-                    self._reject(
-                        found, at, RejectReason.TRUNCATED, len(held) - at, "the stream ends inside the frame"
-                    )
-                    at += 1
-                else:
-                    self._skip(found, at, at + 1)
-                    at += 1
-            elif isinstance(verdict, int):
-                self._end_of_noise(found, frame=True)
-                raw = bytes(held[at : at + verdict])
-                data = bytes((byte - 0x33) & 0xFF for byte in raw[10:-2])
-                found.append(Frame(self._offset + at, raw, raw[1:7][::-1].hex().upper(), raw[8], data))
-                at += verdict
-                self._told = max(self._told, self._offset + at)
-            else:
-                reason, length, detail = verdict
-                if reason is RejectReason.HEADER:
-                    self._skip(found, at, at + 1)
-                else:
-                    self._reject(found, at, reason, length, detail)
-                at += 1
-        del held[:at]
-        self._offset += at
-        return found
-
-    def _candidate(self, at: int) -> int | tuple[RejectReason, int, str] | None:
-        """What stands at a 68: a frame's length in bytes, the reason why it is none, or None: not enough bytes yet."""
-        held = self._held
+    def _candidate(self, held: memoryview, at: int, final: bool) -> Frame | Refusal | None:
         left = len(held) - at
-        if left < 8:
-            return None
-        if held[at + 7] != 0x68:
-            return RejectReason.HEADER, 1, ""
-        if left < 10:
-            return None
-        length = held[at + 9]
-        if length > LONGEST_DATA:
-            return RejectReason.LENGTH, 10, f"length {length} is above {LONGEST_DATA}"
-        size = 12 + length
+        if left > 7 and held[at + 7] != 0x68:
+            return RejectReason.NOISE, 1, ""
+        if left > 9 and held[at + 9] > LONGEST_DATA:
+            return RejectReason.LENGTH, 10, f"length {held[at + 9]} is above {LONGEST_DATA}"
+        size = 12 + held[at + 9] if left > 9 else 12
         if left < size:
-            return None
-        if held[at + size - 1] != 0x16:
-            return RejectReason.END_BYTE, size, f"{held[at + size - 1]:02X} stands where 16 should"
-        total = sum(held[at : at + size - 2]) & 0xFF
-        if total != held[at + size - 2]:
-            return RejectReason.CHECKSUM, size, f"sum is {total:02X}, frame says {held[at + size - 2]:02X}"
-        return size
-
-    def _skip(self, found: list[Frame | Reject], start: int, end: int) -> None:
-        """Bytes that begin no frame: noise, unless they are FE before a frame or already told of."""
-        start = max(start, min(self._told - self._offset, end))
-        while start < end:
-            piece = self._held[start:end]
-            body = piece.rstrip(b"\xfe")
-            if body:
-                if not self._noise:
-                    self._noise_offset = self._offset + start - self._preamble
-                self._noise += b"\xfe" * self._preamble + body
-                self._preamble = 0
-            self._preamble += len(piece) - len(body)
-            start = end
-        while len(self._noise) >= self._NOISE_PIECE:
-            raw = bytes(self._noise[: self._NOISE_PIECE])
-            found.append(Reject(self._noise_offset, RejectReason.NOISE, raw))
-            del self._noise[: self._NOISE_PIECE]
-            self._noise_offset += len(raw)
-
-    def _end_of_noise(self, found: list[Frame | Reject], *, frame: bool) -> None:
-        """A frame, a reject or the end of the stream bounds a stretch of noise."""
-        if self._preamble and not frame:
-            if not self._noise:
-                self._noise_offset = self._offset_of_preamble()
-            self._noise += b"\xfe" * self._preamble
-        self._preamble = 0
-        if self._noise:
-            found.append(Reject(self._noise_offset, RejectReason.NOISE, bytes(self._noise)))
-            self._noise.clear()
-
-    def _offset_of_preamble(self) -> int:
-        return self._offset - self._preamble
-
-    def _reject(
-        self, found: list[Frame | Reject], at: int, reason: RejectReason, length: int, detail: str
-    ) -> None:
-        offset = self._offset + at
-        if offset < self._told:
-            return
-        self._end_of_noise(found, frame=True)
-        found.append(Reject(offset, reason, bytes(self._held[at : at + length]), detail))
-        self._told = offset + length
+            if not final:
+                return None
+            if left < 8:
+                return RejectReason.NOISE, 1, ""
+            return RejectReason.TRUNCATED, left, "the stream ends inside the frame"
+        raw = bytes(held[at : at + size])
+        if raw[-1] != 0x16:
+            return RejectReason.END_BYTE, size, f"{raw[-1]:02X} stands where 16 should"
+        total = sum(raw[:-2]) & 0xFF
+        if total != raw[-2]:
+            return RejectReason.CHECKSUM, size, f"sum is {total:02X}, frame says {raw[-2]:02X}"
+        data = bytes((byte - 0x33) & 0xFF for byte in raw[10:-2])
+        return Frame(self._offset + at, raw, raw[1:7][::-1].hex().upper(), raw[8], data)
 
 
 def decoder() -> Decoder:

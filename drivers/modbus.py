@@ -22,7 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from drivers.codec import Answer, LocalProtocolError, Mismatch, MismatchReason, Reject, RejectReason
+from drivers.codec import Answer, LocalProtocolError, Mismatch, MismatchReason, RejectReason
+from drivers.stream import Refusal, Stream
 
 Framing = Literal["rtu", "tcp", "ascii"]
 Direction = Literal["request", "response", ""]
@@ -351,108 +352,17 @@ class _Talk:
         return True
 
 
-class _Stream:
-    """Held bytes, noise and rejects: what the three decoders share."""
-
-    _NOISE_PIECE = 256
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-        self._offset = 0
-        self._noise = bytearray()
-        self._noise_offset = 0
-        self._told = 0
-        self._talk = _Talk()
-
-    @property
-    def pending(self) -> int:
-        """Bytes held because they may be the beginning of a frame."""
-        return len(self._held)
-
-    def feed(self, data: bytes) -> list[Frame | Reject]:
-        """Take bytes as they came; give the frames and rejects that are certain now."""
-        self._held += data
-        return self._scan(final=False)
-
-    def finish(self) -> list[Frame | Reject]:
-        """The stream has ended or fallen silent: decide about everything held. The decoder may be fed again."""
-        found = self._scan(final=True)
-        self._end_of_noise(found)
-        return found
-
-    def _scan(self, *, final: bool) -> list[Frame | Reject]:
-        found: list[Frame | Reject] = []
-        at = 0
-        with memoryview(bytes(self._held)) as held:
-            while at < len(held):
-                verdict = self._candidate(held, at, final)
-                if verdict is None:
-                    break
-                if isinstance(verdict, Frame):
-                    self._end_of_noise(found)
-                    found.append(verdict)
-                    at += len(verdict.raw)
-                    self._told = max(self._told, self._offset + at)
-                else:
-                    reason, length, detail = verdict
-                    if reason is RejectReason.NOISE:
-                        self._skip(found, held, at, at + length)
-                        at += length
-                    else:
-                        self._reject(found, held, at, reason, length, detail)
-                        at += 1
-        del self._held[:at]
-        self._offset += at
-        return found
-
-    def _candidate(
-        self, held: memoryview, at: int, final: bool
-    ) -> Frame | tuple[RejectReason, int, str] | None:
-        raise NotImplementedError  # pragma: no cover
-
-    def _skip(self, found: list[Frame | Reject], held: memoryview, start: int, end: int) -> None:
-        start = max(start, min(self._told - self._offset, end))
-        if start < end:
-            if not self._noise:
-                self._noise_offset = self._offset + start
-            self._noise += held[start:end]
-        while len(self._noise) >= self._NOISE_PIECE:
-            raw = bytes(self._noise[: self._NOISE_PIECE])
-            found.append(Reject(self._noise_offset, RejectReason.NOISE, raw))
-            del self._noise[: self._NOISE_PIECE]
-            self._noise_offset += len(raw)
-
-    def _end_of_noise(self, found: list[Frame | Reject]) -> None:
-        if self._noise:
-            found.append(Reject(self._noise_offset, RejectReason.NOISE, bytes(self._noise)))
-            self._noise.clear()
-
-    def _reject(
-        self,
-        found: list[Frame | Reject],
-        held: memoryview,
-        at: int,
-        reason: RejectReason,
-        length: int,
-        detail: str,
-    ) -> None:
-        offset = self._offset + at
-        if offset < self._told:
-            return
-        self._end_of_noise(found)
-        found.append(Reject(offset, reason, bytes(held[at : at + length]), detail))
-        self._told = offset + length
-
-
 _BOTH: tuple[Direction, Direction] = ("request", "response")
 
 
-class RtuDecoder(_Stream):
+class RtuDecoder(Stream[Frame]):
     """Frames of a serial line, or of a TCP connection to a serial converter, in both directions."""
 
-    def _candidate(
-        self, held: memoryview, at: int, final: bool
-    ) -> Frame | tuple[RejectReason, int, str] | None:
+    def __init__(self) -> None:
+        super().__init__()
+        self._talk = _Talk()
+
+    def _candidate(self, held: memoryview, at: int, final: bool) -> Frame | Refusal | None:
         left = len(held) - at
         if left < 2:
             return (RejectReason.NOISE, 1, "") if final else None
@@ -481,12 +391,14 @@ class RtuDecoder(_Stream):
         return RejectReason.NOISE, 1, ""
 
 
-class TcpDecoder(_Stream):
+class TcpDecoder(Stream[Frame]):
     """Frames of a Modbus TCP connection (MBAP header: transaction, protocol 0, length, unit)."""
 
-    def _candidate(
-        self, held: memoryview, at: int, final: bool
-    ) -> Frame | tuple[RejectReason, int, str] | None:
+    def __init__(self) -> None:
+        super().__init__()
+        self._talk = _Talk()
+
+    def _candidate(self, held: memoryview, at: int, final: bool) -> Frame | Refusal | None:
         left = len(held) - at
         if left < 8:
             if not final:
@@ -512,14 +424,16 @@ class TcpDecoder(_Stream):
         return Frame(self._offset + at, raw, raw[6], raw[7], raw[8:], said, transaction, "tcp")
 
 
-class AsciiDecoder(_Stream):
+class AsciiDecoder(Stream[Frame]):
     """Frames of the ASCII mode: colon, hex, LRC, CR LF."""
 
-    def _candidate(
-        self, held: memoryview, at: int, final: bool
-    ) -> Frame | tuple[RejectReason, int, str] | None:
-        if held[at] != 0x3A:
-            return RejectReason.NOISE, 1, ""
+    _start = b":"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._talk = _Talk()
+
+    def _candidate(self, held: memoryview, at: int, final: bool) -> Frame | Refusal | None:
         text = bytes(held[at : at + 515])
         end = next((n for n in range(1, len(text)) if text[n] not in b"0123456789ABCDEFabcdef"), len(text))
         if end == len(text) and end < 515:
