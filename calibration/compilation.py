@@ -28,8 +28,8 @@ from calibration.certificate import (
 )
 from calibration.curve import Angle, Axis, Curve, Flag, Part, Table, family_of
 from calibration.epoch import Epoch, Standing, epoch_of
-from calibration.limits import ANYTHING, class_table, flat_class, outside, span_mpe, span_table
-from calibration.split import SQRT3, rounded, split
+from calibration.limits import ANYTHING, class_table, flat_class, outside, positive_mpe, span_mpe, span_table
+from calibration.split import SQRT3, rounded, split, standard_uncertainty
 from calibration.transformer import Transformer, transformer_curves
 from calibration.uncertainty import UncertaintySource
 
@@ -229,6 +229,8 @@ class _Compilation:
             (name for name in _MEASURED_THROUGH if family == name or family.startswith(name + ".")), family
         )
         points = [p for p in certificate.points if family_of(p.quantity) == family]
+        for p in points:
+            standard_uncertainty(p, where)  # refuses what is not a number before anything is compared
         units = {p.unit for p in points}
         if len(units) != 1:
             raise TraceabilityError(
@@ -329,7 +331,7 @@ class _Compilation:
             if stated is None:
                 continue
             if stated.mpe is not None and stated.mpe_unit == "%" and family == "energy.active":
-                return flat_class(family, stated.mpe)
+                return flat_class(family, positive_mpe(self.instrument, stated.mpe))
             found = self.classes.meter(stated.accuracy_class, family) if stated.accuracy_class else None
             if found is not None:
                 return found
@@ -355,7 +357,8 @@ class _Compilation:
         verification = self.standing.verification
         for stated in (verification, self.instrument):
             if stated is not None and stated.mpe is not None:
-                limit, relative = span_mpe(self.instrument, stated.mpe, stated.mpe_unit)
+                mpe = positive_mpe(self.instrument, stated.mpe)
+                limit, relative = span_mpe(self.instrument, mpe, stated.mpe_unit)
                 grown = self._grown(ANYTHING, limit)
                 used = verification.id if verification is not None else ""
                 return span_table(self.instrument, limit, relative, grown=grown, certificate=used)

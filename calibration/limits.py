@@ -24,9 +24,20 @@ ANYTHING = "*"
 _TAN_HALF = SQRT3  # tan φ at cos φ = 0.5, the inductive limit that the classes name
 
 
+def positive_mpe(instrument: Instrument, mpe: Decimal) -> Decimal:
+    """An MPE as its size.
+
+    Raises:
+        TraceabilityError: 0, or not a finite number.
+    """
+    if not mpe.is_finite() or mpe == 0:
+        raise TraceabilityError(f"{instrument.id}: an MPE of {mpe} is none; state it as a positive number")
+    return abs(mpe)
+
+
 def flat_class(family: str, mpe: Decimal) -> MeterClass:
     """A stated MPE in %, the same at every load and power factor."""
-    row = MeterRow(Decimal(0), abs(mpe), abs(mpe))
+    row = MeterRow(Decimal(0), mpe, mpe)
     return MeterClass("", family, "stated MPE", Decimal("0.5"), Decimal("-0.8"), (row,))
 
 
@@ -82,12 +93,12 @@ def span_mpe(instrument: Instrument, mpe: Decimal, unit: str) -> tuple[Decimal, 
         TraceabilityError: ``%FS`` and no range.
     """
     if unit == "%":
-        return abs(mpe), True
+        return mpe, True
     if unit.replace(" ", "") == "%FS":
         if instrument.range_low is None or instrument.range_high is None:
             raise TraceabilityError(f"{instrument.id}: an MPE in {unit} needs the instrument's range")
-        return abs(mpe) / 100 * (instrument.range_high - instrument.range_low), False
-    return abs(mpe), False
+        return mpe / 100 * (instrument.range_high - instrument.range_low), False
+    return mpe, False
 
 
 def span_table(

@@ -30,7 +30,7 @@ from calibration.certificate import (
     TraceabilityError,
 )
 from calibration.curve import Curve, Part
-from calibration.split import SQRT3, rounded, split
+from calibration.split import SQRT3, rounded, split, standard_uncertainty
 from calibration.uncertainty import UncertaintySource
 
 MINUTE = Decimal("0.0290888208666")
@@ -144,6 +144,8 @@ def _certificate_curve(
     points_correlated: bool,
 ) -> Curve:
     where = f"certificate {certificate.id}"
+    for p in points:
+        standard_uncertainty(p, where)  # refuses what is not a number before anything is compared
     located = sorted(
         ((_load(p, rated, transformer.kind, where), p) for p in points), key=lambda pair: pair[0]
     )
