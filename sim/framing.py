@@ -10,7 +10,7 @@ exactly the fault ordered: a wrong address under a right checksum, say.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 PREAMBLE = b"\xfe\xfe\xfe\xfe"
@@ -146,17 +146,18 @@ def rtu_frame(body: bytes) -> bytes:
     return body + crc16(body).to_bytes(2, "little")
 
 
+_WRITES_SEVERAL = (0x0F, 0x10)  # requests that carry data behind a byte count
+
+
 @dataclass(frozen=True, slots=True)
 class RtuFraming:
     """Modbus RTU; the line drops what silence has ended, so a request begins where ``heard`` begins."""
-
-    _writes: frozenset[int] = field(default=frozenset((0x0F, 0x10)))
 
     def requests(self, heard: bytearray) -> list[bytes]:
         """Whole requests from the beginning; anything else waits for more bytes, or for silence to drop it."""
         found = []
         while len(heard) >= 8:
-            length = 9 + heard[6] if heard[1] in self._writes else 8
+            length = 9 + heard[6] if heard[1] in _WRITES_SEVERAL else 8
             frame = bytes(heard[:length])
             if len(frame) < length or crc16(frame):
                 break

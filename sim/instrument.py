@@ -198,11 +198,13 @@ class Meter:
     clock: Clockwork = Clockwork()
     events: tuple[RegisterEvent, ...] = ()
     _registers: DailyIntegral = field(init=False, repr=False, compare=False)
+    _beat_us: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if any(a.at_us >= b.at_us for a, b in zip(self.events, self.events[1:], strict=False)):
             raise ValueError(f"{self.id}: register events must be in order of time")
         object.__setattr__(self, "_registers", DailyIntegral(self._register_rates))
+        object.__setattr__(self, "_beat_us", random.Random(f"beat/{self.id}").randrange(self.refresh_us))
 
     @property
     def ratio(self) -> float:
@@ -281,8 +283,7 @@ class Meter:
 
     def refreshed(self, t_us: int) -> int:
         """The latest instant, up to ``t_us``, at which the indications were renewed."""
-        beat = random.Random(f"beat/{self.id}").randrange(self.refresh_us)
-        return t_us - (t_us - beat) % self.refresh_us
+        return t_us - (t_us - self._beat_us) % self.refresh_us
 
     def show(self, t_us: int) -> Indications:
         """All indications at an instant, as of the last refresh."""
@@ -299,9 +300,7 @@ class Meter:
         side_v = self.pt.ratio if self.pt and self.shows_primary else 1.0
         values: dict[str, float] = {}
         total = 0j
-        for n in range(3):
-            if self.feeder.shares[n] <= 0:
-                continue
+        for n in self.feeder.carried:
             s = complex(power[n]) * noisy(side_i * side_v) / 1e3
             total += s
             values[f"voltage.l{n + 1}"] = noisy(

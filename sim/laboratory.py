@@ -26,11 +26,12 @@ from calibration.certificate import (
     ReferenceUse,
 )
 from sim.instrument import ARC_MINUTE, Meter, Transformer
-from sim.world import Phasors
+from sim.world import DAY_US, EPOCH_US, Phasors
 
 LOADS = ("0.05", "0.1", "0.2", "0.5", "1", "1.2")  # share of rated current; the last is Imax
 POWER_FACTORS = ("1", "0.5", "-0.8")  # signed: inductive positive, capacitive negative
 _RESOLUTION = Decimal("0.0001")
+_DAY_ZERO = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -149,17 +150,19 @@ def _two_digits_up(value: Decimal) -> Decimal:
     return value.quantize(Decimal(1).scaleb(value.adjusted() - 1), ROUND_UP)
 
 
-def true_energy_error(meter: Meter, load: float, power_factor: float) -> float:
+def true_energy_error(meter: Meter, load: float, power_factor: float, on: date | None = None) -> float:
     """The true error of active energy at a balanced load, in percent; power factor signed as on certificates.
 
-    The meter alone, without its transformers: what stands on the bench is the meter.
+    The meter alone, without its transformers: what stands on the bench is the meter, as it has drifted by
+    ``on`` (None: as it was when new).
     """
     angle = math.copysign(math.acos(abs(power_factor)), power_factor)
     phases = meter.feeder.phases
     apparent = meter.rated_voltage * meter.rated_current * load * np.exp(1j * angle)
-    on = np.array([[1.0 if share > 0 else 0.0] for share in meter.feeder.shares])
-    bench = Phasors(np.full((3, 1), meter.rated_voltage), apparent * on, np.array([50.0]))
-    indicated = float(meter.measured_power(bench).sum().real)
+    loaded = np.array([[1.0 if share > 0 else 0.0] for share in meter.feeder.shares])
+    bench = Phasors(np.full((3, 1), meter.rated_voltage), apparent * loaded, np.array([50.0]))
+    days = (on - _DAY_ZERO).days - EPOCH_US // DAY_US if on else 0
+    indicated = float(meter.measured_power(bench).sum().real) * (1 + meter.electronics.drift_per_day * days)
     return (indicated / (phases * float(apparent.real)) - 1) * 100
 
 
@@ -170,11 +173,11 @@ def calibrate(meter: Meter, laboratory: Laboratory, number: str) -> Certificate:
     for power_factor in POWER_FACTORS:
         for load in LOADS:
             amperes = _amount(Decimal(load) * Decimal(repr(meter.rated_current)))
-            true_error = true_energy_error(meter, float(load), float(power_factor))
+            true_error = true_energy_error(meter, float(load), float(power_factor), laboratory.performed)
             error, expanded = laboratory.determined(true_error, rng)
             points.append(_point("energy.active", amperes, "A", error, expanded, pf=power_factor))
     # The certificate gives one error for all phases: the mean, as the instrument is read on the bench.
-    carried = [n for n in range(3) if meter.feeder.shares[n] > 0]
+    carried = meter.feeder.carried
     for quantity, rated, errors in (
         ("voltage", meter.rated_voltage, meter.electronics.voltage_error),
         ("current", meter.rated_current, meter.electronics.current_error),

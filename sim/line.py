@@ -21,6 +21,9 @@ _SPEEDS = {
 }
 
 
+_PTYS = "/dev/pts/"
+
+
 class _Pump:
     """Moves bytes between a line in virtual time and the event loop's time."""
 
@@ -83,22 +86,35 @@ class PtyLine:
         return str(self.path)
 
     async def start(self) -> None:
-        """Open the pty and link its slave. Raises FileExistsError if something else than an old link is there."""
-        if self.path.is_symlink():
+        """Open the pty and link its slave.
+
+        Raises:
+            FileExistsError: something else than the link of an earlier simulated line is there, a real port
+            say.
+        """
+        if self.path.is_symlink() and str(self.path.readlink()).startswith(_PTYS):
             self.path.unlink()
-        elif self.path.exists():
+        elif self.path.is_symlink() or self.path.exists():
             raise FileExistsError(f"{self.path}: is there already and is not a link to a simulated line")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._master, self._slave = os.openpty()
+        try:
+            self._offer()
+        except BaseException:
+            os.close(self._master)
+            os.close(self._slave)
+            raise
+        self._pump = _Pump(self.line, self._utc_us, self._write)
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+
+    def _offer(self) -> None:
         tty.setraw(self._slave)
         settings = termios.tcgetattr(self._slave)
         settings[4] = settings[5] = self._speed
         termios.tcsetattr(self._slave, termios.TCSANOW, settings)
         os.set_blocking(self._master, False)
         # The slave stays open here too: a master whose slave nobody holds would read as hung up.
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.symlink_to(os.ttyname(self._slave))
-        self._pump = _Pump(self.line, self._utc_us, self._write)
-        asyncio.get_running_loop().add_reader(self._master, self._read)
 
     async def stop(self) -> None:
         """Close the pty and take the link away."""

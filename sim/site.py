@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
@@ -63,6 +63,7 @@ class SimMeter:
     pt: str = ""
     pt_class: str = "0.2"
     phases: int = 3
+    drift: float = 0.0  # of the meter's gain, percent per year
     number: str = ""
     start_kwh: Decimal = Decimal(0)
     step: Decimal = Decimal("0.01")
@@ -137,13 +138,14 @@ def build(spec: SimMeter, plant: Plant, *, shows_primary: bool) -> Meter:
         rated_current=ct.primary if ct else current,
         phases=spec.phases,
     )
-    drawn = random.Random(f"number/{spec.seed}/{spec.id}").randrange(10**11, 10**12)
+    drawn = Electronics.drawn(spec.accuracy_class, f"{spec.seed}/{spec.id}")
+    number = random.Random(f"number/{spec.seed}/{spec.id}").randrange(10**11, 10**12)
     return Meter(
         id=spec.id,
-        number=spec.number or str(drawn),
+        number=spec.number or str(number),
         feeder=feeder,
         accuracy_class=spec.accuracy_class,
-        electronics=Electronics.drawn(spec.accuracy_class, f"{spec.seed}/{spec.id}"),
+        electronics=replace(drawn, drift_per_day=spec.drift / 100 / 365.25),
         rated_voltage=voltage,
         rated_current=current,
         ct=ct,

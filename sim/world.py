@@ -193,7 +193,12 @@ class Feeder:
     @property
     def phases(self) -> int:
         """How many phases carry load: 3 or 1."""
-        return sum(share > 0 for share in self.shares)
+        return len(self.carried)
+
+    @property
+    def carried(self) -> tuple[int, ...]:
+        """The phases that carry load, counted from 0."""
+        return tuple(n for n, share in enumerate(self.shares) if share > 0)
 
     def phasors(self, tau: Array) -> Phasors:
         """Voltages and complex powers at ``tau`` seconds after midnight."""
@@ -212,9 +217,9 @@ class Feeder:
         s = phasors.power[:, 0]
         total = complex(s.sum())
         apparent = abs(total)
-        carried = [share > 0 for share in self.shares]
+        carried = self.carried
         v, i = (
-            tuple(float(x) if on else 0.0 for x, on in zip(row[:, 0], carried, strict=True))
+            tuple(float(x) if n in carried else 0.0 for n, x in enumerate(row[:, 0]))
             for row in (phasors.voltage, phasors.current)
         )
         return Values(

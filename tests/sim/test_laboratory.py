@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -104,6 +105,16 @@ def test_the_bench_finds_what_the_meter_does_in_service(make_meter: MakeMeter, m
     in_service = (meter.indicated_energy(morning, morning + 1_000_000)[0] / true.active_import - 1) * 100
     load = meter.feeder.at(morning).current[0] / 5
     assert in_service == pytest.approx(true_energy_error(meter, load, pf), abs=5e-4)
+
+
+def test_a_drifted_meter_is_found_as_it_has_become(make_meter: MakeMeter) -> None:
+    new = make_meter()
+    drifting = replace(new, electronics=replace(new.electronics, drift_per_day=1e-5))
+    on = date(2026, 1, 1)  # 365 days after the epoch
+    grown = true_energy_error(drifting, 1.0, 1.0, on) - true_energy_error(new, 1.0, 1.0, on)
+    assert grown == pytest.approx(0.365, rel=0.01)
+    papers = [calibrate(meter, laboratory(), "C1").points[4] for meter in (new, drifting)]
+    assert float(papers[1].error - papers[0].error) == pytest.approx(0.425, rel=0.02)
 
 
 def test_a_transformers_certificate_gives_ratio_error_and_phase_displacement() -> None:

@@ -248,6 +248,12 @@ async def test_a_port_path_is_a_link_that_comes_and_goes(tmp_path: Path) -> None
         assert os.isatty(fd)
         os.close(fd)
     assert not path.is_symlink()
+    path.symlink_to("ttyUSB0")  # as a rule for serial names makes them
+    with pytest.raises(FileExistsError, match="not a link"):
+        async with running(spec_of(dlt645(str(path)))):
+            pass
+    assert path.is_symlink()
+    path.unlink()
     path.write_text("somebody's file")
     with pytest.raises(FileExistsError, match="not a link"):
         async with running(spec_of(dlt645(str(path)))):
