@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from . import note
+from .errors import ParseError
 from .findings import Completeness, Findings
 from .record import (
     Advice,
@@ -82,8 +83,12 @@ class Continuity:
     counts: dict[str, int] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
     sealed: bool = False  # whether the last entry seen was a seal
+    vouched: bool = (
+        False  # whether one of ``verifiers`` is a key that the log began with, or one vouched for since
+    )
     holes: bool = False
     _unknown: set[str] | None = None
+    _keys: list[note.Verifier] = field(default_factory=list)
 
     def hole(self) -> None:
         """Entries that could not be read lie between: what was known of numbers no longer holds."""
@@ -127,19 +132,43 @@ class Continuity:
             case Advice():
                 self._backwards(index, fact.supersedes, "supersedes")
             case Key():
-                if not note.check_key_statement(fact.statement, self.origin, fact.vkey, *self.verifiers):
-                    self.findings.add(
-                        "key_statement", "the new key is not vouched for by the old one and by itself", index
-                    )
+                self._key(index, fact)
             case Seal():
                 self._seal(index, fact)
                 self.sealed = True
             case _:
                 pass
 
+    def finish(self, size: int) -> None:
+        """Say what only the end shows: whether the last of ``size`` entries is a seal, and whose key it is."""
+        if self.holes or not size:
+            return
+        if not self.sealed:
+            self.findings.add("seal_missing", "the last entry under the checkpoint is no seal", size - 1)
+        if self.verifiers and not self.vouched:
+            what = "the key that was asked for is neither one that the log began with nor vouched for since"
+            self.findings.add("genesis_key", what, 0)
+
     def completeness(self) -> dict[str, Completeness]:
         """Per instrument: polls due, readings received, polls missed."""
         return {name: Completeness(p.number, p.received, p.missed) for name, p in sorted(self.places.items())}
+
+    def _trust(self, vkeys: Iterable[str]) -> None:
+        for vkey in vkeys:
+            try:
+                key = note.Verifier.parse(vkey)
+            except ParseError:
+                continue  # of a type that is not checked here
+            self.vouched = self.vouched or key in self.verifiers
+            self._keys.append(key)
+
+    def _key(self, index: int, fact: Key) -> None:
+        if note.check_key_statement(fact.statement, self.origin, fact.vkey, *self._keys, *self.verifiers):
+            self._trust((fact.vkey,))
+        else:
+            self.findings.add(
+                "key_statement", "the new key is not vouched for by an older one and by itself", index
+            )
 
     def _first(self, fact: Fact, index: int = 0) -> None:
         if not isinstance(fact, Genesis):
@@ -153,10 +182,7 @@ class Continuity:
                     f"this log began as {fact.origin}, the checkpoint is of {self.origin}",
                     0,
                 )
-            if self.verifiers and not {v.vkey for v in self.verifiers} & set(fact.keys):
-                self.findings.add(
-                    "genesis_key", "the key that was asked for is not one that the log began with", 0
-                )
+            self._trust(fact.keys)
 
     def _number(self, index: int, instrument: str, number: int, previous: int, place: Place) -> None:
         if self._unknown is not None and instrument in self._unknown:

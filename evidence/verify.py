@@ -107,8 +107,7 @@ def verify_log(
     walk.compare()
     wanted.compare(walk.roots, checkpoint)
     follow = walk.continuity
-    if not follow.sealed and not follow.holes and checkpoint.size:
-        findings.add("seal_missing", "the last entry under the checkpoint is no seal", checkpoint.size - 1)
+    follow.finish(checkpoint.size)
     return Report(
         findings.all(),
         checkpoint.origin,

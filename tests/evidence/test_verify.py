@@ -235,6 +235,22 @@ def test_a_new_key_must_be_vouched_for():
         assert codes(verify(writer.files())) == (set() if vouched else {"key_statement"})
 
 
+def test_a_log_is_verified_with_the_newer_key_once_the_older_has_vouched_for_it():
+    new = signer(ORIGIN, 9)
+    for vouched in (True, False):
+        writer = Writer().grow(20)
+        if vouched:
+            statement = note.key_statement(ORIGIN, new, writer.signer)
+            writer.add(
+                record.Key(
+                    salt=bytes(12), vkey=new.verifier.vkey, replaces=KEY.vkey, statement=statement, utc_us=1
+                )
+            )
+        writer.grow(30)
+        contents = files(writer.entries, ORIGIN, new)
+        assert codes(verify(contents, new.verifier)) == (set() if vouched else {"genesis_key"})
+
+
 def test_continuity_goes_on_from_what_it_knew():
     entries = Writer().grow(200).entries
     whole = Continuity(ORIGIN, (KEY,))

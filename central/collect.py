@@ -1,0 +1,360 @@
+"""Collecting a gateway's log: pull, verify, store, then say so by cosigning.
+
+One round: fetch the checkpoint; check its signature; compare it with the stored head; pull only what is new, in steps
+of some thousand entries; verify each step against the *signed* tree (by a consistency proof out of the gateway's
+tiles), and every entry in it (strict structure, running numbers, references, seals); store the step in one transaction.
+When the head is stored to its last entry, and only then, the platform cosigns it and brings the receipt to the gateway.
+
+A round ends with an Outcome. What goes wrong is of two kinds: it may pass (nobody answers, a bundle is damaged on the
+way), then the next round goes on where this one stopped; or it is an alarm, and both notes and the data are kept apart:
+
+========== =========================================================================================================
+rollback   a smaller tree than the one stored: an old image restored, or an old checkpoint replayed
+fork       a signed tree that does not contain the stored one: two histories. Held until a person releases it
+unsound    rightly signed, but not a log as a gateway writes it: no record, numbers missing, a seal that miscounts
+stale      no new checkpoint for longer than agreed
+========== =========================================================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+
+from evidence import log, note
+from evidence.continuity import Continuity, fact_of
+from evidence.errors import ParseError
+from evidence.findings import Finding, Severity
+from evidence.record import CalibrationState, Configuration, Key, Record, Seal, decode
+
+from .fetch import FetchError, LogClient, Patience
+from .rows import Advance, Gateway
+from .store import Store
+
+STEP: Final = 32  # bundles in one transaction
+AT_ONCE: Final = 8  # requests under way
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a round went. ``alarm`` names what a person must look into; ``error`` what may pass by itself."""
+
+    origin: str
+    before: int
+    size: int  # entries verified and stored now
+    signed: int  # entries under the checkpoint that was served
+    alarm: str = ""
+    error: str = ""
+    findings: tuple[Finding, ...] = ()
+    receipt: bool = False  # whether the gateway has the receipt for all that is stored
+    seconds: float = 0.0
+    sealed_us: int = 0  # UTC of the last seal stored
+
+    @property
+    def ok(self) -> bool:
+        """Whether the stored log is the signed one, to its last entry, without alarm."""
+        return not self.alarm and not self.error
+
+    @property
+    def records(self) -> int:
+        """Entries that this round stored."""
+        return self.size - self.before
+
+    @property
+    def exit_code(self) -> int:
+        """0: done. 1: an alarm, or it could not be finished."""
+        return 0 if self.ok else 1
+
+
+class _Alarm(Exception):
+    def __init__(self, kind: str, what: str, findings: Sequence[Finding] = ()) -> None:
+        super().__init__(what)
+        self.kind = kind
+        self.findings = tuple(findings)
+
+
+@dataclass(slots=True)
+class Collector:
+    """The platform's side for one gateway.
+
+    ``verifier``: the gateway's key, got at enrolment. ``signer``: the platform's key for receipts; without it none are
+    made out. ``utc_us``: the platform's clock. ``stale_after_s``: silence that is an alarm. One store serves several
+    collectors in one process.
+    """
+
+    store: Store
+    url: str
+    verifier: note.Verifier
+    utc_us: Callable[[], int]
+    signer: note.Ed25519Signer | None = None
+    stale_after_s: float = 120.0
+    patience: Patience = field(default_factory=Patience)
+    tls: ssl.SSLContext | None = None
+    transport: httpx.AsyncBaseTransport | None = None
+    _client: LogClient | None = None
+
+    @property
+    def origin(self) -> str:
+        """Whose log."""
+        return self.verifier.name
+
+    async def collect_once(self) -> Outcome:
+        """One round. Raises StoreError only: the store is ours, and must work."""
+        started = asyncio.get_running_loop().time()
+        gateway = self.store.gateway(self.verifier.name, self.verifier.vkey)
+        before = gateway.size
+        if self._client is None:
+            self._client = LogClient(self.url, self.patience, tls=self.tls, transport=self.transport)
+        served = b""
+        signed = 0
+        alarm = error = ""
+        findings: tuple[Finding, ...] = ()
+        receipt = False
+        keys = (self.verifier, *map(note.Verifier.parse, self.store.keys(gateway)))
+        pull = _Pull(self.store, self._client, keys, self.utc_us)
+        try:
+            if gateway.alarm in ("fork", "unsound"):
+                raise _Alarm(gateway.alarm, "held since an earlier alarm; look into it, then release it")
+            served = await self._client.checkpoint()
+            head, signed_note = note.open_checkpoint(served, *keys)
+            signed = head.size
+            gateway = await pull.to(gateway, head, signed_note)
+            receipt = await self._receipt(gateway)
+        except _Alarm as found:
+            alarm, error, findings = found.kind, str(found), found.findings
+            if served:
+                ours = self.store.last_head(gateway)
+                notes = (b"" if ours is None else ours.note, served)
+                self.store.quarantine(gateway, alarm, error, notes, pull.fetched.items(), self.utc_us())
+        except (FetchError, ParseError, note.VerifyError) as failure:
+            error = str(failure)
+        after = next(g for g in self.store.gateways() if g.id == gateway.id)
+        silent_us = self.utc_us() - after.advanced_us
+        if not alarm and after.advanced_us and silent_us > self.stale_after_s * 1_000_000:
+            alarm = "stale"
+            error = error or f"no new checkpoint for {silent_us // 1_000_000} s"
+        return Outcome(
+            self.origin,
+            before,
+            after.size,
+            signed,
+            alarm,
+            error,
+            findings,
+            receipt,
+            asyncio.get_running_loop().time() - started,
+            after.sealed_us,
+        )
+
+    async def collect_forever(
+        self, every_s: float, report: Callable[[Outcome], None], stop: asyncio.Event | None = None
+    ) -> None:
+        """Rounds, ``every_s`` apart while all is well, further and further apart (with jitter) while it is not."""
+        failures = 0
+        while stop is None or not stop.is_set():
+            outcome = await self.collect_once()
+            report(outcome)
+            failures = failures + 1 if outcome.error else 0
+            pause = every_s if not failures else max(every_s, self.patience.pause(failures))
+            await self.patience.sleep(pause)
+
+    async def close(self) -> None:
+        """Close the connections; the store stays open."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def _receipt(self, gateway: Gateway) -> bool:
+        """Cosign the head that is stored, keep the receipt, bring it. Only ever called after the COMMIT returned."""
+        head = self.store.last_head(gateway)
+        if self.signer is None or head is None or head.size != gateway.size or self._client is None:
+            return False
+        if head.posted:
+            return True
+        receipt = head.receipt
+        if receipt is None:
+            receipt = note.Note.parse(head.note).cosigned_by(self.signer, self.utc_us() // 1_000_000).encode()
+            self.store.receipt(gateway, head.size, receipt, posted=False)
+        await self._client.post_receipt(receipt)
+        self.store.receipt(gateway, head.size, receipt, posted=True)
+        return True
+
+
+@dataclass(slots=True)
+class _Pull:
+    """Brings the store from its head to a signed one."""
+
+    store: Store
+    client: LogClient
+    verifiers: Sequence[note.Verifier]
+    utc_us: Callable[[], int]
+    fetched: dict[str, bytes] = field(default_factory=dict)  # of the step under way: what an alarm keeps
+    _tiles: dict[log.Tile, bytes] = field(default_factory=dict)
+
+    async def to(self, gateway: Gateway, head: note.Checkpoint, signed: note.Note) -> Gateway:
+        tree = log.Tree(gateway.size, gateway.peaks)
+        if head.size < tree.size:
+            raise _Alarm("rollback", f"the gateway shows {head.size} entries; {tree.size} are stored here")
+        if head.size == tree.size:
+            if head.root != tree.root():
+                raise _Alarm("fork", f"another root hash for the same {head.size} entries")
+            return gateway
+        follow = Continuity(
+            head.origin,
+            self.verifiers,
+            self.store.places(gateway),
+            self.store.references(gateway),
+            self.store.roots(gateway),
+            vouched=gateway.size > 0,
+        )
+        ends = [*range((tree.size // 256 + STEP) * 256, head.size, STEP * 256), head.size]
+        start = gateway.size
+        try:
+            async with (
+                asyncio.TaskGroup() as ahead
+            ):  # the next step's bundles come while this one is verified
+                coming = ahead.create_task(self._bundles(start, ends[0]))
+                for end, following in zip(ends, [*ends[1:], None], strict=True):
+                    data = await coming
+                    if following is not None:
+                        coming = ahead.create_task(self._bundles(end, following))
+                    gateway = await self._step(gateway, tree, follow, data, end, head, signed)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+        return gateway
+
+    async def _bundles(self, start: int, end: int) -> list[tuple[log.Tile, bytes]]:
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def one(tile: log.Tile) -> tuple[log.Tile, bytes]:
+            async with limit:
+                return tile, await self.client.tile(tile)
+
+        wanted = list(log.bundles(end, start))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                coming = [tasks.create_task(one(tile)) for tile in wanted]
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+        return [task.result() for task in coming]
+
+    async def _step(
+        self,
+        gateway: Gateway,
+        tree: log.Tree,
+        follow: Continuity,
+        data: list[tuple[log.Tile, bytes]],
+        end: int,
+        head: note.Checkpoint,
+        signed: note.Note,
+    ) -> Gateway:
+        self.fetched = {tile.path: bundle for tile, bundle in data}
+        start = gateway.size
+        new: list[bytes] = []
+        for tile, bundle in data:
+            entries = log.decode_bundle(bundle, tile.width)
+            new += entries[max(0, start - tile.start) :]
+        tree.extend(map(log.leaf_hash, new))
+        await self._belongs(gateway, tree, end, head)
+        step = self._sound(gateway, follow, new, end, head)
+        self.fetched = {}
+        last = end == head.size
+        return self.store.advance(
+            gateway,
+            Advance(
+                end,
+                tree.peaks,
+                [(tile.index, tile.width, bundle) for tile, bundle in self._kept(gateway, data)],
+                step,
+                {name: place for name, place in follow.places.items() if place.entry >= start},
+                [
+                    (index, str(type(record).__struct_config__.tag), record.digest)
+                    for index, record in step
+                    if isinstance(record, Configuration | CalibrationState)
+                ],
+                [(index, record.vkey) for index, record in step if isinstance(record, Key)],
+                max((r.utc_us for _, r in step if isinstance(r, Seal)), default=gateway.sealed_us),
+                (head.root, signed.encode()) if last else None,
+            ),
+            self.utc_us(),
+        )
+
+    def _kept(self, gateway: Gateway, data: list[tuple[log.Tile, bytes]]) -> list[tuple[log.Tile, bytes]]:
+        """What to store. Of the bundle that was open, the entries stored before are kept as they were verified."""
+        tile, bundle = data[0]
+        stored = gateway.size - tile.start
+        if stored <= 0:
+            return data
+        before = self.store.bundle(gateway, tile.index) or b""
+        entries = log.decode_bundle(bundle, tile.width)[stored:]
+        return [(tile, before + log.encode_bundle(entries)), *data[1:]]
+
+    async def _belongs(self, gateway: Gateway, tree: log.Tree, end: int, head: note.Checkpoint) -> None:
+        """That the tree so far, stored entries and new ones, is a beginning of the signed tree.
+
+        If it is not, the gateway's own tiles tell which: a signed tree with another beginning is a fork; anything
+        else was damaged on the way or on the gateway's disk, and may come right.
+        """
+        if end == head.size and tree.root() == head.root:
+            return
+        node = await self._nodes(gateway.size, end, head.size)
+        try:
+            if end < head.size:
+                proof = log.consistency_proof(end, head.size, node)
+                if log.check_consistency(end, head.size, tree.root(), head.root, proof):
+                    return
+            stored = log.root_from(gateway.size, node)
+            proof = log.consistency_proof(gateway.size, head.size, node)
+        except (ParseError, ValueError) as error:
+            raise FetchError(f"tiles that cannot be read: {error}") from error
+        proven = log.check_consistency(gateway.size, head.size, stored, head.root, proof)
+        if gateway.size and proven and stored != log.root_of_peaks(gateway.peaks):
+            raise _Alarm(
+                "fork",
+                f"the signed tree of {head.size} entries does not begin with the {gateway.size} entries stored here",
+            )
+        raise FetchError(
+            f"entries {gateway.size} to {end - 1} do not lead to the signed root hash: damaged on the way, or on the "
+            "gateway's disk"
+        )
+
+    async def _nodes(self, stored: int, end: int, size: int) -> log.NodeReader:
+        """A reader over the tiles that proofs of ``stored`` and ``end`` in ``size`` need, fetched beforehand."""
+        wanted: set[log.Tile] = set()
+
+        def note_down(tile: log.Tile) -> bytes:
+            wanted.add(tile)
+            return bytes(tile.width * log.HASH_SIZE)
+
+        dry = log.tile_node_reader(note_down, size)
+        for old in {stored, end} - {size}:
+            log.consistency_proof(old, size, dry)
+        log.root_from(stored, dry)
+        for tile in wanted - self._tiles.keys():
+            self._tiles[tile] = await self.client.tile(tile)
+        return log.tile_node_reader(self._tiles.__getitem__, size)
+
+    def _sound(
+        self, gateway: Gateway, follow: Continuity, new: list[bytes], end: int, head: note.Checkpoint
+    ) -> list[tuple[int, Record]]:
+        """The new entries as records, each strict and following from those before. Raises the alarm ``unsound``."""
+        found: list[tuple[int, Record]] = []
+        for index, entry in enumerate(new, gateway.size):
+            try:
+                record = decode(entry)
+            except ParseError as error:
+                follow.findings.add("record", str(error), index)
+                continue
+            found.append((index, record))
+            follow.add(index, fact_of(record))
+        if end == head.size:
+            follow.finish(end)
+        errors = [f for f in follow.findings.all() if f.severity is Severity.ERROR]
+        if errors:
+            raise _Alarm("unsound", str(errors[0]), errors)
+        return found

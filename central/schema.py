@@ -1,0 +1,57 @@
+"""The tables of the platform's store."""
+
+from typing import Final
+
+TABLES: Final = """
+CREATE TABLE gateway(
+  id INTEGER PRIMARY KEY, origin TEXT NOT NULL UNIQUE, vkey TEXT NOT NULL, size INTEGER NOT NULL DEFAULT 0,
+  peaks BLOB NOT NULL DEFAULT x'', sealed_us INTEGER NOT NULL DEFAULT 0, advanced_us INTEGER NOT NULL DEFAULT 0,
+  alarm TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE head(
+  gateway INTEGER NOT NULL REFERENCES gateway, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL,
+  at_us INTEGER NOT NULL, receipt BLOB, posted INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (gateway, size)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE bundle(
+  gateway INTEGER NOT NULL, number INTEGER NOT NULL, width INTEGER NOT NULL, packed INTEGER NOT NULL, data BLOB NOT
+  NULL, PRIMARY KEY (gateway, number)
+) STRICT;
+CREATE TABLE place(
+  gateway INTEGER NOT NULL, instrument TEXT NOT NULL, number INTEGER NOT NULL, entry INTEGER NOT NULL,
+  received INTEGER NOT NULL, missed INTEGER NOT NULL, PRIMARY KEY (gateway, instrument)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE reference(
+  gateway INTEGER NOT NULL, entry INTEGER NOT NULL, kind TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (gateway,
+  entry)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE key(
+  gateway INTEGER NOT NULL, entry INTEGER NOT NULL, vkey TEXT NOT NULL, PRIMARY KEY (gateway, entry)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE series(
+  id INTEGER PRIMARY KEY, gateway INTEGER NOT NULL, instrument TEXT NOT NULL, measurand TEXT NOT NULL,
+  UNIQUE (gateway, instrument, measurand)
+) STRICT;
+CREATE TABLE value(
+  series INTEGER NOT NULL, utc_us INTEGER NOT NULL, entry INTEGER NOT NULL, clock INTEGER NOT NULL,
+  indication TEXT, value TEXT, u TEXT, missing TEXT, flags TEXT, PRIMARY KEY (series, utc_us, entry)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE aggregate(
+  gateway INTEGER NOT NULL, entry INTEGER NOT NULL, measurand TEXT NOT NULL, from_us INTEGER NOT NULL, to_us INTEGER NOT
+  NULL, instruments TEXT NOT NULL, unit TEXT NOT NULL, value TEXT, u TEXT, count INTEGER NOT NULL, missing INTEGER NOT
+  NULL, method TEXT NOT NULL, flags TEXT NOT NULL, supersedes INTEGER, PRIMARY KEY (gateway, entry)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX aggregate_by_period ON aggregate(gateway, measurand, from_us);
+CREATE TABLE event(
+  gateway INTEGER NOT NULL, entry INTEGER NOT NULL, utc_us INTEGER NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL,
+  PRIMARY KEY (gateway, entry)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE alarm(
+  id INTEGER PRIMARY KEY, gateway INTEGER NOT NULL, at_us INTEGER NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL,
+  ours BLOB NOT NULL, theirs BLOB NOT NULL, UNIQUE (gateway, kind, what, theirs)
+) STRICT;
+CREATE TABLE quarantine(
+  alarm INTEGER NOT NULL REFERENCES alarm, path TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (alarm, path)
+) STRICT;
+"""
+APPLICATION_ID: Final = 0x5375_5975  # 'SuYu'
+VERSION: Final = 1

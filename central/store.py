@@ -1,0 +1,398 @@
+"""The platform's store: entries of many gateways, their decoded values, heads and alarms, in one SQLite file.
+
+One writer, one connection, WAL with ``synchronous=FULL`` and an exclusive lock: what ``advance`` returned from survives
+a power cut, and the versions of SQLite that corrupt a shared WAL cannot. Each advance of a gateway's head is one
+transaction with the entries that it covers, so that after any kill the store holds a prefix of the signed log, nothing
+twice, and goes on from there. The log index is the identity of an entry.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from evidence import log
+from evidence.continuity import Place
+from evidence.record import Aggregate, Event, Reading, Record
+
+from .rows import Advance, Alarm, Gateway, Head, Total, Value
+from .schema import APPLICATION_ID, TABLES, VERSION
+
+FIXED_IN: Final = (3, 51, 3)  # of the WAL-reset bug
+
+
+class StoreError(Exception):
+    """The store cannot be opened or written: what, and what to do."""
+
+
+class Store:
+    """The platform's store, in a directory. Open it once; a second opening is refused."""
+
+    def __init__(self, directory: Path) -> None:
+        version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+        if version < FIXED_IN:
+            raise StoreError(
+                f"SQLite {apsw.sqlite_lib_version()} can corrupt a WAL; apsw with 3.51.3 or newer is needed"
+            )
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = directory / "central.db"
+        fresh = not self.path.exists()
+        try:
+            self._db = apsw.Connection(str(self.path))
+            self._db.set_busy_timeout(500)
+            for pragma in (
+                "locking_mode=EXCLUSIVE",
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "journal_size_limit=67108864",
+                "wal_autocheckpoint=4000",
+                "temp_store=MEMORY",
+                "cache_size=-65536",
+            ):
+                self._db.execute(f"PRAGMA {pragma}").fetchall()
+            if fresh or self._db.execute("PRAGMA user_version").get == 0:
+                self._create(directory)
+            if self._db.execute("PRAGMA application_id").get != APPLICATION_ID:
+                raise StoreError(f"{self.path} is not a store of the platform")
+            if self._db.execute("PRAGMA user_version").get != VERSION:
+                raise StoreError(f"{self.path} was written by another version of this program")
+            with self._db:  # takes the exclusive lock now, not at the first write
+                self._db.execute("UPDATE gateway SET id = id WHERE 0")
+        except apsw.BusyError as error:
+            raise StoreError(
+                f"{self.path} is open in another process; only one may collect into it"
+            ) from error
+        except (apsw.CantOpenError, apsw.NotADBError, apsw.ReadOnlyError, apsw.CorruptError) as error:
+            raise StoreError(f"{self.path}: {error}") from error
+        self._series = self._all_series()
+
+    def _all_series(self) -> dict[tuple[int, str, str], int]:
+        rows = self._db.execute("SELECT gateway, instrument, measurand, id FROM series")
+        return {(gateway, instrument, measurand): number for gateway, instrument, measurand, number in rows}
+
+    def _create(self, directory: Path) -> None:
+        with self._db:
+            self._db.execute(TABLES)
+            self._db.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}")
+        # The journal that turned the new file to WAL must be gone from the directory before anything is promised.
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def close(self) -> None:
+        """Close it; the next opening finds all that was committed."""
+        self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ── gateways and heads ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def gateway(self, origin: str, vkey: str) -> Gateway:
+        """The gateway of this origin, entered if it is new. Raises StoreError if it is known with another key."""
+        with self._db:
+            self._db.execute("INSERT OR IGNORE INTO gateway(origin, vkey) VALUES (?, ?)", (origin, vkey))
+        found = next(g for g in self.gateways() if g.origin == origin)
+        if found.vkey != vkey:
+            raise StoreError(
+                f"{origin} is stored with another key ({found.vkey}). Give that one: a newer key is taken over from "
+                "the log's own key record"
+            )
+        return found
+
+    def gateways(self) -> tuple[Gateway, ...]:
+        """All gateways."""
+        query = (
+            "SELECT id, origin, vkey, size, peaks, sealed_us, advanced_us, alarm FROM gateway ORDER BY origin"
+        )
+        return tuple(
+            Gateway(number, origin, vkey, size, _split(peaks), *rest)
+            for number, origin, vkey, size, peaks, *rest in self._db.execute(query)
+        )
+
+    def heads(self, gateway: Gateway, since: int = 0) -> tuple[Head, ...]:
+        """Verified checkpoints, smallest first."""
+        query = "SELECT size, root, note, receipt, posted FROM head WHERE gateway=? AND size>=? ORDER BY size"
+        return tuple(
+            Head(size, root, note, receipt, bool(posted))
+            for size, root, note, receipt, posted in self._db.execute(query, (gateway.id, since))
+        )
+
+    def last_head(self, gateway: Gateway) -> Head | None:
+        """The newest checkpoint that is stored to its last entry."""
+        query = (
+            "SELECT size, root, note, receipt, posted FROM head WHERE gateway=? ORDER BY size DESC LIMIT 1"
+        )
+        row = self._db.execute(query, (gateway.id,)).fetchone()
+        return Head(row[0], row[1], row[2], row[3], bool(row[4])) if row else None
+
+    def roots(self, gateway: Gateway) -> dict[int, bytes]:
+        """Size to root of all verified checkpoints."""
+        return dict(self._db.execute("SELECT size, root FROM head WHERE gateway=?", (gateway.id,)))
+
+    def places(self, gateway: Gateway) -> dict[str, Place]:
+        """Where each instrument's series stands."""
+        query = "SELECT instrument, number, entry, received, missed FROM place WHERE gateway=?"
+        return {name: Place(*place) for name, *place in self._db.execute(query, (gateway.id,))}
+
+    def references(self, gateway: Gateway) -> dict[str, set[tuple[int, str]]]:
+        """Configurations and calibration states that later entries may name."""
+        found: dict[str, set[tuple[int, str]]] = {"configuration": set(), "calibration_state": set()}
+        query = "SELECT kind, entry, digest FROM reference WHERE gateway=?"
+        for kind, entry, digest in self._db.execute(query, (gateway.id,)):
+            found[kind].add((entry, digest))
+        return found
+
+    def keys(self, gateway: Gateway) -> tuple[str, ...]:
+        """Keys (vkeys) that the log's own key records brought in."""
+        query = "SELECT vkey FROM key WHERE gateway=? ORDER BY entry"
+        return tuple(vkey for (vkey,) in self._db.execute(query, (gateway.id,)))
+
+    def advance(self, gateway: Gateway, step: Advance, now_us: int) -> Gateway:
+        """Store what was verified, in one durable transaction, and move the head."""
+        try:
+            return self._advance(gateway, step, now_us)
+        except BaseException:
+            self._series = self._all_series()  # those that were new are rolled back
+            raise
+
+    def _advance(self, gateway: Gateway, step: Advance, now_us: int) -> Gateway:
+        with self._db:
+            known = self._db.execute("SELECT size FROM gateway WHERE id=?", (gateway.id,)).get
+            if known != gateway.size:
+                raise StoreError(
+                    f"{gateway.origin} is at {known} entries, not {gateway.size}: two collectors at work?"
+                )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO bundle(gateway, number, width, packed, data) VALUES (?, ?, ?, ?, ?)",
+                [(gateway.id, number, width, *_pack(width, data)) for number, width, data in step.bundles],
+            )
+            self._records(gateway.id, step.records)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?, ?)",
+                [(gateway.id, name, *place) for name, place in step.places.items()],
+            )
+            self._db.executemany(
+                "INSERT INTO key VALUES (?, ?, ?)", [(gateway.id, *row) for row in step.keys]
+            )
+            self._db.executemany(
+                "INSERT INTO reference VALUES (?, ?, ?, ?)", [(gateway.id, *row) for row in step.references]
+            )
+            self._db.execute(
+                "UPDATE gateway SET size=?, peaks=?, sealed_us=?, advanced_us=?, alarm='' WHERE id=?",
+                (step.size, b"".join(step.peaks), step.sealed_us, now_us, gateway.id),
+            )
+            if step.head is not None:
+                root, note = step.head
+                self._db.execute(
+                    "INSERT INTO head(gateway, size, root, note, at_us) VALUES (?, ?, ?, ?, ?)",
+                    (gateway.id, step.size, root, note, now_us),
+                )
+        return Gateway(
+            gateway.id, gateway.origin, gateway.vkey, step.size, step.peaks, step.sealed_us, now_us, ""
+        )
+
+    def receipt(self, gateway: Gateway, size: int, receipt: bytes, *, posted: bool) -> None:
+        """Keep the receipt for a head, and whether the gateway has it."""
+        with self._db:
+            self._db.execute(
+                "UPDATE head SET receipt=?, posted=? WHERE gateway=? AND size=?",
+                (receipt, int(posted), gateway.id, size),
+            )
+
+    # ── alarms ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def quarantine(
+        self,
+        gateway: Gateway,
+        kind: str,
+        what: str,
+        notes: tuple[bytes, bytes],
+        files: Iterable[tuple[str, bytes]],
+        now_us: int,
+    ) -> None:
+        """Keep an alarm with both notes, and what was served, apart from the log. The same alarm is kept once."""
+        with self._db:
+            self._db.execute("UPDATE gateway SET alarm=? WHERE id=?", (kind, gateway.id))
+            row = self._db.execute(
+                "INSERT OR IGNORE INTO alarm(gateway, at_us, kind, what, ours, theirs) VALUES (?, ?, ?, ?, ?, ?) "
+                "RETURNING id",
+                (gateway.id, now_us, kind, what, *notes),
+            ).fetchone()
+            if row:
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?)",
+                    [(row[0], path, data) for path, data in files],
+                )
+
+    def release(self, origin: str) -> bool:
+        """Let a gateway go on after an alarm that a person has looked into. The alarm stays on record."""
+        with self._db:
+            held = self._db.execute(
+                "SELECT count(*) FROM gateway WHERE origin=? AND alarm<>''", (origin,)
+            ).get
+            self._db.execute("UPDATE gateway SET alarm='' WHERE origin=?", (origin,))
+        return bool(held)
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """All alarms, oldest first."""
+        query = (
+            "SELECT a.id, origin, at_us, kind, what, ours, theirs FROM alarm a JOIN gateway g ON g.id = a.gateway "
+            "ORDER BY a.id"
+        )
+        return tuple(Alarm(*row) for row in self._db.execute(query))
+
+    def quarantined(self, alarm: Alarm) -> dict[str, bytes]:
+        """What was served when an alarm was raised, by path."""
+        return dict(self._db.execute("SELECT path, data FROM quarantine WHERE alarm=?", (alarm.id,)))
+
+    # ── entries and values ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def bundle(self, gateway: Gateway, number: int) -> bytes | None:
+        """A stored bundle, as wide as it is."""
+        row = self._db.execute(
+            "SELECT packed, data FROM bundle WHERE gateway=? AND number=?", (gateway.id, number)
+        ).fetchone()
+        return None if row is None else zlib.decompress(row[1]) if row[0] else row[1]
+
+    def entries(self, gateway: Gateway, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Entries ``start`` to ``end`` (all if None)."""
+        end = gateway.size if end is None else min(end, gateway.size)
+        for number in range(start // 256, -(-end // 256)):
+            data = self.bundle(gateway, number)
+            if data is None:
+                return
+            width = min(256, gateway.size - number * 256)
+            yield from log.decode_bundle(data, width)[max(0, start - number * 256) : end - number * 256]
+
+    def values(
+        self,
+        origin: str,
+        instrument: str,
+        measurand: str | None = None,
+        from_us: int = 0,
+        to_us: int = 2**62,
+    ) -> Iterator[Value]:
+        """Values of one instrument with ``from_us <= utc_us < to_us``, by measurand, in order of time."""
+        query = (
+            "SELECT s.measurand, v.utc_us, v.entry, v.clock, v.indication, v.value, v.u, v.missing, v.flags "
+            "FROM series s JOIN gateway g ON g.id = s.gateway JOIN value v ON v.series = s.id "
+            "WHERE g.origin = ? AND s.instrument = ? AND (? IS NULL OR s.measurand = ?) "
+            "AND v.utc_us >= ? AND v.utc_us < ? ORDER BY s.measurand, v.utc_us, v.entry"
+        )
+        rows = self._db.execute(query, (origin, instrument, measurand, measurand, from_us, to_us))
+        for name, utc_us, entry, clock, indication, value, u, missing, flags in rows:
+            yield Value(
+                origin, entry, instrument, name, utc_us, clock, indication, value, u, missing, _flags(flags)
+            )
+
+    def totals(
+        self,
+        origin: str,
+        measurand: str | None = None,
+        instrument: str | None = None,
+        from_us: int = 0,
+        to_us: int = 2**62,
+        *,
+        superseded: bool = False,
+    ) -> Iterator[Total]:
+        """Aggregates that lie within the period, without those that a later one replaces (unless ``superseded``)."""
+        query = (
+            "SELECT a.*, (SELECT min(b.entry) FROM aggregate b WHERE b.gateway = a.gateway AND b.supersedes = a.entry) "
+            "FROM aggregate a JOIN gateway g ON g.id = a.gateway WHERE g.origin = ? AND (? IS NULL OR a.measurand = ?) "
+            "AND a.from_us >= ? AND a.to_us <= ? ORDER BY a.from_us, a.entry"
+        )
+        for row in self._db.execute(query, (origin, measurand, measurand, from_us, to_us)):
+            (
+                _,
+                entry,
+                name,
+                begin,
+                end,
+                instruments,
+                unit,
+                value,
+                u,
+                count,
+                missing,
+                method,
+                flags,
+                replaces,
+                by,
+            ) = row
+            names = tuple(json.loads(instruments))
+            if (instrument is None or instrument in names) and (superseded or by is None):
+                yield Total(
+                    origin, entry, names, name, unit, begin, end, value, u, count, missing, method, _flags(flags),
+                    replaces, by,
+                )  # fmt: skip
+
+    def _records(self, gateway: int, records: Sequence[tuple[int, Record]]) -> None:
+        values: list[tuple[Any, ...]] = []
+        series = self._series
+        for index, record in records:
+            if isinstance(record, Reading):
+                instrument, utc_us, clock = record.instrument, record.utc_us, record.clock
+                flags = json.dumps(record.flags) if record.flags else None
+                results, indications = record.results, record.indications
+                for name, indication in indications.items():
+                    key = (gateway, instrument, name)
+                    value, u = results.get(name, (None, None))
+                    number = series.get(key) or self._new_series(key)
+                    values.append((number, utc_us, index, clock, indication, value, u, None, flags))
+                for name in record.missing.keys() | results.keys() - indications.keys():
+                    key = (gateway, instrument, name)
+                    value, u = results.get(name, (None, None))
+                    number = series.get(key) or self._new_series(key)
+                    values.append(
+                        (number, utc_us, index, clock, None, value, u, record.missing.get(name), flags)
+                    )
+            elif isinstance(record, Aggregate):
+                a = record
+                names, marks = json.dumps(a.instruments, ensure_ascii=False), json.dumps(a.flags)
+                period = (a.measurand, a.from_us, a.to_us)
+                result = (a.unit, a.value, a.u, a.count, a.missing, a.method, marks, a.supersedes)
+                row = (gateway, index, *period, names, *result)
+                self._db.execute(
+                    "INSERT INTO aggregate VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row
+                )
+            elif isinstance(record, Event):
+                detail = json.dumps(record.detail, ensure_ascii=False)
+                self._db.execute(
+                    "INSERT INTO event VALUES (?, ?, ?, ?, ?)",
+                    (gateway, index, record.utc_us, record.kind, detail),
+                )
+        values.sort()  # by series and time: neighbours on the same page are written together
+        self._db.executemany("INSERT INTO value VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def _new_series(self, key: tuple[int, str, str]) -> int:
+        self._db.execute("INSERT OR IGNORE INTO series(gateway, instrument, measurand) VALUES (?, ?, ?)", key)
+        query = "SELECT id FROM series WHERE gateway=? AND instrument=? AND measurand=?"
+        number: int = self._db.execute(query, key).get
+        self._series[key] = number
+        return number
+
+
+def _pack(width: int, data: bytes) -> tuple[int, bytes]:
+    """Only full bundles are compressed: the open one is written again with each advance."""
+    return (1, zlib.compress(data, 1)) if width == log.TILE_WIDTH else (0, data)
+
+
+def _split(peaks: bytes) -> tuple[bytes, ...]:
+    return tuple(peaks[i : i + log.HASH_SIZE] for i in range(0, len(peaks), log.HASH_SIZE))
+
+
+def _flags(text: str | None) -> tuple[str, ...]:
+    return tuple(json.loads(text)) if text else ()
