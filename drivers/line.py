@@ -46,7 +46,8 @@ from drivers.protocols import Codec, Frame, Request
 _EVIDENCE_LIMIT = 512  # bytes of a failed exchange's rubbish that are kept
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
 _REJECTS = frozenset(RejectReason)
-_OWED_PATIENCE = 5  # a request is owed an answer for so many times what its meter was given
+_OWED_PATIENCE = 5  # no late answer is feared after so many times what its meter was given, and silence
+_OWED_MOST = 16  # no meter and no converter is further behind than so many requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +171,13 @@ class Line:
         try:
             if not self.link.is_open:
                 await self._up(clock, patience)
-            if self._owed and (aside := self._aside(address, request, others, began)) is not None:
+            if self._owed and (aside := self._aside(address, request, others)) is not None:
                 self.usage.resynchronised += 1
                 reply = await self._ask(codec, address, aside, patience)
                 if reply.answer is None:
+                    if reply.failure is Missing.TIMEOUT:
+                        # Not even an older answer came for this request: nothing is stuck between us and the meter.
+                        self._owed = [o for o in self._owed if o.address != address or o.until > began]
                     detail = f"a late answer may be on its way; resynchronising: {reply.detail}"
                     return reply._replace(detail=detail)
             reply = await self._ask(codec, address, request, patience)
@@ -194,10 +198,6 @@ class Line:
     async def close(self) -> None:
         """Close the link; the next exchange would open it again."""
         await self.link.close()
-
-    def line_time_s(self, characters: int) -> float:
-        """Seconds that so many characters take."""
-        return characters * self._character_s
 
     async def _up(self, clock: Callable[[], float], patience: Patience) -> None:
         """Open the link, but no more often than every 1, 2, 4 … 15 s while that fails."""
@@ -251,13 +251,24 @@ class Line:
 
     # ---- rule 2
 
-    def _aside(self, address: str, request: Request, others: Iterable[Request], now: float) -> Request | None:
+    def _aside(self, address: str, request: Request, others: Iterable[Request]) -> Request | None:
         """A request of another shape, to be asked first; None if no late answer could be mistaken for ours."""
-        self._owed = [owed for owed in self._owed if owed.until > now]
-        shapes = {shape(owed.request) for owed in self._owed if owed.address == address} - {None}
+        shapes = {shape(owed.request) for owed in self._owed if owed.address == address}
         if shape(request) not in shapes:
             return None
-        return next((r for r in (*others, *_alternatives(request)) if shape(r) not in shapes), None)
+        fresh = (r for r in (*others, *_alternatives(request)) if shape(r) not in shapes)
+        return next(
+            r for r in fresh if shape(r) is not None
+        )  # there are more alternatives than owed requests
+
+    def _owe(self, address: str, request: Request, until: float) -> None:
+        """Remember a request that may be answered late and then be taken for another's."""
+        if shape(request) is not None:
+            self._owed = [o for o in self._owed if (o.address, o.request) != (address, request)]
+            self._owed.append(_Owed(address, request, until))
+            mine = [o for o in self._owed if o.address == address]
+            if len(mine) > _OWED_MOST:
+                self._owed.remove(mine[0])
 
     def _repeats(self, request: Request, reply: Reply) -> bool:
         """Whether these bytes are those of the answer before, to another request: equal values, or a repetition."""
@@ -302,7 +313,7 @@ class Line:
         if not numbered:
             self._silence_s = max(self._gap_s, self.timing.quiet_s, patience.late_s)
             until = clock() + _OWED_PATIENCE * (patience.reply_s + patience.late_s)
-            self._owed.append(_Owed(address, request, until))
+            self._owe(address, request, until)
         hearing = _Hearing(codec, sent_request, raw)
         try:
             await self.link.write(raw)
@@ -346,7 +357,7 @@ class Line:
             return Reply(None, exchange, failure, hearing.detail(patience.reply_s))
         self._spoke_at = clock()
         # A late exception looks like one to this request: if it was, this request's own answer is still to come.
-        if not numbered and not (answer.error and len(self._owed) > 1):
+        if self._owed and not (answer.error and len(self._owed) > 1):
             self._owed = [owed for owed in self._owed if owed.address != address]
         self._silence_s = self.timing.quiet_s if hearing.trailing and not numbered else 0.0
         return Reply(answer, Exchange(raw, answer.raw, sent, received))
@@ -382,7 +393,7 @@ def _alternatives(request: Request) -> Iterable[Request]:
     """Requests from the same place that are answered in other shapes; even counts of registers first."""
     if isinstance(request, modbus.Request) and request.function in modbus.READING:
         unit = 1 if request.function in (3, 4) else 8
-        for count in (2, 4, 6, 1, 3, 5, 8, 10):
+        for count in (*range(2, 26, 2), *range(1, 25, 2)):
             start = min(request.start, 0x10000 - count * unit)
             yield replace(request, start=start, count=count * unit)
 

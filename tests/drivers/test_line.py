@@ -388,7 +388,8 @@ def test_dlt645_late_answer_is_never_the_next_ones_and_a_naive_client_is_fooled(
     virtual(naive)
 
 
-def test_a_converter_that_lags_one_answer_behind_is_never_believed(virtual, scripted):
+@pytest.mark.parametrize("pause_s", [0, 1, 100])
+def test_a_converter_that_lags_one_answer_behind_is_never_believed(virtual, scripted, pause_s):
     """It gives each answer only when the next request comes. Silence never helps; another shape tells."""
 
     def lagging():
@@ -405,7 +406,7 @@ def test_a_converter_that_lags_one_answer_behind_is_never_believed(virtual, scri
         for start in range(1000, 1400, 10):
             reply = await line.exchange(RTU, "1", block(start), QUICK)
             assert reply.answer is None or reply.answer.payload == registers(start)
-            await asyncio.sleep(1)
+            await asyncio.sleep(pause_s)
 
     async def naive():
         line, _ = await scripted(lagging())
@@ -453,6 +454,58 @@ def test_modbus_tcp_drops_late_answers_by_number_without_waiting(virtual, script
         assert reply.answer.payload == registers(2000)
         assert meter.heard_at[1] - meter.heard_at[0] == pytest.approx(0.2)
         assert line.counts.by_address["1"][MismatchReason.TRANSACTION] == 1
+
+    virtual(main)
+
+
+def test_a_meter_that_is_silent_about_other_shapes_is_read_again(virtual, scripted):
+    """It answers two registers at a time and nothing else; one request was lost."""
+
+    def two_only(request, n):
+        (frame,) = modbus.decoder("rtu").feed(request)
+        return [] if n == 0 or modbus.request_of(frame).count != 2 else [(0.01, rtu_answer(request))]
+
+    async def main():
+        line, _ = await scripted(two_only)
+        answers = []
+        for start in range(1000, 1100, 10):
+            reply = await line.exchange(RTU, "1", block(start), QUICK)
+            answers.append(reply.answer.payload == registers(start) if reply.answer else None)
+            await asyncio.sleep(1)
+        assert answers[4:] == [True] * 6
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("pieces", [[(0.205, 0, 5), (0.215, 5, 99)], [(0.19, 0, 5), (0.9, 5, 99)]])
+def test_modbus_tcp_connects_anew_when_a_late_answer_is_torn(virtual, scripted, pieces):
+    """Half of it comes while it is waited for or not, half later: what follows would be read at the wrong place."""
+
+    def late_first(request, n):
+        (frame,) = modbus.decoder("tcp").feed(request)
+        asked = modbus.request_of(frame)
+        answer = modbus.answer(asked, registers(asked.start, asked.count))
+        return [(at, answer[a:b]) for at, a, b in pieces] if n == 0 else [(0.03, answer)]
+
+    async def main():
+        line, meter = await scripted(late_first)
+        opened = 0
+        open_link = meter.link.open
+
+        async def counted() -> None:
+            nonlocal opened
+            opened += 1
+            await open_link()
+
+        meter.link.open = counted
+        replies = []
+        for start in (1000, 2000, 3000):
+            asked = modbus.Request("1", 3, start, 2, "tcp")
+            replies.append(await line.exchange(TCP, "1", asked, QUICK))
+            await asyncio.sleep(0.006)
+        assert replies[0].answer is None
+        assert opened == 2
+        assert replies[2].answer.payload == registers(3000)
 
     virtual(main)
 
@@ -505,6 +558,18 @@ def test_an_answer_sent_twice_is_never_the_next_ones(virtual, scripted, again):
         for start in (1000, 2000, 3000):
             reply = await line.exchange(RTU, "1", block(start), QUICK)
             assert reply.answer.payload == registers(start)
+
+    virtual(main)
+
+
+def test_after_trailing_bytes_the_line_is_left_silent(virtual, scripted):
+    async def main():
+        line, meter = await scripted(lambda request, n: [(0.010, rtu_answer(request) + b"\x00\xff")])
+        for start in (1000, 2000):
+            reply = await line.exchange(RTU, "1", block(start), QUICK)
+            assert reply.answer.payload == registers(start)
+        assert meter.heard_at[1] - meter.heard_at[0] >= 0.010 + 0.050 - 1e-9
+        assert line.counts.total(list(RejectReason)) == 2
 
     virtual(main)
 
