@@ -142,14 +142,25 @@ class _Compilation:
     def transformer(self, instrument: Instrument) -> Transformer:
         """A transformer with what its certificates and class say."""
         standing = self.standings[instrument.id]
-        certificate = standing.values("ratio") or standing.values("phase")
         verification = standing.verification
         name = (verification.accuracy_class if verification else "") or instrument.accuracy_class
         kind = "ct" if instrument.kind is InstrumentKind.CT else "pt"
-        accuracy = None if standing.failed else self.classes.transformer(name, kind)
-        since = certificate.performed if certificate is not None else None
-        years = self._drift_years(standing, since) * self.policy.transformer_drift_fraction
-        return Transformer(instrument, certificate, accuracy, years, verification.id if verification else "")
+
+        def grown(since: date | None) -> Decimal:
+            return self._drift_years(standing, since) * self.policy.transformer_drift_fraction
+
+        def values(quantity: str) -> tuple[Certificate, Decimal] | None:
+            certificate = standing.values(quantity)
+            return None if certificate is None else (certificate, grown(certificate.performed))
+
+        return Transformer(
+            instrument,
+            values("ratio"),
+            values("phase"),
+            None if standing.failed else self.classes.transformer(name, kind),
+            grown(None),
+            verification.id if verification else "",
+        )
 
     def _drift_years(self, standing: Standing, since: date | None) -> Decimal:
         return standing.drift_years(self.epoch, since, self.policy.overdue_factor)

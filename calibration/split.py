@@ -3,7 +3,8 @@
 ``u = U/k`` (no k, no import). The part of a reference standard goes to a source that everything calibrated
 against that standard's certificate shares; the rest belongs to the certificate:
 
-* the certificate states the share → that;
+* the certificate states the share → that, for points in the share's unit (that of all its points, ``%`` where
+  it has several);
 * the standard's own certificate is known → its ``U/k`` for the same quantity and unit, the largest of its
   points;
 * neither → nobody knows. Both extremes are kept: :attr:`Bound.OWN` (the rest is the certificate's alone,
@@ -105,7 +106,7 @@ def split(
         unnamed_reference(certificate)
     ]
     for reference in references:
-        share = _share(reference, points[0], standards, where)
+        share = _share(reference, certificate, points[0], standards)
         if share is None:
             unknown.append(reference)
             continue
@@ -154,13 +155,18 @@ def _per_point(
 
 
 def _share(
-    reference: ReferenceUse, point: CalibrationPoint, standards: Mapping[str, Certificate], where: str
+    reference: ReferenceUse,
+    certificate: Certificate,
+    point: CalibrationPoint,
+    standards: Mapping[str, Certificate],
 ) -> Decimal | None:
-    if reference.share is not None:
-        if not reference.share.is_finite() or reference.share < 0:
-            raise TraceabilityError(
-                f"{where}: the share of {reference.standard} is {reference.share}, not a number >= 0"
-            )
+    where = f"certificate {certificate.id}"
+    if reference.share is not None and (not reference.share.is_finite() or reference.share < 0):
+        raise TraceabilityError(
+            f"{where}: the share of {reference.standard} is {reference.share}, not a number >= 0"
+        )
+    units = {each.unit for each in certificate.points}
+    if reference.share is not None and point.unit == ("%" if len(units) > 1 else point.unit):
         return reference.share
     known = standards.get(reference.certificate)
     if known is None or known.kind is not CertificateKind.CALIBRATION:

@@ -50,17 +50,19 @@ _MINUTES = {"min": Decimal(1), "'": Decimal(1), "crad": Decimal("34.3774677078")
 
 @dataclass(frozen=True, slots=True)
 class Transformer:
-    """A CT or PT with what is known of it: a certificate with values, or a class, or neither.
+    """A CT or PT with what is known of it.
 
-    ``drift_years`` is the age that its drift is reckoned for, times the policy's fraction of the limit per
-    year.
+    ``ratio`` and ``phase`` are the certificates with values of either, with the age that their drift is
+    reckoned for: years times the policy's fraction of the limit per year. Without one the class counts, grown
+    by ``overdue`` of itself. ``verification`` is the id of the certificate that the class rests on.
     """
 
     instrument: Instrument
-    certificate: Certificate | None
-    accuracy: TransformerClass | None
-    drift_years: Decimal = Decimal(0)
-    verification: str = ""  # id of the certificate that the class rests on
+    ratio: tuple[Certificate, Decimal] | None = None
+    phase: tuple[Certificate, Decimal] | None = None
+    accuracy: TransformerClass | None = None
+    overdue: Decimal = Decimal(0)
+    verification: str = ""
 
     @property
     def kind(self) -> str:
@@ -70,7 +72,11 @@ class Transformer:
     @property
     def known(self) -> bool:
         """Whether anything states an uncertainty."""
-        return self.certificate is not None or self.accuracy is not None
+        return self.ratio is not None or self.phase is not None or self.accuracy is not None
+
+    def values(self, quantity: str) -> tuple[Certificate, Decimal] | None:
+        """The certificate with values of ``ratio`` or ``phase``, and its drift."""
+        return self.ratio if quantity == "ratio" else self.phase
 
 
 def transformer_curves(
@@ -112,22 +118,22 @@ def _curve(
     rated_current: Decimal | None,
     points_correlated: bool,
 ) -> Curve:
-    instrument, certificate, kind = transformer.instrument, transformer.certificate, transformer.kind
+    instrument, kind = transformer.instrument, transformer.kind
     name = f"{kind}_{quantity}"
     rated = instrument.rated_voltage if kind == "pt" else instrument.rated_current or rated_current
-    points = () if certificate is None else tuple(p for p in certificate.points if p.quantity == quantity)
-    if not points:
-        if transformer.accuracy is None:
-            what = "ratio error" if quantity == "ratio" else "phase displacement"
-            raise TraceabilityError(
-                f"{kind.upper()} {instrument.id}: its certificate has no {what} and it has no accuracy class known to "
-                f"the table of classes; give either"
-            )
+    values = transformer.values(quantity)
+    if values is not None:
+        certificate, drift_years = values
+        curve = _certificate_curve(
+            transformer, certificate, drift_years, quantity, name, weight, standards, rated, points_correlated
+        )
+    elif transformer.accuracy is not None:
         curve = _class_curve(transformer, transformer.accuracy, quantity, name, weight, rated)
     else:
-        assert certificate is not None
-        curve = _certificate_curve(
-            transformer, certificate, points, quantity, name, weight, standards, rated, points_correlated
+        what = "ratio error" if quantity == "ratio" else "phase displacement"
+        raise TraceabilityError(
+            f"{kind.upper()} {instrument.id}: no certificate has its {what} and it has no accuracy class known to "
+            f"the table of classes; give either"
         )
     return _at_rated(curve, rated) if kind == "pt" else curve
 
@@ -135,7 +141,7 @@ def _curve(
 def _certificate_curve(
     transformer: Transformer,
     certificate: Certificate,
-    points: Sequence[CalibrationPoint],
+    drift_years: Decimal,
     quantity: str,
     name: str,
     weight: Decimal,
@@ -144,6 +150,7 @@ def _certificate_curve(
     points_correlated: bool,
 ) -> Curve:
     where = f"certificate {certificate.id}"
+    points = [p for p in certificate.points if p.quantity == quantity]
     for p in points:
         standard_uncertainty(p, where)  # refuses what is not a number before anything is compared
     located = sorted(
@@ -168,7 +175,7 @@ def _certificate_curve(
         )
     )
     limit = _limit(transformer, quantity) or max(p.U * f for p, f in zip(ordered, factors, strict=True))
-    drift = rounded(limit * transformer.drift_years / SQRT3)
+    drift = rounded(limit * drift_years / SQRT3)
     if drift:
         source = UncertaintySource(
             "drift", transformer.instrument.id, epoch=certificate.id, quantity=quantity, dist="uniform"
@@ -201,7 +208,7 @@ def _class_curve(
         loads = [row.low * rated for row in accuracy.rows]
     source = UncertaintySource(name, transformer.instrument.id, quantity=quantity, dist="uniform")
     # Overdue limits widen like a drift, but are no second source: what drifts is the one unknown error.
-    grown = 1 + transformer.drift_years
+    grown = 1 + transformer.overdue
     return Curve(
         name=name,
         loads=tuple(loads),

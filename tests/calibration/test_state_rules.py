@@ -134,6 +134,16 @@ def test_a_share_above_the_whole_is_refused_not_clamped() -> None:
     assert parts(whole) == {ref_id("S", "C"): pytest.approx(0.05)}
 
 
+def test_a_share_speaks_for_points_in_its_own_unit_only() -> None:
+    """A share of 0.02 on a certificate in % and V is one of 0.02 %; how the volts split is not known."""
+    mixed = calibration(point(), point("230", unit="V", load_unit="V", quantity="voltage"))
+    state = compile_state(METER, [mixed], at=AT, policy=NO_DRIFT)
+    for measurand, unknown in ((ACTIVE, False), ("voltage.l1", True)):
+        correction = state.correction(measurand)
+        assert correction is not None
+        assert correction.split_unknown is unknown
+
+
 def test_the_standards_own_certificate_splits_what_the_certificate_does_not() -> None:
     unknown = (ReferenceUse("STD-1", "S-2026"),)
     of_standard = calibration(

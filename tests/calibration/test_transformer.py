@@ -203,6 +203,15 @@ def test_two_cts_of_one_standard_are_correlated_through_it() -> None:
     assert ratio in both[1].contributions
 
 
+def test_ratio_and_phase_may_come_from_different_certificates() -> None:
+    ratio = of(CT, *errors("ratio", ("100", "0.2")))
+    phase = replace(of(CT, *errors("phase", ("100", "10"), unit="min")), id="C-PHASE")
+    state = state_with(CT, certificates=(ratio, phase))
+    assert error(state, "power.active.total", 0.5) == pytest.approx(
+        0.2 + 10 * MINUTE * math.sqrt(3), rel=1e-8
+    )
+
+
 def test_three_cts_serve_their_phases_and_a_total_takes_their_mean() -> None:
     cts = [replace(CT, id=f"CT-{n}") for n in (1, 2, 3)]
     found = tuple(
