@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from drivers import dlt645, dlt645_items, modbus
+from drivers import cjt188, dlt645, dlt645_items, hj212, modbus
 from drivers import profile as profiles
 from drivers.codec import Answer, Indication, LocalProtocolError, Mismatch, Missing, Reject
 from drivers.profile import Profile
@@ -302,6 +302,84 @@ def _decode_modbus(framing: modbus.Framing) -> Callable[[bytes, Profile | None],
     return decode
 
 
+# ---- CJ/T 188 and HJ 212 --------------------------------------------------------------------------------------------
+
+
+def _frame_188(frame: cjt188.Frame) -> DecodedFrame:
+    extra: dict[str, Any] = {
+        "meter_type": f"{frame.meter_type:02X}",
+        "meter": cjt188.TYPES.get(frame.meter_type, ""),
+    }
+    if frame.ser is not None:
+        extra |= {"di_on_wire": frame.wire_order, "ser": frame.ser}
+    indications: tuple[Indication, ...] = ()
+    if not frame.from_meter:
+        what = cjt188.FUNCTIONS.get(frame.function, "unknown function")
+        extra["request"] = {"what": what, "item": frame.item, "data": frame.data[3:].hex(" ").upper()}
+    elif not frame.failed and frame.function == cjt188.READ:
+        indications = cjt188.decode(frame.meter_type, frame.item, frame.data[3:])
+    return DecodedFrame(
+        frame.offset,
+        frame.raw,
+        frame.address,
+        f"{frame.control:02X}",
+        "response" if frame.from_meter else "request",
+        indications,
+        frame.error,
+        extra,
+    )
+
+
+def _decode_188(data: bytes, profile: Profile | None) -> Decoded:
+    if profile is not None:
+        raise LocalProtocolError(
+            f"{profile.name}: CJ/T 188 answers carry their own units and need no profile"
+        )
+    decoder = cjt188.Decoder()
+    found = [*decoder.feed(data), *decoder.finish()]
+    return Decoded(
+        tuple(_frame_188(f) for f in found if isinstance(f, cjt188.Frame)),
+        tuple(r for r in found if isinstance(r, Reject)),
+    )
+
+
+def _frame_212(frame: hj212.Frame) -> DecodedFrame:
+    flag = frame.flag
+    extra: dict[str, Any] = {
+        "command": hj212.COMMANDS.get(frame.head("CN"), ""),
+        "header": dict(frame.header),
+        "cp": [dict(group) for group in frame.groups],
+        "crc": frame.crc,
+    }
+    if flag is not None:
+        extra["flag"] = {
+            "version_bits": flag.version_bits,
+            "has_packet_no": flag.has_packet_no,
+            "ack_required": flag.ack_required,
+        }
+    return DecodedFrame(
+        frame.offset,
+        frame.raw,
+        frame.head("MN"),
+        frame.head("CN"),
+        "",
+        hj212.decode(frame.groups),
+        "",
+        extra,
+    )
+
+
+def _decode_212(data: bytes, profile: Profile | None) -> Decoded:
+    if profile is not None:
+        raise LocalProtocolError(f"{profile.name} is a meter's profile; HJ 212 names its own quantities")
+    decoder = hj212.Decoder()
+    found = [*decoder.feed(data), *decoder.finish()]
+    return Decoded(
+        tuple(_frame_212(f) for f in found if isinstance(f, hj212.Frame)),
+        tuple(r for r in found if isinstance(r, Reject)),
+    )
+
+
 # ---- by name --------------------------------------------------------------------------------------------------------
 
 _DECODERS: dict[str, Callable[[bytes, Profile | None], Decoded]] = {
@@ -310,9 +388,15 @@ _DECODERS: dict[str, Callable[[bytes, Profile | None], Decoded]] = {
     "modbus-rtu": _decode_modbus("rtu"),
     "modbus-tcp": _decode_modbus("tcp"),
     "modbus-ascii": _decode_modbus("ascii"),
+    "cjt188": _decode_188,
+    "hj212": _decode_212,
 }
 _SPELLINGS = {"dlt645": "dlt645-2007", "modbus": "modbus-rtu", "rtu": "modbus-rtu"}
 NAMES: Sequence[str] = tuple(_DECODERS)
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def decode_capture(protocol: str, data: bytes, registers: Profile | None = None) -> Decoded:
@@ -321,10 +405,8 @@ def decode_capture(protocol: str, data: bytes, registers: Profile | None = None)
     ``protocol`` is one of ``NAMES``; DL/T 645 frames of both editions are told apart by their function code.
     ``registers`` is a Modbus profile. ValueError for an unknown protocol; nothing is raised for bad bytes.
     """
-    name = (
-        protocol.strip().lower().replace("/", "").replace("_", "-").replace(" ", "-").replace("dlt-", "dlt")
-    )
-    decoder = _DECODERS.get(_SPELLINGS.get(name, name))
+    known = {_bare(name): name for name in _DECODERS} | _SPELLINGS
+    decoder = _DECODERS.get(known.get(_bare(protocol), ""))
     if decoder is None:
         raise ValueError(f"protocol {protocol!r} is not known; there are {', '.join(NAMES)}")
     return decoder(data, registers)

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from drivers import dlt645, modbus
+from drivers import cjt188, dlt645, hj212, modbus
 from drivers.codec import Answer, Reject
 from drivers.decode import decode_capture
 
@@ -173,11 +173,13 @@ def check_modbus(request: modbus.Request, answer: Answer) -> None:
 
 
 def accounted(
-    stream: bytes, found: Sequence[dlt645.Frame | modbus.Frame | Reject], preamble: int = -1
+    stream: bytes,
+    found: Sequence[dlt645.Frame | modbus.Frame | cjt188.Frame | hj212.Frame | Reject],
+    preamble: int = -1,
 ) -> None:
     """Frames don't overlap, rejects don't; what is in neither is preamble. A frame may stand inside a false start."""
     covered = bytearray(len(stream))
-    for kind in (Reject, (dlt645.Frame, modbus.Frame)):
+    for kind in (Reject, (dlt645.Frame, modbus.Frame, cjt188.Frame, hj212.Frame)):
         end = 0
         for one in found:
             if isinstance(one, kind):
@@ -230,6 +232,82 @@ def one_modbus(rng: random.Random, tally: Tally, framing: modbus.Framing) -> Non
     shown(decode_capture(f"modbus-{framing}", stream).to_json())
 
 
+def exchange_188(rng: random.Random) -> tuple[cjt188.Request, list[bytes]]:
+    heat = rng.random() < 0.3
+    request = cjt188.Request(
+        f"{rng.randrange(10**14):014d}",
+        0x20 if heat else 0x10,
+        ser=rng.randrange(256),
+        swapped=rng.random() < 0.5,
+    )
+    payload = bytearray(43 if heat else 19)
+    for at in range(0, 10, 5):
+        payload[at : at + 5] = bytes.fromhex(f"{rng.randrange(10**8):08d}") + (b"\x05" if heat else b"\x2c")
+    return request, [
+        cjt188.encode(request),
+        b"\xfe" * rng.randrange(5) + cjt188.answer(request, bytes(payload)),
+    ]
+
+
+def one_188(rng: random.Random, tally: Tally) -> None:
+    exchanges = [exchange_188(rng) for _ in range(rng.randrange(1, 4))]
+    stream = mutate(rng, [piece for _, pieces in exchanges for piece in pieces])
+    decoder, again = cjt188.Decoder(), cjt188.Decoder()
+    whole = [*decoder.feed(stream), *decoder.finish()]
+    found = [f for piece in cut(rng, stream) for f in again.feed(piece)] + again.finish()
+    assert found == whole, "pieces"
+    accounted(stream, whole, preamble=0xFE)
+    for frame in whole:
+        if isinstance(frame, Reject):
+            tally.rejects += 1
+            continue
+        tally.frames += 1
+        for request, _ in exchanges:
+            answer = cjt188.match(request, frame)
+            if isinstance(answer, Answer):
+                tally.answers += 1
+                raw = answer.raw
+                assert sum(raw[:-2]) % 256 == raw[-2], "sum"
+                assert raw[2:9] == bytes.fromhex(request.address)[::-1], "address"
+                assert raw[9] & 0xBF == 0x81, "control"
+                if not answer.error:
+                    assert raw[11:13] in (b"\x90\x1f", b"\x1f\x90"), "item"
+                    assert raw[13] in (request.ser, *([raw[13]] if request.ser == 0xAA else [])), "SER"
+    shown(decode_capture("cjt188", stream).to_json())
+
+
+def one_212(rng: random.Random, tally: Tally) -> None:
+    pieces = []
+    for _ in range(rng.randrange(1, 4)):
+        header = {
+            "QN": str(rng.randrange(10**17)),
+            "ST": "31",
+            "CN": "2011",
+            "MN": "1",
+            "Flag": str(rng.randrange(12)),
+        }
+        groups = [
+            {f"a0{n}-Rtd": f"{rng.randrange(10**6)}.{n}", f"a0{n}-Flag": "N"} for n in range(rng.randrange(5))
+        ]
+        pieces.append(hj212.build(header, groups))
+    whole_pieces = set(pieces)
+    stream = mutate(rng, pieces)
+    decoder, again = hj212.Decoder(), hj212.Decoder()
+    whole = [*decoder.feed(stream), *decoder.finish()]
+    found = [f for piece in cut(rng, stream) for f in again.feed(piece)] + again.finish()
+    assert found == whole, "pieces"
+    accounted(stream, whole)
+    for frame in whole:
+        if isinstance(frame, Reject):
+            tally.rejects += 1
+            continue
+        tally.frames += 1
+        tally.answers += frame.raw in whole_pieces
+        assert int(frame.raw[2:6]) == len(frame.raw) - 12, "length"
+        assert int(frame.raw[-6:-2], 16) == hj212.crc(frame.raw[6:-6]), "CRC"
+    shown(decode_capture("hj212", stream).to_json())
+
+
 def shown(found: dict[str, list[dict[str, object]]]) -> None:
     json.dumps(found)
     for frame in found["frames"]:
@@ -244,12 +322,16 @@ def run(streams: int, seed: int = 645) -> Tally:
     tally = Tally()
     for n in range(streams):
         rng = random.Random(f"{seed}/{n}")
-        kind = rng.choice(("645", "645", "rtu", "rtu", "tcp", "ascii"))
+        kind = rng.choice(("645", "645", "rtu", "rtu", "tcp", "ascii", "188", "212"))
         tally.streams += 1
         tally.kinds[kind] = tally.kinds.get(kind, 0) + 1
         try:
             if kind == "645":
                 one_645(rng, tally)
+            elif kind == "188":
+                one_188(rng, tally)
+            elif kind == "212":
+                one_212(rng, tally)
             else:
                 framing: modbus.Framing = "tcp" if kind == "tcp" else "ascii" if kind == "ascii" else "rtu"
                 one_modbus(rng, tally, framing)
