@@ -41,7 +41,6 @@ _log = logging.getLogger("suyuan.agent")
 
 FAILED = "internal_error"  # reason of a poll that a bug of ours ate
 _BACK_OFF_S = (1, 2, 5, 10, 30, 60)
-_FULL_RETRY_US = 10 * SECOND_US
 _STATES_EVERY_US = 60 * SECOND_US
 _CHECK_EVERY_US = 5 * SECOND_US  # one stored bundle is re-hashed each time
 _ORDINARY_LIFE_US = 300 * SECOND_US  # a task that lived so long begins its back-off anew
@@ -82,7 +81,7 @@ class Plan:
 
     ``states`` compiles the calibration states of a day, by instrument: asked when a state does not cover the day any
     more, and by :meth:`Agent.reload`. What raises there leaves the states as they are and is told in the log.
-    ``keep_us``: entries below a receipt are pruned when older than this; None keeps everything.
+    ``full_retry_us``: how long to wait before writing again to a full disk.
     """
 
     origin: str
@@ -98,6 +97,7 @@ class Plan:
     checkpoint_us: int = 10 * SECOND_US
     checkpoint_entries: int = 256
     aggregate_us: int = 60 * SECOND_US
+    full_retry_us: int = 10 * SECOND_US
     ballast: int = BALLAST_BYTES
     states: Callable[[date], Mapping[str, CalibrationState]] | None = None
 
@@ -173,10 +173,14 @@ class Agent:
         self._states[instrument] = state
         self._pipeline.change_state(instrument, state)
 
+    def open_store(self) -> LogStore:
+        """Open the log that the plan names."""
+        return LogStore(self.plan.data, self.plan.origin, ballast=self.plan.ballast)
+
     async def run(self) -> None:
         """Run until :meth:`stop`. Raises StoreError if the log cannot be kept, OSError if nothing can be served."""
         plan = self.plan
-        self._store = store = await asyncio.to_thread(LogStore, plan.data, plan.origin, ballast=plan.ballast)
+        self._store = store = await asyncio.to_thread(self.open_store)
         try:
             self._receipts = receipts = Receipts(store, plan.platforms, self._clock)
             self._begin(store)
@@ -313,7 +317,7 @@ class Agent:
             elif self._pipeline.pending:
                 await self._commit(seal=False)
             if DISK_FULL in self._alarms:
-                due = now.boot_us + _FULL_RETRY_US
+                due = now.boot_us + plan.full_retry_us
             if now.boot_us >= check_due:
                 check_due = now.boot_us + _CHECK_EVERY_US
                 await self._check_one()

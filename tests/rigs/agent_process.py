@@ -1,4 +1,6 @@
-"""The real agent as a process of its own, to be killed: python -m tests.rigs.agent_process DATA PERIOD_US PORT…
+"""The real agent as a process of its own, to be killed.
+
+    python -m tests.rigs.agent_process DATA PERIOD_US COMMIT_US CHECKPOINT_US PORT…
 
 Prints one line of JSON when it serves: the port, and the vkey of the log.
 """
@@ -9,6 +11,7 @@ import asyncio
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from evidence.note import Ed25519Signer
@@ -36,8 +39,9 @@ def plan(data: Path, period_us: int, ports: list[int], *, listen: str = "127.0.0
     )
 
 
-async def main(data: Path, period_us: int, ports: list[int]) -> None:
-    agent = Agent(plan(data, period_us, ports), SystemClock())
+async def main(data: Path, period_us: int, commit_us: int, checkpoint_us: int, *ports: int) -> None:
+    made = replace(plan(data, period_us, list(ports)), commit_us=commit_us, checkpoint_us=checkpoint_us)
+    agent = Agent(made, SystemClock())
 
     async def told() -> None:
         while agent.address is None:  # noqa: ASYNC110 - the rig's own waiting, outside the agent
@@ -52,4 +56,4 @@ async def main(data: Path, period_us: int, ports: list[int]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), [int(port) for port in sys.argv[3:]]))
+    asyncio.run(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))

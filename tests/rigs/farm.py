@@ -65,7 +65,7 @@ class FarmMeter:
                 data = self.served.to_bytes(4, "big")[2:] * count
                 pdu = bytes((body[0], len(data))) + data
                 writer.write(head[:4] + (len(pdu) + 1).to_bytes(2, "big") + head[6:7] + pdu)
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             self.writers.discard(writer)
