@@ -5,6 +5,8 @@ with its reason. How one exchange is kept free of late and foreign answers is to
 
 * A time-out, a corrupt answer or a mismatch is asked again (``retries``); an error answer is an answer and is not.
 * DL/T 645 answers that go on (B1) are followed to their end and joined, or missing altogether.
+* A meter that is silent about some queries is asked those last, and once. If it answers none of the first three, the
+  others are not asked.
 * A meter that was silent for ``dead_after`` scans is left out of 1, 2, 4 … 60 scans between two probes of one
   query, so that it costs no more than its time-out now and then. It is back with the first answer.
 * A line that is down fails no meter: what was not asked says nothing about it.
@@ -35,6 +37,7 @@ from drivers.protocols import Codec, Request
 
 LONGEST_SKIP = 60
 _METERS_FAULT = frozenset((Missing.TIMEOUT, Missing.CORRUPT, Missing.MISMATCH))
+_SILENT_ENOUGH = 3  # queries without an answer, after which the others are not asked in this scan
 _DEFAULT = Patience()
 _AROUND_ITEM = 20  # bytes of a DL/T 645 answer beside its data, preamble included
 
@@ -70,6 +73,7 @@ class _Health:
     skip: int = 0  # scans between two probes, once it counts as dead
     left: int = 0  # scans yet to be skipped
     probes: int = 0
+    mute: frozenset[str] = frozenset()  # what it said nothing about when last asked: asked last, and once
 
 
 @dataclass(slots=True)
@@ -151,22 +155,28 @@ class Bus:
         found: dict[int, Sequence[Indication]] = {}
         try:
             work.requests = tuple(self.codec.request(meter.address, query) for query in queries)
-        except LocalProtocolError as error:  # the meter and the line speak different protocols
+        except ValueError as error:  # no address, or the meter and the line speak different protocols
             return [i for q in queries for i in profiles.missing(q, Missing.UNKNOWN_FORMAT, str(error))]
-        order = list(range(len(queries)))
+        order = sorted(range(len(queries)), key=lambda n: queries[n].where in health.mute)
         if health.skip and order:
             # A dead meter is asked one query, another one each time: some are silent about what they do not have.
-            first = health.probes % len(order)
-            health.probes += 1
+            first = order[0]
+            if queries[first].where in health.mute:
+                first = order[health.probes % len(order)]
+                health.probes += 1
             found[first] = await self._query(work, queries[first], first, attempts=1)
             order = [n for n in order if n not in found] if work.answered else []
         for n in order:
             if work.fault is not None and work.fault.exchange is None:
                 break  # the line cannot be opened, or never falls silent: asking on would cost that again and again
-            attempts = 1 if work.silent else 1 + meter.retries
+            if not work.answered and len(found) >= _SILENT_ENOUGH:
+                break
+            attempts = 1 if work.silent or queries[n].where in health.mute else 1 + meter.retries
             found[n] = await self._query(work, queries[n], n, attempts)
+        unheard = {queries[n].where for n, got in found.items() if _unheard(got)}
+        health.mute = health.mute - {queries[n].where for n in found} | unheard
         self._learn(health, work)
-        why, detail = Missing.SKIPPED, "no answer to a probe"
+        why, detail = Missing.SKIPPED, "not asked: no answer to what was asked before"
         if work.fault is not None:
             why, detail = work.fault.failure or Missing.LINK_DOWN, work.fault.detail
         return [
@@ -196,7 +206,7 @@ class Bus:
     async def _whole(self, work: _Work, n: int, attempts: int) -> Reply:
         """The answer to a request, with all that follows it."""
         request: Request = work.requests[n]
-        reply = await self._insist(work, request, n, attempts)
+        reply = await self._insist(work, request, attempts)
         if reply.answer is None or not reply.answer.more:
             return reply
         parts: list[Answer] = [reply.answer]
@@ -204,18 +214,19 @@ class Bus:
             following = self.codec.follow(request, parts[-1])
             if following is None:
                 break
-            reply = await self._insist(work, following, n, 1 + work.meter.retries)
+            reply = await self._insist(work, following, 1 + work.meter.retries)
             if reply.answer is None or reply.answer.error:
                 return reply
             parts.append(reply.answer)
         return Reply(self.codec.join(parts), reply.exchange)
 
-    async def _insist(self, work: _Work, request: Request, n: int, attempts: int) -> Reply:
+    async def _insist(self, work: _Work, request: Request, attempts: int) -> Reply:
         """Ask until answered, ``attempts`` times at most."""
         meter = work.meter
-        others = [other for k, other in enumerate(work.requests) if k != n]
         while True:
-            reply = await self.line.exchange(self.codec, request.address, request, meter.patience, others)
+            reply = await self.line.exchange(
+                self.codec, request.address, request, meter.patience, work.requests
+            )
             attempts -= 1
             if reply.exchange is not None:
                 work.exchanges.append(reply.exchange)
@@ -228,6 +239,10 @@ class Bus:
                 work.fault = reply
             if attempts <= 0 or reply.exchange is None:
                 return reply
+
+
+def _unheard(indications: Sequence[Indication]) -> bool:
+    return any(indication.missing in _METERS_FAULT for indication in indications)
 
 
 def cycle_time_s(

@@ -240,6 +240,53 @@ def test_a_meter_that_is_silent_about_one_block_keeps_the_others(virtual, on_bus
     virtual(main)
 
 
+def test_a_dead_meter_with_many_queries_costs_three_timeouts_at_first(virtual, on_bus):
+    known = profile.load("dlt645-2007-three-phase")
+    queries = [query for point in known.points for query in profile.plan(known, [point.measurand])]
+    assert len(queries) > 10
+
+    async def main():
+        bus, far = await on_bus(lambda request, n: [], protocol=DLT)
+        scan = await bus.scan(meter("12", profile=known, retries=1), queries)
+        assert len(far.heard) == 4  # the first query twice
+        assert reasons(scan)[:3] == [Missing.TIMEOUT] * 3
+        assert set(reasons(scan)[3:]) == {Missing.SKIPPED}
+
+    virtual(main)
+
+
+def test_a_meter_that_is_silent_about_most_still_gives_the_rest_in_every_scan(virtual, on_bus):
+    known = profile.load("dlt645-2007-three-phase")
+    queries = [query for point in known.points for query in profile.plan(known, [point.measurand])]
+    known_one = queries[4]
+
+    def knows_only_one(request, n):
+        (frame,) = dlt645.decoder().feed(request)
+        what = dlt645.request_of(frame)
+        return [(0.02, dlt645.refusal(what, 2))] if what.item == known_one.item else []
+
+    async def main():
+        bus, _ = await on_bus(knows_only_one, protocol=DLT)
+        heard = []
+        for _ in range(20):
+            scan = await bus.scan(meter("12", profile=known), queries)
+            heard.append(scan.indications[4].missing)
+        assert heard == [Missing.SKIPPED] + 19 * [Missing.ERROR_ANSWER]
+
+    virtual(main)
+
+
+def test_an_address_that_is_none_gives_reasons(virtual, on_bus):
+    async def main():
+        bus, far = await on_bus(alive)
+        scan = await bus.scan(meter("twelve"), QUERIES)
+        assert reasons(scan) == [Missing.UNKNOWN_FORMAT] * 3
+        assert "twelve" in scan.indications[0].detail
+        assert far.heard == []
+
+    virtual(main)
+
+
 # ---- DL/T 645 -------------------------------------------------------------------------------------------------------
 
 ENERGY = profile.load("dlt645-2007-three-phase")
