@@ -18,6 +18,7 @@ The layout of the heat meter's answer (46 bytes) is the 2004 standard's; no capt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -30,7 +31,7 @@ from drivers.codec import (
     Missing,
     RejectReason,
 )
-from drivers.dlt645_items import number, stamp
+from drivers.dlt645_items import encode_number, number, stamp
 from drivers.stream import Refusal, Stream
 
 READ, READ_ADDRESS, READ_KEY = 0x01, 0x03, 0x09
@@ -229,6 +230,14 @@ def encode(request: Request, *, writes: bool = False, preamble: int = 4) -> byte
     return b"\xfe" * preamble + frame
 
 
+def request_of(frame: Frame) -> Request | None:
+    """The request that a frame carries, as a meter reads it; None if it comes from a meter or names no DI."""
+    if frame.from_meter or frame.ser is None:
+        return None
+    swapped = frame.item != frame.wire_order
+    return Request(frame.address, frame.meter_type, frame.function, frame.item, frame.ser, swapped)
+
+
 def answer(request: Request, payload: bytes, *, address_text: str = "", meter_type: int = 0) -> bytes:
     """A meter's answer: DI and SER repeated."""
     data = _head(request) + payload
@@ -282,6 +291,27 @@ def decode(meter_type: int, item: str, payload: bytes) -> tuple[Indication, ...]
         name = f"settlement{int(item[3], 16) + 1}"
         return (_quantity(name, f"volume.{name}", payload, 2, _VOLUME + _ENERGY),)
     return _heat(payload) if heat else _volume(payload)
+
+
+def meter_type_of(kind: str) -> int:
+    """T for a profile's kind: ``water``, ``hot water``, ``heat``, ``gas`` …; ValueError names those that exist."""
+    types = {"water": 0x10, **{name: code for code, name in TYPES.items()}}
+    if kind not in types:
+        raise ValueError(f"kind {kind!r} is no CJ/T 188 meter; there are {', '.join(types)}")
+    return types[kind]
+
+
+def encode_payload(values: Mapping[str, Decimal], unit: str = "m3") -> bytes:
+    """A water or gas meter's payload for 901F; FF where there is no value. The clock is not told (zeros)."""
+    code = next((code for code, known in UNITS.items() if known == (unit, 1)), None)
+    if code is None or unit not in _VOLUME:
+        raise LocalProtocolError(f"{unit!r} is no unit of volume in CJ/T 188")
+    out = b""
+    for name in ("current_cumulative", "settlement_or_reverse_cumulative"):
+        value = values.get(name)
+        out += b"\xff" * 4 if value is None else encode_number(value, 4, 2, signed=False)
+        out += bytes((code,))
+    return out + bytes(9)
 
 
 def _volume(payload: bytes) -> tuple[Indication, ...]:

@@ -28,10 +28,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from drivers import dlt645, dlt645_items, modbus, registers
+from drivers import cjt188, dlt645, dlt645_items, modbus, registers
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing
 
-PROTOCOLS = ("modbus", "dlt645-2007", "dlt645-1997")
+PROTOCOLS = ("modbus", "dlt645-2007", "dlt645-1997", "cjt188")
 UNITS = {
     "energy.active": ("kWh", "Wh", "MWh"),
     "energy.reactive": ("kvar.h", "var.h", "Mvar.h"),
@@ -45,7 +45,20 @@ UNITS = {
     "power_factor": ("1",),
     "frequency": ("Hz",),
     "temperature": ("Cel",),
+    "volume": ("m3", "L"),
 }
+# CJ/T 188: the items of one answer to 901F, by kind of meter, with the decimals of their bytes.
+_VOLUME_ITEMS = ("current_cumulative", "settlement_or_reverse_cumulative")
+_HEAT_ITEMS = (
+    "settlement_heat",
+    "current_heat",
+    "power",
+    "flow",
+    "current_cumulative",
+    "supply_temperature",
+    "return_temperature",
+    "working_time",
+)
 
 
 class ProfileError(ValueError):
@@ -149,6 +162,7 @@ class Query:
     function: int = 0
     start: int = 0
     count: int = 0
+    kind: str = ""  # CJ/T 188: the meter's kind decides its type byte
 
     @property
     def where(self) -> str:
@@ -310,10 +324,16 @@ def parse(text: str, name: str, file: str = "") -> Profile:
     if not 1 <= most <= 125:
         raise reader.fail(f"most = {most}", "a Modbus request reads 1 to 125 registers", "ask", 0, "most")
     side = reader.text(found, "side", "", 0, "secondary")
+    kind = reader.text(tables["model"], "kind", "model")
+    if protocol == "cjt188":
+        try:
+            cjt188.meter_type_of(kind)
+        except ValueError as error:
+            raise reader.fail(str(error), "", "model", 0, "kind") from None
     raw_points = found.get("point", [])
     if not isinstance(raw_points, list) or not raw_points:
         raise reader.fail("the profile has no points", "add a [[point]]")
-    points = tuple(_point(reader, protocol, side, raw, n) for n, raw in enumerate(raw_points))
+    points = tuple(_point(reader, protocol, kind, side, raw, n) for n, raw in enumerate(raw_points))
     _check_points(reader, points)
     vectors = tuple(_vector(reader, points, raw, n) for n, raw in enumerate(found.get("vector", [])))
     return Profile(
@@ -321,7 +341,7 @@ def parse(text: str, name: str, file: str = "") -> Profile:
         protocol,
         reader.text(tables["model"], "maker", "model"),
         reader.text(tables["model"], "name", "model"),
-        reader.text(tables["model"], "kind", "model"),
+        kind,
         source,
         points,
         vectors,
@@ -332,7 +352,7 @@ def parse(text: str, name: str, file: str = "") -> Profile:
     )
 
 
-def _point(reader: _Reader, protocol: str, side: str, raw: object, n: int) -> Point:
+def _point(reader: _Reader, protocol: str, kind: str, side: str, raw: object, n: int) -> Point:
     if not isinstance(raw, dict):
         raise reader.fail("a point must be a table", "write [[point]]")
     reader.keys(raw, _POINT, "point", n)
@@ -366,7 +386,9 @@ def _point(reader: _Reader, protocol: str, side: str, raw: object, n: int) -> Po
         return _register_point(reader, raw, n, common, Decimal(1) if scale is None else scale)
     for key in ("function", "address", "type", "length", "word_order", "scale", "sentinels"):
         if key in raw:
-            raise fail(f"{key!r} has no meaning in DL/T 645", "the DI decides the format", key)
+            raise fail(f"{key!r} has no meaning in {protocol}", "the item decides the format", key)
+    if protocol == "cjt188":
+        return _meter_point(reader, raw, n, kind, common)
     return _item_point(reader, raw, n, protocol, common)
 
 
@@ -442,6 +464,23 @@ def _item_point(
     if common["modulus"] is None and common["measurand"].startswith("energy.") and not field.signed:
         common["modulus"] = Decimal(10) ** (2 * field.size - field.decimals)
     return Point(**common, item=item, block=block, length=field.size)
+
+
+def _meter_point(reader: _Reader, raw: Mapping[str, Any], n: int, kind: str, common: dict[str, Any]) -> Point:
+    """A CJ/T 188 point: all stand in the one answer to 901F, and bring their unit with them."""
+    if "block" in raw:
+        raise reader.fail(
+            "'block' has no meaning in cjt188", "all items stand in one answer", "point", n, "block"
+        )
+    item = reader.text(raw, "item", "point", n)
+    known = _HEAT_ITEMS if 0x20 <= cjt188.meter_type_of(kind) <= 0x29 else _VOLUME_ITEMS
+    if item not in known:
+        raise reader.fail(
+            f"item {item!r} of a {kind} meter", f"one of {', '.join(known)}", "point", n, "item"
+        )
+    if common["modulus"] is None and item.endswith(("cumulative", "_heat")):
+        common["modulus"] = Decimal(1000000)
+    return Point(**common, item=item)
 
 
 def _check_points(reader: _Reader, points: Sequence[Point]) -> None:
@@ -559,6 +598,8 @@ def plan(profile: Profile, measurands: Collection[str] | None = None) -> tuple[Q
     wanted = [p for p in profile.points if measurands is None or p.measurand in measurands]
     if profile.protocol == "modbus":
         return _register_plan(profile, wanted)
+    if profile.protocol == "cjt188":
+        return (Query("cjt188", tuple(wanted), item="901F", kind=profile.kind),) if wanted else ()
     queries: list[Query] = []
     blocks: dict[str, list[Point]] = {}
     for point in wanted:
@@ -619,6 +660,9 @@ def decode(profile: Profile, query: Query, answer: Answer) -> tuple[Indication, 
         )
     if profile.protocol == "modbus":
         return tuple(_limited(p, register_value(p, query.start, answer.payload)) for p in query.points)
+    if profile.protocol == "cjt188":
+        told = cjt188.decode(cjt188.meter_type_of(profile.kind), query.item, answer.payload)
+        return tuple(_limited(p, _told_value(p, {i.item: i for i in told}, query)) for p in query.points)
     found = {i.item: i for i in dlt645_items.decode(query.item, answer.payload)}
     return tuple(_limited(p, _item_value(p, found, query)) for p in query.points)
 
@@ -652,6 +696,16 @@ def _item_value(point: Point, found: Mapping[str, Indication], query: Query) -> 
     return Indication(point.item, point.measurand, None, point.unit, reason, detail)
 
 
+def _told_value(point: Point, found: Mapping[str, Indication], query: Query) -> Indication:
+    """As ``_item_value``, where the meter tells its unit: another one than the profile's is no value."""
+    indication = _item_value(point, found, query)
+    told = found[point.item].unit if point.item in found else ""
+    if indication.value is None or told == point.unit:
+        return indication
+    detail = f"the meter tells {told}, the profile {point.unit}"
+    return Indication(point.item, point.measurand, None, point.unit, Missing.UNKNOWN_FORMAT, detail)
+
+
 def _limited(point: Point, indication: Indication) -> Indication:
     value = indication.value
     if value is None:
@@ -667,7 +721,7 @@ def _limited(point: Point, indication: Indication) -> Indication:
 
 def encode_answer(
     profile: Profile,
-    query_or_request: Query | dlt645.Request | modbus.Request,
+    query_or_request: Query | dlt645.Request | modbus.Request | cjt188.Request,
     values: Mapping[str, Decimal],
     address: str = "",
 ) -> bytes:
@@ -682,20 +736,29 @@ def encode_answer(
     if isinstance(request, Query):
         if profile.protocol == "modbus":
             request = modbus.Request(address or "1", request.function, request.start, request.count)
+        elif profile.protocol == "cjt188":
+            request = cjt188.Request(address or "0" * 14, cjt188.meter_type_of(profile.kind))
         else:
             function = dlt645.READ if len(request.item) == 8 else dlt645.READ_1997
             request = dlt645.Request(address or "0" * 12, function, request.item)
     if isinstance(request, modbus.Request):
         image = register_image(profile, request.function, request.start, request.count, values)
         return modbus.refusal(request, 2) if image is None else modbus.answer(request, image)
+    if isinstance(request, cjt188.Request):
+        told = {p.item: values[p.measurand] for p in profile.points if p.measurand in values}
+        meter_type = cjt188.meter_type_of(profile.kind)
+        if request.item != "901F" or 0x20 <= meter_type <= 0x29:
+            raise LocalProtocolError(f"no model of a {profile.kind} meter's answer to {request.item}")
+        payload = cjt188.encode_payload(told, profile.points[0].unit)
+        return cjt188.answer(request, payload, address_text=address, meter_type=meter_type)
     by_item = {p.item: values[p.measurand] for p in profile.points if p.measurand in values}
     known = {p.item for p in profile.points}
     block = dlt645_items.block(request.item)
     asked = set(block[0]) if block else {request.item}
-    payload = dlt645_items.encode(request.item, by_item) if asked & known else None
-    if payload is None:
+    data = dlt645_items.encode(request.item, by_item) if asked & known else None
+    if data is None:
         return dlt645.refusal(request, 0x02, address_text=address)
-    return dlt645.answer(request, payload, address_text=address)
+    return dlt645.answer(request, data, address_text=address)
 
 
 def register_image(

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from drivers import dlt645, dlt645_items, modbus
+from drivers import cjt188, dlt645, dlt645_items, modbus
 from drivers.codec import Answer, LocalProtocolError, Mismatch, Reject
 from drivers.profile import Query
 
-Request: TypeAlias = dlt645.Request | modbus.Request
-Frame: TypeAlias = dlt645.Frame | modbus.Frame
+Request: TypeAlias = dlt645.Request | modbus.Request | cjt188.Request
+Frame: TypeAlias = dlt645.Frame | modbus.Frame | cjt188.Frame
 
 
 @runtime_checkable
@@ -176,6 +176,65 @@ class Modbus:
         return replace(answers[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Cjt188:
+    """CJ/T 188; it only reads. ``swapped``: the DI goes out as 1F 90 (2018) instead of 90 1F (2004)."""
+
+    name: str
+    swapped: bool = False
+    preamble: int = 4
+
+    def address(self, text: str) -> str:
+        """14 digits, zeros on the left."""
+        return cjt188.address(text)
+
+    def request(self, address: str, query: Query) -> Request:
+        """Read 901F of a meter of the query's kind."""
+        if query.protocol != "cjt188":
+            raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
+        meter_type = cjt188.meter_type_of(query.kind)
+        return cjt188.Request(self.address(address), meter_type, item=query.item, swapped=self.swapped)
+
+    def encode(self, request: Request) -> bytes:
+        """With preamble."""
+        return cjt188.encode(_188(request), preamble=self.preamble)
+
+    def decoder(self) -> Decoder:
+        """Both editions: the framing is the same."""
+        return cjt188.Decoder()
+
+    def match(self, request: Request, frame: Frame) -> Answer | Mismatch:
+        """By direction, type, address, function, DI in either order, SER."""
+        if not isinstance(frame, cjt188.Frame):
+            raise LocalProtocolError("not a CJ/T 188 frame")
+        return cjt188.match(_188(request), frame)
+
+    def numbered(self, request: Request, n: int) -> Request:  # noqa: ARG002 - not every meter repeats SER
+        """Unchanged."""
+        return request
+
+    def expected_length(self, request: Request) -> int | None:
+        """35 bytes of a water or gas meter, 59 of a heat meter."""
+        asked = _188(request)
+        return 59 if 0x20 <= asked.meter_type <= 0x29 else 35 if asked.meter_type != cjt188.ANY else None
+
+    def follow(self, request: Request, answer: Answer) -> Request | None:  # noqa: ARG002
+        """Answers never go on."""
+        return None
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """There is only one."""
+        if len(answers) != 1:
+            raise LocalProtocolError("a CJ/T 188 answer has one part")
+        return answers[0]
+
+
+def _188(request: Request) -> cjt188.Request:
+    if not isinstance(request, cjt188.Request):
+        raise LocalProtocolError("not a CJ/T 188 request")
+    return request
+
+
 def _645(request: Request) -> dlt645.Request:
     if not isinstance(request, dlt645.Request):
         raise LocalProtocolError("not a DL/T 645 request")
@@ -188,6 +247,15 @@ def _modbus(request: Request) -> modbus.Request:
     return request
 
 
+def request_of(frame: Frame) -> Request | None:
+    """The request that a frame carries, as the meter's side reads it; None if it is an answer."""
+    if isinstance(frame, dlt645.Frame):
+        return dlt645.request_of(frame)
+    if isinstance(frame, modbus.Frame):
+        return modbus.request_of(frame)
+    return cjt188.request_of(frame)
+
+
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
         "dlt645-2007": Dlt645("dlt645-2007"),
@@ -195,6 +263,7 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
         "modbus-rtu": Modbus("modbus-rtu", "rtu"),
         "modbus-tcp": Modbus("modbus-tcp", "tcp"),
         "modbus-ascii": Modbus("modbus-ascii", "ascii"),
+        "cjt188": Cjt188("cjt188"),
     }
 )
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers import dlt645, modbus, profile, protocols, registers
+from drivers import dlt645, golden, modbus, profile, protocols, registers
 from drivers.codec import Answer, LocalProtocolError, Missing
-from drivers.profile import Profile, ProfileError, Query
+from drivers.profile import Profile, ProfileError
 from drivers.protocols import Codec, Request
 
 SHIPPED = profile.names()
@@ -27,51 +27,60 @@ def exchanged(p: Profile, request: bytes, answer: bytes) -> tuple[Request, Answe
     """Request and matched answer out of their bytes, as in a capture."""
     decoder = codec_of(p).decoder()
     asked, answered = [*decoder.feed(request + answer), *decoder.finish()]
-    found: Request | None
-    if isinstance(asked, dlt645.Frame):
-        found = dlt645.request_of(asked)
-    else:
-        assert isinstance(asked, modbus.Frame)
-        found = modbus.request_of(asked)
+    found = protocols.request_of(asked)  # type: ignore[arg-type]
     assert found is not None
     verdict = codec_of(p).match(found, answered)  # type: ignore[arg-type]
     assert isinstance(verdict, Answer)
     return found, verdict
 
 
-def query_for(p: Profile, request: Request) -> Query:
-    """The query that this request stands for: its range or item with all points in it."""
-    if isinstance(request, dlt645.Request):
-        points = tuple(q for q in p.points if request.item in (q.item, q.block))
-        return Query(p.protocol, points, request.item)
-    end = request.start + request.count
-    points = tuple(
-        q for q in p.points if q.function == request.function and request.start <= q.address and q.end <= end
-    )
-    return Query("modbus", points, "", request.function, request.start, request.count)
-
-
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_profile_says_where_its_numbers_come_from_and_has_golden_exchanges(name):
     p = LOADED[name]
     assert p.source
-    assert p.vectors
-    assert {"energy.active.import", "power.active.total", "voltage.l1"} & set(profile.measurands(p.points))
+    assert golden.check(p) == ()
+    assert {"energy.active.import", "volume.total"} & set(profile.measurands(p.points))
     assert p.probe is None or p.point(p.probe.point)
 
 
 @pytest.mark.parametrize(("name", "n"), VECTORS)
-def test_a_golden_exchange_gives_what_it_must(name, n):
+def test_a_golden_exchange_is_what_the_bus_would_ask_and_gives_what_it_must(name, n):
     p = LOADED[name]
     vector = p.vectors[n]
     request, answer = exchanged(p, vector.request, vector.answer)
-    query = query_for(p, request)
+    query = golden.query_for(p, request)
     shown = {i.measurand: i.value for i in profile.decode(p, query, answer)}
     for measurand, expected in vector.expect.items():
         value = shown[measurand]
         assert (None if value is None else f"{value:f}") == expected
     codec = codec_of(p)
     assert codec.encode(codec.request(request.address, query)) == vector.request
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('"0.40333026"', '"0.4033303"', "power.active.l1 is 0.40333026, expected 0.4033303"),
+        ('answer = "01 04 04 43', 'answer = "01 04 04 44', "not two sound frames"),
+        ('request = "01 04 00 0C 00 02 B1 C8"', 'request = "01 04 00 0C 00 03 70 08"', "does not answer"),
+        ('request = "01 04 00 0C 00 02 B1 C8"', 'request = "01 04 04 43 C9 AA 46 C1 6C"', "is no request"),
+        (
+            'expect = { "power.active.l1" = "0.4',
+            'expect = { "frequency" = "0.4',
+            "frequency is not in the answer",
+        ),
+    ],
+)
+def test_a_golden_exchange_that_is_not_true_is_told(old, new, complaint):
+    text = Path(profile.__file__).with_name("profiles").joinpath("eastron-sdm630.toml").read_text("utf-8")
+    assert text.count(old) == 1
+    complaints = golden.check(profile.parse(text.replace(old, new), "t"))
+    assert len(complaints) == 1
+    assert complaint in complaints[0]
+
+
+def test_a_profile_without_golden_exchanges_is_told():
+    assert "no [[vector]]" in golden.check(profile.parse(HEAD + register("voltage.l1", 0), "t"))[0]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -99,7 +108,7 @@ def test_a_meter_made_of_a_profile_is_read_back_exactly(name, data):
             assert isinstance(exact, Decimal)
             values[point.measurand] = registers.scaled(exact, point.scale) if point.scale == 1 else low
         else:
-            step = point.scale if p.protocol == "modbus" else point.resolution
+            step = point.scale if p.protocol == "modbus" else point.resolution or Decimal("0.01")
             assert step is not None
             values[point.measurand] = data.draw(st.integers(int(low / step), int(high / step))) * step
     codec = codec_of(p)
@@ -142,6 +151,33 @@ def test_a_long_answer_is_joined_before_it_is_decoded():
     (query,) = profile.plan(p, ["energy.active.import"])
     with pytest.raises(LocalProtocolError, match="join"):
         profile.decode(p, query, Answer(query.item, bytes(4), b"", more=True))
+
+
+WATER = LOADED["cjt188-water"]
+
+
+def test_a_water_meters_unit_must_be_the_profiles():
+    (query,) = profile.plan(WATER)
+    litres = bytes.fromhex("29 00 00 00 29 29 00 00 00 29") + bytes(9)
+    (found,) = profile.decode(WATER, query, Answer("901F", litres, b""))
+    assert (found.value, found.missing) == (None, Missing.UNKNOWN_FORMAT)
+    assert "tells L" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ('kind = "water"', 'kind = "beer"', "kind 'beer'"),
+        ('item = "current_cumulative"', 'item = "power"', "item 'power'"),
+        ('unit = "m3"', 'unit = "m3"\nscale = "0.1"', "no meaning in cjt188"),
+        ('unit = "m3"', 'unit = "kWh"', "volume.total in 'kWh'"),
+    ],
+)
+def test_a_water_profile_is_checked_too(old, new, what):
+    text = Path(profile.__file__).with_name("profiles").joinpath("cjt188-water.toml").read_text("utf-8")
+    with pytest.raises(ProfileError) as caught:
+        profile.parse(text.replace(old, new, 1), "t")
+    assert what in str(caught.value)
 
 
 def test_phases_are_asked_as_a_block_and_a_single_one_alone():
@@ -265,7 +301,7 @@ def test_a_measurand_stands_only_once():
 @pytest.mark.parametrize(
     ("point", "what"),
     [
-        ('measurand = "voltage.l1"\nitem = "02010100"\nunit = "V"\nscale = "0.1"', "no meaning in DL/T 645"),
+        ('measurand = "voltage.l1"\nitem = "02010100"\nunit = "V"\nscale = "0.1"', "no meaning in dlt645-2007"),
         ('measurand = "voltage.l1"\nitem = "0201"\nunit = "V"', "8 hex digits"),
         ('measurand = "voltage.l1"\nitem = "02010100"\nunit = "kV"', "the standard fixes the unit"),
         ('measurand = "voltage.l1"\nitem = "0201FF00"\nunit = "V"', "not in the table"),

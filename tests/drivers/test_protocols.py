@@ -37,7 +37,8 @@ def test_a_query_is_asked_only_in_its_own_protocol():
 
 def test_only_modbus_tcp_numbers_its_requests():
     for name, codec in protocols.CODECS.items():
-        query = Query(name, (), "9010" if "1997" in name else "00010000")
+        item = {"dlt645-1997": "9010", "cjt188": "901F"}.get(name, "00010000")
+        query = Query(name, (), item, kind="water")
         request = codec.request("1", Query("modbus", (), "", 3, 0, 2) if "modbus" in name else query)
         assert (codec.numbered(request, 70000) != request) == (name == "modbus-tcp")
 

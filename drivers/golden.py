@@ -1,0 +1,74 @@
+"""A profile's golden exchanges, tried on the codecs: what ``suyuan profiles check`` and the tests run.
+
+Each exchange goes the whole way: its bytes are decoded as one capture, the answer must match the request, the request
+must be the one that would be sent for these points, and the values must be those expected, to the last digit.
+"""
+
+from __future__ import annotations
+
+from drivers import dlt645, modbus, protocols
+from drivers import profile as profiles
+from drivers.codec import Mismatch, Reject
+from drivers.profile import Profile, Query, Vector
+from drivers.protocols import Codec, Request
+
+
+def check(profile: Profile) -> tuple[str, ...]:
+    """What is wrong with the profile's exchanges, one sentence each; empty: all is as it says."""
+    complaints: list[str] = []
+    if not profile.vectors:
+        complaints.append(f"{profile.name} has no [[vector]]: add an exchange, best one captured on a meter")
+    for n, vector in enumerate(profile.vectors, 1):
+        complaints += [f"{profile.name}, vector {n}: {text}" for text in _complaints(profile, vector)]
+    return tuple(complaints)
+
+
+def codec_for(profile: Profile, vector: Vector) -> Codec:
+    """The codec of a vector; a Modbus exchange may be RTU or TCP, its request shows which."""
+    if profile.protocol != "modbus":
+        return protocols.codec(profile.protocol)
+    found = modbus.decoder("rtu")
+    sound = [f for f in [*found.feed(vector.request), *found.finish()] if isinstance(f, modbus.Frame)]
+    return protocols.codec("modbus-rtu" if sound else "modbus-tcp")
+
+
+def query_for(profile: Profile, request: Request) -> Query:
+    """The query that a request stands for: its item or range, with every point of the profile in it."""
+    if isinstance(request, dlt645.Request):
+        points = tuple(p for p in profile.points if request.item in (p.item, p.block))
+        return Query(profile.protocol, points, request.item)
+    if isinstance(request, modbus.Request):
+        end = request.start + request.count
+        points = tuple(
+            p
+            for p in profile.points
+            if p.function == request.function and request.start <= p.address and p.end <= end
+        )
+        return Query(profile.protocol, points, "", request.function, request.start, request.count)
+    return Query(profile.protocol, profile.points, request.item, kind=profile.kind)
+
+
+def _complaints(profile: Profile, vector: Vector) -> list[str]:
+    codec = codec_for(profile, vector)
+    decoder = codec.decoder()
+    found = [*decoder.feed(vector.request + vector.answer), *decoder.finish()]
+    frames = [f for f in found if not isinstance(f, Reject)]
+    if len(frames) != 2 or len(found) != 2:
+        rejects = "; ".join(f"byte {r.offset}: {r.reason} {r.detail}" for r in found if isinstance(r, Reject))
+        return [f"request and answer are not two sound frames ({rejects or f'{len(frames)} frames'})"]
+    request = protocols.request_of(frames[0])
+    if request is None:
+        return ["the request is no request"]
+    answer = codec.match(request, frames[1])
+    if isinstance(answer, Mismatch):
+        return [f"the answer does not answer the request: {answer.detail}"]
+    query = query_for(profile, request)
+    shown = {
+        i.measurand: (None if i.value is None else f"{i.value:f}")
+        for i in profiles.decode(profile, query, answer)
+    }
+    return [
+        f"{measurand} is {shown.get(measurand, 'not in the answer') or 'missing'}, expected {expected or 'missing'}"
+        for measurand, expected in vector.expect.items()
+        if measurand not in shown or shown[measurand] != expected
+    ]
