@@ -43,6 +43,7 @@ FAILED = "internal_error"  # reason of a poll that a bug of ours ate
 _BACK_OFF_S = (1, 2, 5, 10, 30, 60)
 _STATES_EVERY_US = 60 * SECOND_US
 _CHECK_EVERY_US = 5 * SECOND_US  # one stored bundle is re-hashed each time
+_LINGER_LOOK_US = SECOND_US // 10
 _ORDINARY_LIFE_US = 300 * SECOND_US  # a task that lived so long begins its back-off anew
 
 
@@ -100,6 +101,7 @@ class Plan:
     full_retry_us: int = 10 * SECOND_US
     ballast: int = BALLAST_BYTES
     states: Callable[[date], Mapping[str, CalibrationState]] | None = None
+    linger_us: int = 0  # how long, after the last seal, a platform may still fetch it
 
 
 class _Line:
@@ -132,6 +134,7 @@ class Agent:
         )
         self._states = {i.meter.id: i.state for bus in plan.buses for i in bus.instruments}
         self._stopping = asyncio.Event()
+        self._finished = asyncio.Event()  # the last seal was signed, and served for as long as was agreed
         self._committing = asyncio.Lock()
         self._alarms: dict[str, None] = {}
         self._reload = False
@@ -203,10 +206,13 @@ class Agent:
                     async with self._committing:  # never in the middle of a commit
                         for task in tasks:
                             task.cancel()
+                    await asyncio.wait(tasks)
+                    self._pipeline.stop()
+                    await self._commit(seal=True)
+                    await self._acknowledged()
+                    self._finished.set()
             except* StoreError as group:
                 raise _first(group) from None
-            self._pipeline.stop()
-            await self._commit(seal=True)
         finally:
             if self._socket is not None:
                 self._socket.close()
@@ -214,6 +220,14 @@ class Agent:
                 with suppress(Exception):
                     await line.bus.close()
             await asyncio.to_thread(store.close)
+
+    async def _acknowledged(self) -> None:
+        """Go on serving until a platform has acknowledged the last seal, for as long as the plan allows."""
+        until = self._clock.now().boot_us + self.plan.linger_us
+        while self._receipts is not None and self._clock.now().boot_us < until:
+            if any(receipt.size >= self.store.size for receipt in self._receipts.newest):
+                return
+            await self._clock.sleep_until(min(until, self._clock.now().boot_us + _LINGER_LOOK_US))
 
     def _begin(self, store: LogStore) -> None:
         """Set every instrument's first poll, take up the log."""
@@ -277,13 +291,13 @@ class Agent:
 
     async def _serving(self, app: Starlette, sock: socket) -> None:
         """Serve; a server that fails stops no measurement."""
-        while not self._stopping.is_set():
+        while not self._finished.is_set():
             try:
-                await serve(app, sock, self._stopping)
+                await serve(app, sock, self._finished)
             except Exception as error:
                 _log.exception("serving %s failed and starts again", self.plan.listen)
                 self._pipeline.event("task_failed", {"serving": self.plan.listen, "error": f"{error}"})
-            if self._stopping.is_set():
+            if self._finished.is_set():
                 return
             await self._clock.sleep_until(self._clock.now().boot_us + 5 * SECOND_US)
             with suppress(OSError):
