@@ -28,6 +28,7 @@ from drivers.link import Link
 from drivers.profile import Query
 from drivers.protocols import Codec
 from evidence.note import Checkpoint, Signer
+from evidence.record import Tally
 from gateway.clock import SECOND_US, Clock, StepWatch
 from gateway.notify import Notifier
 from gateway.pipeline import DISK_FULL, STOPPED, Channel, DocumentNotice, Latest, Pipeline
@@ -360,6 +361,8 @@ class Agent:
                 pipeline.event("alarm_ended", {"alarm": DISK_FULL})
             if store.ballast_spent and "low_disk" not in self._alarms:
                 self._alarm("low_disk")
+                # what the platform has confirmed is safe there: its room is needed here
+                await asyncio.to_thread(store.prune, store.size)
             if seal:
                 now = self._clock.now()
                 self._sealed_us, self._sealed_utc_us = now.boot_us, now.utc_us
@@ -430,6 +433,7 @@ class Agent:
         elapsed = max(1, now.boot_us - self._started.boot_us)
         log_bytes = _size_of(store.directory)
         grown = store.size - self._size_before
+        counts = self._pipeline.counts()
         return AgentStatus(
             origin=self.plan.origin,
             software=self.plan.software,
@@ -448,7 +452,7 @@ class Agent:
             log_bytes=log_bytes,
             alarms=tuple(self._alarms),
             instruments=tuple(
-                self._instrument(line, instrument, now.utc_us)
+                self._instrument(line, instrument, now.utc_us, counts.get(instrument.meter.id))
                 for line in self._lines
                 for instrument in line.plan.instruments
             ),
@@ -467,10 +471,11 @@ class Agent:
             ),
         )
 
-    def _instrument(self, line: _Line, plan: InstrumentPlan, utc_us: int) -> InstrumentStatus:
+    def _instrument(
+        self, line: _Line, plan: InstrumentPlan, utc_us: int, tally: Tally | None
+    ) -> InstrumentStatus:
         name = plan.meter.id
         latest = self._pipeline.latest.get(name)
-        tally = self._pipeline.counts().get(name)
         return InstrumentStatus(
             instrument=name,
             bus=line.plan.name,

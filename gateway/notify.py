@@ -24,8 +24,8 @@ class Notifier:
         """Send ``READY=1``, ``WATCHDOG=1``, ``STOPPING=1`` or ``STATUS=…``. Never fails the agent."""
         if not self._address:
             return
-        with (
-            suppress(OSError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
-        ):
+        kind = (
+            socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        )  # a full queue must not stop the agent
+        with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sender:
             sender.sendto(state.encode(), self._address)

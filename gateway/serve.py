@@ -22,7 +22,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from evidence.errors import ParseError
-from evidence.log import TILE_WIDTH, parse_path
+from evidence.log import TILE_WIDTH, Tile, parse_path
 from gateway.receipts import LIMIT, ReceiptRefused, Receipts
 from gateway.status import AgentStatus, metrics
 from gateway.store import LogStore, StoreError
@@ -51,6 +51,12 @@ def application(
             asked = parse_path(request.url.path[1:])
         except ParseError as error:
             return PlainTextResponse(f"{error}\n", 400)
+        try:
+            return await resource(asked, request)
+        except StoreError as error:
+            return PlainTextResponse(f"{error}\n", 503, headers=_NO_CACHE)
+
+    async def resource(asked: Tile, request: Request) -> Response:
         if asked.level is not None:
             hashes = await asyncio.to_thread(store.tile, asked.level, asked.index, asked.width)
             return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from dataclasses import replace
@@ -184,7 +185,7 @@ async def test_a_store_that_failed_ends_the_agent(tmp_path):
         running = Running(Agent(fast(plan(tmp_path, PERIOD, farm.ports)), SystemClock()))
         async with running as agent:
             await until(lambda: received(agent) > 3)
-            agent.store._dead = "the medium failed"
+            agent.store._file.dead = "the medium failed"
             await until(running.task.done)
         with pytest.raises(StoreError, match="medium failed"):
             running.task.result()
@@ -279,19 +280,22 @@ async def test_systemd_is_told_of_readiness_life_and_end(tmp_path):
         heard.setblocking(False)
         notifier = Notifier({"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "5000000"})
         assert notifier.watchdog_us == 5_000_000
+        messages = []
+
+        def heard_enough():
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    messages.append(heard.recv(100))
+            return received(agent) > 3 and messages.count(b"WATCHDOG=1") > 2
+
         async with Farm(1) as farm:
             made = fast(plan(tmp_path / "data", PERIOD, farm.ports))
             async with Running(Agent(made, SystemClock(), notifier)) as agent:
-                await until(lambda: received(agent) > 3)
-        messages = []
-        while True:
-            try:
-                messages.append(heard.recv(100))
-            except BlockingIOError:
-                break
+                await until(heard_enough)
+                agent.stop()
+                await until(lambda: heard_enough() and b"STOPPING=1" in messages)
     assert messages[0] == b"READY=1"
-    assert b"WATCHDOG=1" in messages
-    assert messages[-1] == b"STOPPING=1"
+    assert messages.count(b"READY=1") == messages.count(b"STOPPING=1") == 1
     Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).send("READY=1")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 
 import pytest
@@ -8,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evidence.log import EMPTY_ROOT, Tree, decode_bundle, leaf_hash
+from evidence.note import Checkpoint, Ed25519Signer
+from gateway.anchor import Anchor
 from gateway.store import LogStore, StoredReceipt, StoreError
 from gateway.tiles import OpenTiles
 
 ORIGIN = "platform.example/gw/0001"
+SIGNER = Ed25519Signer.from_seed(ORIGIN, bytes(32))
 
 
 def entries(first: int, count: int) -> list[bytes]:
@@ -172,6 +176,62 @@ def test_a_log_older_than_a_receipt_for_it_does_not_start(store):
     damaged(store, "UPDATE receipt SET size = 11")
     with pytest.raises(StoreError, match="receipt for 11"):
         LogStore(store.directory, ORIGIN, ballast=0)
+
+
+def signed(size: int, root: bytes) -> bytes:
+    return Checkpoint(ORIGIN, size, root).signed_by(SIGNER).encode()
+
+
+def test_a_log_put_back_from_an_image_does_not_sign_a_second_history(store):
+    store.commit(entries(0, 10), signed)
+    store.close()
+    image = (store.directory / "log.db").read_bytes()
+    store = LogStore(store.directory, ORIGIN, ballast=0)
+    store.commit(entries(10, 10), signed)
+    store.close()
+    (store.directory / "log.db").write_bytes(image)
+    with pytest.raises(
+        StoreError, match="a checkpoint over 20 entries has left this box, but 10 entries are there"
+    ):
+        LogStore(store.directory, ORIGIN, ballast=0)
+
+
+def test_a_write_ahead_log_that_lost_its_end_is_taken_up_unless_a_checkpoint_spoke_of_it(tmp_path):
+    for sealed in (False, True):
+        directory = tmp_path / str(sealed)
+        store = LogStore(directory, ORIGIN, ballast=0)
+        store.commit(entries(0, 10), signed)
+        store.commit(entries(10, 10), signed if sealed else None)
+        killed = tmp_path / f"{sealed}-killed"  # what a kill leaves: the files as they are, unclosed
+        shutil.copytree(directory, killed)
+        store.close()
+        wal = killed / "log.db-wal"
+        damaged_wal = bytearray(wal.read_bytes())
+        damaged_wal[-3000] ^= 0xFF
+        wal.write_bytes(damaged_wal)
+        if sealed:
+            with pytest.raises(StoreError, match="second history"):
+                LogStore(killed, ORIGIN, ballast=0)
+        else:
+            store = LogStore(killed, ORIGIN, ballast=0)
+            assert store.size == 10
+            store.close()
+
+
+def test_an_anchor_survives_a_torn_write_of_its_newest_slot(tmp_path):
+    anchor = Anchor(tmp_path / "anchor")
+    assert anchor.read() is None
+    for size in (1, 2, 3):
+        anchor.write(signed(size, bytes(32)))
+    assert Anchor(tmp_path / "anchor").read().size == 3
+    data = bytearray((tmp_path / "anchor").read_bytes())
+    data[100] ^= 1  # size 3 stands in the first slot
+    (tmp_path / "anchor").write_bytes(data)
+    again = Anchor(tmp_path / "anchor")
+    assert again.read().size == 2
+    again.write(signed(4, bytes(32)))
+    assert Anchor(tmp_path / "anchor").read().size == 4
+    assert again.read().size == 4
 
 
 def test_a_receipt_is_kept_only_for_what_was_published(store):
