@@ -110,8 +110,7 @@ def compiled(
     known = tuple(work.transformer(t) for t in transformers)
     tables = work.tables(known)
     used = {curve.certificate for table in tables.values() for curve in table.curves if curve.certificate}
-    overdue = any(s.due is not None and s.due < at for s in standings.values())
-    flags = (Flag.CAL_OVERDUE,) if overdue else ()
+    flags = (Flag.CAL_OVERDUE,) if standings[instrument.id].overdue(epoch) else ()
     return Compiled(
         valid_from=epoch.start,
         valid_until=epoch.end,
@@ -229,8 +228,10 @@ class _Compilation:
         from_class = any(
             p.source.dist == "uniform" and p.source.kind != "drift" for c in curves for p in c.parts
         )
-        flags = tuple(dict.fromkeys((*table.flags, Flag.CLASS_ONLY))) if from_class else table.flags
-        return replace(table, curves=table.curves + curves, ratio=ratio, flags=flags)
+        overdue = any(self.standings[t.instrument.id].overdue(self.epoch) for t in transformers)
+        more = ((Flag.CLASS_ONLY, from_class), (Flag.CAL_OVERDUE, overdue))
+        flags = dict.fromkeys((*table.flags, *(flag for flag, applies in more if applies)))
+        return replace(table, curves=table.curves + curves, ratio=ratio, flags=tuple(flags))
 
     def _from_certificate(self, family: str) -> Table:
         certificate = self.standing.values(family)
@@ -298,6 +299,7 @@ class _Compilation:
             power_factors=power_factors,
             errors=tuple(rounded(p.error) for p in ordered),
             parts=tuple(parts),
+            bounds_load=True,
             bounds_phase=base in _BY_LOAD or len(set(power_factors)) > 1,
             certificate=certificate.id,
         )
@@ -459,6 +461,7 @@ def _apparent(tables: Mapping[str, Table], instrument: Instrument) -> Table | No
         power_factors=(Decimal(1),),
         errors=(curve.errors[near],),
         parts=tuple(Part(p.source, (p.alpha[near],), p.bound) for p in curve.parts),
+        bounds_load=False,
         bounds_phase=False,
     )
     return Table(

@@ -17,7 +17,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from math import sqrt
+from math import inf, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -82,7 +82,7 @@ class Correction:
     """
 
     __slots__ = (
-        "_always", "_bounds", "_cells", "_lone", "_needs_t", "_needs_x", "_own", "_plan", "_scale",
+        "_always", "_bounds", "_cells", "_lone", "_lone_load", "_needs_t", "_needs_x", "_own", "_plan", "_scale",
         "_unknown", "angle", "extrapolation", "grid", "operating_point", "ratio", "relative", "repeatability",
         "resolution_u", "resolution_variance", "table",
     )  # fmt: skip
@@ -119,7 +119,9 @@ class Correction:
         sizes = {len(cells.sources) for cells in self._bounds.values()}
         self._lone = len(sizes) == 1
         nx, nt = len(self.grid.xs), len(self.grid.ts)
-        self._needs_x = nx > 1
+        # A single calibrated load says nothing of another one: whether this is it must be known.
+        self._lone_load = nx == 1 and not self._own and self.grid.low > -inf
+        self._needs_x = nx > 1 or self._lone_load
         self._needs_t = table.angle is not Angle.NONE and (nt > 1 or table.outside_t > 0)
         self._cells = tuple(_corners(self.grid.errors, i, j, nx, nt) for i, j in _cell_indexes(nx, nt))
         self._plan = self._hot_plan()
@@ -370,6 +372,8 @@ class Correction:
         if x is not None and not grid.low <= x <= grid.high:
             flags.append(Flag.OUTSIDE_CALIBRATED_RANGE)
         extra = max(point.extrapolation for point in points)
+        if x is None and self._lone_load:
+            extra += float(self.table.outside_load)
         return Point(middle, widest, extra, half / _SQRT3, tuple(flags))
 
     def _with_left_sides(self, xs: list[float], known: float | None) -> Iterator[float]:

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
-from math import sqrt
+from math import inf, sqrt
 from typing import NamedTuple
 
 from calibration.uncertainty import UncertaintySource
@@ -44,6 +44,10 @@ T_UNKNOWN = 1.0
 T_NEAR = 0.1
 """|tan φ| this close to the certificate's last power factor is not flagged (cos φ 0.995 beside 1): widened
 all the same."""
+
+
+X_NEAR = 0.1
+"""A single point of an instrument's own span (230 V, 50 Hz) is taken to hold within this share of itself."""
 
 
 class Flag(StrEnum):
@@ -125,8 +129,8 @@ class Curve:
 
     ``loads``, ``power_factors`` and ``errors`` have one entry per knot. ``weight`` multiplies the whole
     curve; with ``phase`` it is multiplied by the phase variable too (a phase displacement in minutes becomes
-    a relative error in %). A curve of several loads bounds the calibrated range of the load; ``bounds_phase``
-    says that its power factors bound the calibrated range of the phase variable.
+    a relative error in %).
+    ``bounds_load`` and ``bounds_phase`` say that its loads and its power factors bound what is calibrated.
     """
 
     name: str
@@ -136,6 +140,7 @@ class Curve:
     parts: tuple[Part, ...]
     weight: Decimal = Decimal(1)
     phase: bool = False
+    bounds_load: bool = False
     bounds_phase: bool = False
     certificate: str = ""
 
@@ -279,11 +284,15 @@ class Grid:
         )
 
     def _set_range(self, table: Table, surfaces: Sequence[_Surface]) -> None:
-        lows, highs, t_lows, t_highs = [self.xs[0]], [self.xs[-1]], [-T_LIMIT], [T_LIMIT]
+        lows, highs, t_lows, t_highs = [-inf], [inf], [-T_LIMIT], [T_LIMIT]
         for curve, surface in zip(table.curves, surfaces, strict=True):
-            if len(curve.loads) > 1:
-                lows.append(min(line.xs[0] for line in surface.lines))
-                highs.append(max(line.xs[-1] for line in surface.lines))
+            if curve.bounds_load:
+                low = min(line.xs[0] for line in surface.lines)
+                high = max(line.xs[-1] for line in surface.lines)
+                if low == high and table.axis is Axis.OWN:
+                    low, high = low - X_NEAR * abs(low), high + X_NEAR * abs(high)
+                lows.append(low)
+                highs.append(high)
             if curve.bounds_phase and table.angle is not Angle.NONE:
                 t_lows.append(surface.ts[0])
                 t_highs.append(surface.ts[-1])

@@ -515,7 +515,7 @@ class EnergyTotal:
     def _point(self, load_a: float | None, power_factor: float | None) -> tuple[float | None, float | None]:
         correction = self._correction
         if correction.table.axis is Axis.OWN:  # a register says nothing of the rate at which it grew
-            x = None if len(correction.grid.xs) > 1 else correction.grid.low
+            x = None if len(correction.grid.xs) > 1 else correction.grid.xs[0]
             return x, correction.operating_point_of(0.0, None, power_factor)[1]
         return correction.operating_point_of(0.0, load_a, power_factor)
 

@@ -72,6 +72,10 @@ class Standing:
         """Whether the latest verification was not passed: then no class can be relied on."""
         return self.verification is not None and self.verification.passed is False
 
+    def overdue(self, epoch: Epoch) -> bool:
+        """Whether it was due before the epoch began (an epoch never runs over a due date)."""
+        return self.due is not None and epoch.start > self.due
+
     def drift_years(self, epoch: Epoch, since: date | None, overdue_factor: Decimal) -> Decimal:
         """Years of drift on the epoch's last day; every year past due counts ``overdue_factor`` times.
 
@@ -79,7 +83,7 @@ class Standing:
         only what is past that counts.
         """
         days = Decimal(0) if since is None else Decimal(max((epoch.end - since).days, 0))
-        if self.due is not None and epoch.start > self.due:
+        if self.due is not None and self.overdue(epoch):
             late = Decimal((epoch.end - max(self.due, since or self.due)).days)
             days += late * (overdue_factor if since is None else max(overdue_factor - 1, Decimal(0)))
         return days / _YEAR

@@ -71,6 +71,7 @@ def class_table(
         power_factors=power_factors,
         errors=(Decimal(0),) * len(loads),
         parts=(Part(source, tuple(rounded((mpe + grown) / SQRT3) for mpe in limits)),),
+        bounds_load=len(loads) > 1,
         bounds_phase=by_angle,
         certificate=certificate,
     )
@@ -119,6 +120,7 @@ def span_table(
         power_factors=(Decimal(1),) * len(span),
         errors=(Decimal(0),) * len(span),
         parts=(Part(source, (rounded((limit + grown) / SQRT3),) * len(span)),),
+        bounds_load=len(span) > 1,
         certificate=certificate,
     )
     return Table(

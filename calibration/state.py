@@ -429,6 +429,7 @@ def _plain_curve(curve: Curve) -> dict[str, Any]:
         "errors": [decimal_text(d) for d in curve.errors],
         "weight": decimal_text(curve.weight),
         "phase": curve.phase,
+        "bounds_load": curve.bounds_load,
         "bounds_phase": curve.bounds_phase,
         "parts": [
             {"source": p.source.id, "bound": str(p.bound), "alpha": [decimal_text(d) for d in p.alpha]}
@@ -492,6 +493,7 @@ def _curve(plain: Any, sources: Mapping[str, UncertaintySource]) -> Curve:
         errors=tuple(map(_decimal, plain["errors"])),
         weight=_decimal(plain["weight"]),
         phase=plain["phase"] is True,
+        bounds_load=plain["bounds_load"] is True,
         bounds_phase=plain["bounds_phase"] is True,
         parts=tuple(
             Part(sources[p["source"]], tuple(map(_decimal, p["alpha"])), Bound(p["bound"]))

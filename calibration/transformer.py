@@ -189,6 +189,7 @@ def _certificate_curve(
         parts=tuple(parts),
         weight=weight,
         phase=quantity == "phase",
+        bounds_load=True,
         certificate=certificate.id,
     )
 
@@ -217,6 +218,7 @@ def _class_curve(
         parts=(Part(source, tuple(rounded(limit * grown / SQRT3) for limit in limits)),),
         weight=weight,
         phase=quantity == "phase",
+        bounds_load=len(loads) > 1,
         certificate=transformer.verification,
     )
 
@@ -225,8 +227,6 @@ def _at_rated(curve: Curve, rated: Decimal | None) -> Curve:
     """A PT's curve as the constant that it is at rated voltage (the middle one of its points where none is
     stated).
     """
-    if len(curve.loads) == 1:
-        return curve
     at = rated if rated is not None else curve.loads[len(curve.loads) // 2]
     return Curve(
         name=curve.name,

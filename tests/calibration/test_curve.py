@@ -32,7 +32,17 @@ def curve(
     *knots: tuple[str, str, str], phase: bool = False, weight: str = "1", parts: tuple[Part, ...] = ()
 ) -> Curve:
     loads, power_factors, errors = (tuple(map(D, column)) for column in zip(*knots, strict=True))
-    return Curve("meter", loads, power_factors, errors, parts, D(weight), phase, bounds_phase=not phase)
+    return Curve(
+        "meter",
+        loads,
+        power_factors,
+        errors,
+        parts,
+        D(weight),
+        phase,
+        bounds_load=not phase,
+        bounds_phase=not phase,
+    )
 
 
 def error_at(grid: Grid, x: float, t: float = 0.0) -> float:

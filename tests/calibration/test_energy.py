@@ -72,7 +72,9 @@ def state_of(
             Instrument(f"CT-{instrument}", InstrumentKind.CT, ratio=D(ratio), rated_current=D(5))
         )
         exact = tuple(
-            point("5", "0", "0.000001", quantity=q, unit=u) for q, u in (("ratio", "%"), ("phase", "min"))
+            point(load, "0", "0.000001", quantity=q, unit=u)
+            for q, u in (("ratio", "%"), ("phase", "min"))
+            for load in ("0.01", "10")
         )
         certificates.append(
             Certificate(

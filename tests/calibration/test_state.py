@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
 from dataclasses import FrozenInstanceError
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from calibration.uncertainty import UncertaintySource
 D = Decimal
 VECTORS = Path(__file__).parents[1] / "vectors" / "metrology.json"
 AT = date(2026, 11, 1)
+FROZEN = Path(__file__).parent / "frozen"
 NO_DRIFT = Policy(drift_fraction=D(0), transformer_drift_fraction=D(0))
 STANDARD = ReferenceUse("STD-1", "S-2026", share=D("0.03"))
 
@@ -239,6 +242,25 @@ def test_outside_the_calibrated_load_the_error_is_held_flagged_and_less_certain(
     assert outside.u > 2 * inside.u
 
 
+def test_a_single_calibrated_load_says_nothing_of_another() -> None:
+    state = compile_state(METER, [certificate(point("5", "0.4"))], at=AT, policy=NO_DRIFT)
+    at, other, unknown = (
+        state.correct("power.active.total", 100.0, load_a=load, power_factor=1.0) for load in (5.0, 2.0, None)
+    )
+    assert at is not None
+    assert other is not None
+    assert unknown is not None
+    assert (at.flags, other.flags, unknown.flags) == ((), ("OUTSIDE_CALIBRATED_RANGE",), ("LOAD_UNKNOWN",))
+    assert other.u == unknown.u == pytest.approx(math.sqrt(2) * at.u)
+
+
+def test_a_single_point_of_an_own_span_holds_a_tenth_around_itself() -> None:
+    points = [point("50", "0.001", "0.01", quantity="frequency", load_unit="Hz", unit="Hz")]
+    state = compile_state(METER, [certificate(*points, references=())], at=AT)
+    flags = [r.flags for f in (45.0, 49.98, 55.0, 55.1) if (r := state.correct("frequency", f)) is not None]
+    assert flags == [(), (), (), ("OUTSIDE_CALIBRATED_RANGE",)]
+
+
 def test_a_power_factor_that_was_not_calibrated_widens_with_its_distance() -> None:
     state = compile_state(METER, [FLAT], at=AT, policy=NO_DRIFT)
     at = {
@@ -439,6 +461,70 @@ def test_an_array_marks_what_has_flags_of_its_own_and_takes_nan_for_unknown() ->
     alone = state.correct("power.active.total", 100.0, power_factor=1.0)
     assert alone is not None
     assert got[1][2] == alone.u
+
+
+# --------------------------------------------------------------------------- an auditor with the bytes alone
+
+
+def along(knots: list[tuple[float, float]], x: float) -> float:
+    """Piecewise linear, constant outside."""
+    knots = sorted(knots)
+    for (x0, v0), (x1, v1) in pairwise(knots):
+        if x0 <= x <= x1:
+            return v0 + (v1 - v0) * (x - x0) / (x1 - x0)
+    return knots[0][1] if x < knots[0][0] else knots[-1][1]
+
+
+def over(curve: dict[str, Any], column: list[str], x: float, t: float) -> float:
+    """A curve's column at a load and a phase variable, straight from the definition."""
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for load, pf, value in zip(curve["loads"], curve["power_factors"], column, strict=True):
+        rows.setdefault(pf, []).append((float(load), float(value)))
+    by_angle = [(math.sqrt(1 - float(pf) ** 2) / float(pf), along(row, x)) for pf, row in rows.items()]
+    return along(by_angle, t) * float(curve["weight"]) * (t if curve["phase"] else 1.0)
+
+
+@given(
+    states(),
+    st.floats(0.05, 6),
+    st.floats(0.5, 0.99),
+    st.booleans(),
+    st.sampled_from([Bound.OWN, Bound.SHARED]),
+)
+@settings(max_examples=100, deadline=None)
+def test_an_auditor_recomputes_the_result_from_the_states_bytes(
+    state: CalibrationState, load: float, factor: float, capacitive: bool, bound: Bound
+) -> None:
+    body = json.loads(state.to_json())
+    table = body["tables"]["energy.active"]
+    pf = -factor if capacitive else factor
+    t = math.sqrt(1 - pf * pf) / pf
+    e = sum(over(curve, curve["errors"], load, t) for curve in table["curves"])
+    ratio = 1.0 if "power.active.total" in body["primary"] else float(table["ratio"])
+    y = 250.0 * ratio / (1 + e / 100)
+    expected: dict[str, float] = {}
+    for curve in table["curves"]:
+        for part in curve["parts"]:
+            if part["bound"] in ("", bound):
+                c = -y / (100 + e) * over(curve, part["alpha"], load, t)
+                expected[part["source"]] = expected.get(part["source"], 0.0) + c
+    full = state.contributions("power.active.total", 250.0, load_a=load, power_factor=pf, bound=bound)
+    assert full is not None
+    assert full.y == pytest.approx(y, rel=1e-12)
+    found = {s: c for s, c in full.contributions.items() if not s.startswith("extrapolation:")}
+    assert found == {s: pytest.approx(c, rel=1e-9, abs=1e-10 * y / 100) for s, c in expected.items()}
+
+
+def test_a_state_of_the_first_format_gives_the_same_bits_for_ever() -> None:
+    """Written once; whoever changes the arithmetic or the format makes a new format, and this stays as it is."""
+    data = (FROZEN / "state_1.json").read_bytes()
+    kept = json.loads((FROZEN / "state_1_results.json").read_bytes())
+    state = CalibrationState.from_json(data)
+    assert state.digest == kept["digest"] == hashlib.sha256(data).hexdigest()
+    for measurand, value, load, factor, y, u, flags in kept["results"]:
+        result = state.correct(measurand, D(value), load_a=load, power_factor=factor)
+        assert result is not None
+        assert (repr(result.y), repr(result.u), list(result.flags)) == (y, u, flags), measurand
 
 
 # ------------------------------------------------------------------------------------------------------ bytes

@@ -244,7 +244,10 @@ def test_an_overdue_class_grows() -> None:
     years = (date(2026, 12, 31) - date(2023, 12, 31)).days / 365.25
     grown = 0.2 * (1 + 2 * 0.05 * years) / math.sqrt(3)
     assert relative_u(state, "power.active.total", 1.0) == pytest.approx(grown, rel=1e-6)
-    assert state.flags == ("CAL_OVERDUE",)
+    assert state.flags == ()  # the meter is not overdue, what goes through the CT is
+    result = state.correct("power.active.total", 1.0, load_a=5.0, power_factor=1.0)
+    assert result is not None
+    assert result.flags == ("CLASS_ONLY", "CAL_OVERDUE")
     assert "V-CT" in [use.id for use in state.certificates]
 
 
