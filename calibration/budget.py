@@ -38,6 +38,7 @@ from calibration.uncertainty import Uncertain, combine, semidefinite_factor, wel
 __all__ = ["Budget", "BudgetRow", "Budgets", "Model", "ModelError", "Quantity", "budget", "budgets"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
+MAX_FACTOR = 1000.0
 Correlations: TypeAlias = Sequence[tuple[str, str, float]]
 
 
@@ -156,7 +157,7 @@ class Model:
         self._check_names(values.keys())
         known: dict[str, Number | Series] = dict(values)
         for name, expression in self.expressions.items():
-            known[name] = expression.evaluate(known, self._place(name))
+            known[name] = expression.evaluate(known, self.place(name))
         return {name: _no_series(known[name]) for name in self.expressions}
 
     def expand(
@@ -169,7 +170,7 @@ class Model:
             known[name] = Series.variable(index, values[name], degree)
         result = {}
         for name, expression in self.expressions.items():
-            place = self._place(name)
+            place = self.place(name)
             output = expression.evaluate(known, place)
             known[name] = output
             series = output if isinstance(output, Series) else Series({(): output}, degree)
@@ -196,7 +197,8 @@ class Model:
                 self.where, f"no input named {missing[0]}: add it to the inputs, or correct the model"
             )
 
-    def _place(self, name: str) -> str:
+    def place(self, name: str) -> str:
+        """What to call an output's expression in an error."""
         return self.where if self.outputs == ("y",) else f"{self.where}.{name}"
 
 
@@ -272,8 +274,8 @@ def budgets(
         raise ModelError("p", f"a coverage probability lies between 0 and 1 (0.95 for 95 %), not {p:g}")
     if order not in (1, 2):
         raise ModelError("order", f"the order of propagation is 1 or 2, not {order}")
-    if k is not None and not (math.isfinite(k) and k > 0.0):
-        raise ModelError("k", f"a coverage factor is a positive number, not {k:g}")
+    if k is not None and not 0.0 < k <= MAX_FACTOR:
+        raise ModelError("k", f"a coverage factor is a positive number of at most {MAX_FACTOR:g}, not {k:g}")
     _check_inputs(parsed, quantities)
     matrix = correlation_matrix([q.name for q in quantities], correlations)
     policy = rule or CoverageRule()
@@ -353,7 +355,17 @@ def check_name(name: str, where: str) -> None:
 def _definitions(source: str | Mapping[str, str], where: str) -> list[tuple[str, str]]:
     if isinstance(source, Mapping):
         return list(source.items())
-    parts = [part for part in source.replace("\n", ";").split(";") if part.strip()]
+    parts: list[str] = []
+    for statement in source.split(";"):
+        fresh = True
+        for line in statement.splitlines():
+            # A line with an equals sign begins a definition, another one goes on with the one before.
+            if fresh or "=" in line:
+                parts.append(line)
+            else:
+                parts[-1] += " " + line
+            fresh = fresh and not line.strip()
+    parts = [part for part in parts if part.strip()]
     if not parts:
         raise ModelError(where, "the model is empty: write it as an expression, such as V/R")
     result = []
@@ -406,12 +418,20 @@ def _propagate(
     outputs = []
     for name, s in series.items():
         sensitivity = np.array([float(s.coefficient(i)) for i in range(len(quantities))])
-        c = sensitivity * u
+        with np.errstate(all="ignore"):
+            c = sensitivity * u
+            shares = c * (matrix @ c)
+        largest = float(np.max(np.abs(shares), initial=0.0))
+        if not largest < 1e300 or (largest == 0.0 and np.any(c != 0.0)):  # also where it is not a number
+            raise ModelError(
+                model.place(name), "the variance is too large or too small to be computed: use other units"
+            )
         contributions.append(c)
-        shares = c * (matrix @ c)
         first = max(0.0, float(shares.sum()))
         extra = _second_order_variance(s, u) if order == 2 else 0.0
         variance = max(0.0, first + extra)
+        if not math.isfinite(first + extra):
+            raise ModelError(model.place(name), "the higher-order terms are too large: use other units")
         rows = [
             BudgetRow(
                 q.name,
@@ -444,6 +464,8 @@ def _propagate(
             p_stated = p
             if k != coverage_factor(p, truncated_dof(dof)):
                 notes.append("k of a dominant rectangular contribution (EA-4/02 S9, S10)")
+        if not math.isfinite(abs(y) + k * result_u):
+            raise ModelError(model.place(name), "the interval is too large to be computed: use other units")
         outputs.append(
             Budget(
                 name=name,
@@ -466,9 +488,10 @@ def _propagate(
 def _second_order_variance(s: Series, u: Array) -> float:
     """Σᵢⱼ [½ f_ij² + f_i·f_ijj] u_i² u_j² (GUM 5.1.2 note), from Taylor coefficients."""
     total = 0.0
-    for i in range(len(u)):
-        for j in range(len(u)):
-            weight = float(u[i] * u[i] * u[j] * u[j])
+    spread = [float(v) for v in u]
+    for i in range(len(spread)):
+        for j in range(len(spread)):
+            weight = spread[i] * spread[i] * spread[j] * spread[j]
             if weight == 0.0:
                 continue
             f_i = float(s.coefficient(i))

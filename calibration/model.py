@@ -209,7 +209,10 @@ def _quantity(entry: Any, where: str) -> Quantity:
         value, u = _number(given["value"], f"{place}.value"), stated or 0.0
     else:
         value, u = _from_data(given, data, stated, place)
-    return Quantity(name, value, u, dist, dof, beta, given.get("unit", ""), common_dof="dof" in given)
+    try:
+        return Quantity(name, value, u, dist, dof, beta, given.get("unit", ""), common_dof="dof" in given)
+    except ValueError as error:  # U/k beyond the largest number, say
+        raise ModelError(place, str(error).partition(": ")[2]) from None
 
 
 def _distribution(given: Mapping[str, Any], place: str) -> tuple[str, float]:
@@ -293,8 +296,13 @@ def _from_data(
     given: Mapping[str, Any], data: list[float], stated: float | None, place: str
 ) -> tuple[float, float]:
     """Mean and standard deviation of the mean (GUM 4.2); a stated value or u must be what the data say."""
-    value = fmean(data)
-    spread = stdev(data) / math.sqrt(len(data)) if len(data) > 1 else 0.0
+    try:
+        value = fmean(data)
+        spread = stdev(data) / math.sqrt(len(data)) if len(data) > 1 else 0.0
+    except OverflowError:
+        raise ModelError(
+            f"{place}.data", "the observations are too large to be computed: use other units"
+        ) from None
     if "value" in given:
         told = _number(given["value"], f"{place}.value")
         if abs(told - value) > max(1e-6 * spread, 1e-9 * abs(value)):

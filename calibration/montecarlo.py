@@ -22,7 +22,8 @@ Evaluate: TypeAlias = Callable[[Sequence[Array]], Sequence[Array]]
 
 DEFAULT_TRIALS = 1_000_000
 DEFAULT_SEED = 101
-MAX_TRIALS = 50_000_000
+MAX_TRIALS = 10_000_000
+_LARGEST = 1e150  # squares of larger results could not be summed
 _BLOCK = 50_000  # trials evaluated at once: the columns of a block stay in the processor's cache
 
 
@@ -93,7 +94,7 @@ def simulate_adaptively(
     *,
     ndig: int = 2,
     seed: int = DEFAULT_SEED,
-    max_trials: int = 10_000_000,
+    max_trials: int = MAX_TRIALS,
 ) -> tuple[Array, bool]:
     """Draw blocks until y, u and the end points are stable to ``ndig`` significant digits of u (JCGM 101 7.9).
 
@@ -192,6 +193,7 @@ def _plan(quantities: Sequence[Quantity], correlations: Array) -> list[_Group | 
     return plan
 
 
+@np.errstate(all="ignore")  # what is not finite is counted and refused below
 def _block(
     quantities: Sequence[Quantity],
     plan: list[_Group | int],
@@ -221,10 +223,10 @@ def _block(
     outputs = np.stack(
         [np.broadcast_to(np.asarray(o, dtype=np.float64), (count,)) for o in evaluate(columns)]
     )
-    bad = int(np.count_nonzero(~np.isfinite(outputs).all(axis=0)))
+    bad = int(np.count_nonzero(~(np.abs(outputs) < _LARGEST).all(axis=0)))
     if bad:
         raise ValueError(
             f"{bad} of {count} trials leave the model's domain (division by zero, root or logarithm of a negative "
-            "number): check the inputs' distributions"
+            "number, or too large): check the inputs' distributions"
         )
     return outputs

@@ -161,11 +161,10 @@ class Uncertain:
         if contributions:
             for name, c in contributions.items():
                 named[name] = _number(c, name)
-        shape: tuple[int, ...] = ()
-        if type(value) is float and type(variance) is float:  # the usual case, without numpy's overhead
+        shape = () if type(value) is float else np.shape(value)
+        if type(variance) is float:  # the usual case, without numpy's overhead
             negative, random = variance < 0.0, variance > 0.0
         else:
-            shape = np.shape(value)
             negative, random = bool(np.any(np.less(variance, 0.0))), bool(np.any(variance))
         if negative:
             raise ValueError(f"the random variance r2 can't be negative: {r2!r}")
@@ -455,6 +454,10 @@ def combine(y: Exact, terms: Iterable[tuple[Uncertain, Exact]]) -> Uncertain:
                 )
             parts = _joined(parts, argument.parts)
             variance = variance + argument.r2 * slope * slope
+    if shape:  # a column that met a table: every element gets its own number, so that totals count them all
+        for name, c in named.items():
+            if type(c) is not float and np.shape(c) != shape:
+                named[name] = np.broadcast_to(c, shape)
     return _make(value, named, variance, parts)
 
 
@@ -563,10 +566,10 @@ def semidefinite_factor(matrix: Array) -> Array:
 
 def welch_satterthwaite(variance: float, terms: Iterable[tuple[float, float]]) -> float:
     """Effective degrees of freedom u⁴ / Σ(uᵢ⁴/νᵢ) from pairs (uᵢ², νᵢ) of independent terms (GUM G.4.1)."""
-    denominator = sum(part * part / dof for part, dof in terms if part > 0.0)
-    if denominator <= 0.0 or variance <= 0.0:
+    if variance <= 0.0:
         return math.inf
-    return variance * variance / denominator
+    inverse = sum((part / variance) ** 2 / dof for part, dof in terms if part > 0.0)
+    return 1.0 / inverse if inverse > 0.0 else math.inf
 
 
 # -------------------------------------------------------------------------------------------------- streaming

@@ -152,6 +152,21 @@ def test_several_outputs_know_their_correlation() -> None:
     assert monte_carlo.correlation("P", "R") == close(found.correlation("P", "R"), abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("source", "outputs"),
+    [
+        ("a + b", ("y",)),
+        ("\n a\n + b\n", ("y",)),
+        ("P = a*b\nS = P/\n  a\n", ("P", "S")),
+        ("P = a*b; S = P + a;", ("P", "S")),
+    ],
+)
+def test_models_may_run_over_several_lines(source: str, outputs: tuple[str, ...]) -> None:
+    model = Model(source)
+    assert model.outputs == outputs
+    assert model.inputs == ("a", "b")
+
+
 def test_a_model_propagates_arrays_of_uncertain_readings() -> None:
     model = Model("phi/100*F*v")
     phi = Uncertain(np.array([12.0, 13.0]), {"bias": 0.12}, 0.09**2)
@@ -226,6 +241,18 @@ def test_what_cannot_be_computed_is_refused_with_its_place(arguments: dict, wher
     with pytest.raises(ModelError, match=message) as refused:
         budget(**{"model": "a + b", "quantities": inputs, **arguments})
     assert refused.value.where == where
+
+
+@pytest.mark.parametrize("u", [1e200, 1e-200])
+def test_variances_beyond_the_machine_are_refused(u: float) -> None:
+    with pytest.raises(ModelError, match="other units"):
+        budget("a + b", [Quantity("a", 1.0, u), Quantity("b", 1.0, u)])
+
+
+def test_small_units_keep_their_degrees_of_freedom() -> None:
+    small = [Quantity("a", 0.0, 3e-100, dof=5), Quantity("b", 0.0, 4e-100, dof=7)]
+    usual = [Quantity("a", 0.0, 3.0, dof=5), Quantity("b", 0.0, 4.0, dof=7)]
+    assert budget("a + b", small).dof == close(budget("a + b", usual).dof)
 
 
 def test_contradicting_correlations_are_refused() -> None:

@@ -246,6 +246,14 @@ def test_readings_of_an_array_are_independent_of_each_other_and_not_of_themselve
             twice()
 
 
+def test_a_column_that_meets_a_table_counts_for_every_reading() -> None:
+    table = Uncertain(np.ones((2, 3)), {"a": 0.1})
+    column = Uncertain(np.array([[1.0], [2.0]]), {"b": np.array([[0.1], [0.2]])})
+    assert (table + column).sum(axis=1).contributions["b"] == close(np.array([0.3, 0.6]))
+    assert (table * column).sum().contributions["b"] == close(0.9)
+    assert (table + column).sum().contributions["a"] == close(0.6)
+
+
 def test_totals_over_two_axes_of_the_same_readings_are_not_independent() -> None:
     x = Uncertain.random(np.ones((2, 2)), 0.1)
     by_meter, by_hour = x.sum(axis=1), x.sum(axis=0)
@@ -576,7 +584,7 @@ def test_impossible_covariance_is_refused(matrix: list[list[float]], message: st
         semidefinite_factor(np.array(matrix))
 
 
-@given(st.lists(st.lists(st.floats(-2, 2), min_size=3, max_size=3), min_size=1, max_size=4))
+@given(st.lists(st.lists(finite, min_size=3, max_size=3), min_size=1, max_size=4))
 def test_the_factor_multiplies_back_also_when_singular(rows: list[list[float]]) -> None:
     a = np.array(rows)
     matrix = a.T @ a  # singular for fewer than three rows
