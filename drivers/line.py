@@ -34,18 +34,16 @@ from drivers.codec import (
     Counts,
     Exchange,
     Instant,
-    Mismatch,
     MismatchReason,
     Missing,
     Reject,
     RejectReason,
 )
+from drivers.hearing import Hearing
 from drivers.link import Link, LinkDown, parse_framing
-from drivers.protocols import Codec, Frame, Request
+from drivers.protocols import Codec, Request
 
-_EVIDENCE_LIMIT = 512  # bytes of a failed exchange's rubbish that are kept
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
-_REJECTS = frozenset(RejectReason)
 _OWED_PATIENCE = 5  # no late answer is feared after so many times what its meter was given, and silence
 _OWED_MOST = 16  # no meter and no converter is further behind than so many requests
 
@@ -314,7 +312,7 @@ class Line:
             self._silence_s = max(self._gap_s, self.timing.quiet_s, patience.late_s)
             until = clock() + _OWED_PATIENCE * (patience.reply_s + patience.late_s)
             self._owe(address, request, until)
-        hearing = _Hearing(codec, sent_request, raw)
+        hearing = Hearing(codec, sent_request, raw)
         try:
             await self.link.write(raw)
         except LinkDown as down:
@@ -396,104 +394,3 @@ def _alternatives(request: Request) -> Iterable[Request]:
         for count in (*range(2, 26, 2), *range(1, 25, 2)):
             start = min(request.start, 0x10000 - count * unit)
             yield replace(request, start=start, count=count * unit)
-
-
-class _Hearing:
-    """What is heard between a request and its deadline."""
-
-    __slots__ = (
-        "_codec",
-        "_decoder",
-        "_echo",
-        "_raw",
-        "_request",
-        "answer",
-        "causes",
-        "heard",
-        "mismatched",
-        "rubbish",
-        "strays",
-        "torn",
-        "trailing",
-    )
-
-    def __init__(self, codec: Codec, request: Request, raw: bytes) -> None:
-        self._codec, self._request, self._raw = codec, request, raw
-        self._decoder = codec.decoder()
-        self._echo: bytes | None = b""  # what may be the beginning of our echo; None: decided
-        self.answer: Answer | None = None
-        self.causes: dict[str, int] = {}
-        self.heard = False  # anything but an echo
-        self.mismatched = ""  # the last mismatch in words
-        self.rubbish = bytearray()
-        self.strays = 0  # sound frames that were not the answer
-        self.trailing = False  # something came behind the answer
-        self.torn = False  # the last bytes were no whole frame
-
-    def take(self, data: bytes) -> None:
-        """Take bytes as they came; ``answer`` is set if they complete it."""
-        if self._echo is not None:
-            data = self._echo + data
-            if data.startswith(self._raw):
-                self._count(MismatchReason.ECHO)
-                data = data[len(self._raw) :]
-            elif self._raw.startswith(data):
-                self._echo = data
-                return
-            self._echo = None
-            if not data:
-                return
-        self.heard = True
-        self._sift(self._decoder.feed(data))
-        if self.answer is None:
-            self.rubbish += data[: _EVIDENCE_LIMIT - len(self.rubbish)]
-        elif self._decoder.pending:
-            self.trailing = self.torn = True
-            self._sift(self._decoder.finish())
-
-    def end(self) -> Answer | None:
-        """Waiting is over: a frame may still stand inside what looked like the beginning of a longer one."""
-        if self._echo:
-            data, self._echo = self._echo, None
-            self.heard = True
-            self.rubbish += data
-            self._sift(self._decoder.feed(data))
-        self.torn = self._decoder.pending > 0 or bool(self.causes.keys() & _REJECTS)
-        self._sift(self._decoder.finish())
-        return self.answer
-
-    @property
-    def failure(self) -> Missing:
-        """Why there is no answer."""
-        if self.mismatched:
-            return Missing.MISMATCH
-        return Missing.CORRUPT if self.heard else Missing.TIMEOUT
-
-    def detail(self, reply_s: float) -> str:
-        """The same in words."""
-        if self.mismatched:
-            return self.mismatched
-        if self.heard:
-            return f"{len(self.rubbish)} bytes came, no whole frame"
-        return f"no answer within {reply_s:g} s" + (", only the line's echo" if self.causes else "")
-
-    def _sift(self, items: Iterable[Frame | Reject]) -> None:
-        for item in items:
-            if isinstance(item, Reject):
-                self._count(item.reason)
-                self.trailing = self.answer is not None
-            elif self.answer is not None:
-                self._count(MismatchReason.UNASKED)
-                self.strays += 1
-                self.trailing = True
-            else:
-                found = self._codec.match(self._request, item)
-                if isinstance(found, Mismatch):
-                    self._count(found.reason)
-                    self.strays += 1
-                    self.mismatched = found.detail or found.reason.value
-                else:
-                    self.answer = found
-
-    def _count(self, cause: str) -> None:
-        self.causes[cause] = self.causes.get(cause, 0) + 1

@@ -191,6 +191,23 @@ async def test_a_long_write_waits_for_the_line_and_loses_nothing(pty):
     await port.close()
 
 
+async def test_a_port_that_takes_no_more_bytes_is_down_in_bounded_time(pty):
+    port = SerialLink(str(pty.name), write_s=0.02)
+    await port.open()
+    with pytest.raises(LinkDown, match="takes no more bytes"):
+        async with asyncio.timeout(WAIT_S):
+            await port.write(bytes(1_000_000))
+    assert not port.is_open
+
+
+async def test_a_port_whose_driver_knows_no_rs485_says_so(pty):
+    with pytest.raises(LinkDown, match="rs485_rts = false"):
+        await SerialLink(str(pty.name), rs485_rts=True).open()
+    port = SerialLink(str(pty.name))
+    await port.open()  # it has not stayed locked
+    await port.close()
+
+
 async def test_a_port_has_one_owner(pty):
     first, second = SerialLink(str(pty.name)), SerialLink(str(pty.name))
     await first.open()
