@@ -116,14 +116,14 @@ class Collector:
         findings: tuple[Finding, ...] = ()
         receipt = False
         keys = (self.verifier, *map(note.Verifier.parse, self.store.keys(gateway)))
-        pull = _Pull(self.store, self._client, keys, self.utc_us)
+        pull = _Pull(self.store, gateway, self._client, keys, self.utc_us)
         try:
             if gateway.alarm in ("fork", "unsound"):
                 raise _Alarm(gateway.alarm, "held since an earlier alarm; look into it, then release it")
             served = await self._client.checkpoint()
             head, signed_note = note.open_checkpoint(served, *keys)
             signed = head.size
-            gateway = await pull.to(gateway, head, signed_note)
+            gateway = await pull.to(head, signed_note)
             receipt = await self._receipt(gateway)
         except _Alarm as found:
             alarm, error, findings = found.kind, str(found), found.findings
@@ -190,13 +190,15 @@ class _Pull:
     """Brings the store from its head to a signed one."""
 
     store: Store
+    began: Gateway  # as it was stored when the pull began
     client: LogClient
     verifiers: Sequence[note.Verifier]
     utc_us: Callable[[], int]
     fetched: dict[str, bytes] = field(default_factory=dict)  # of the step under way: what an alarm keeps
     _tiles: dict[log.Tile, bytes] = field(default_factory=dict)
 
-    async def to(self, gateway: Gateway, head: note.Checkpoint, signed: note.Note) -> Gateway:
+    async def to(self, head: note.Checkpoint, signed: note.Note) -> Gateway:
+        gateway = self.began
         tree = log.Tree(gateway.size, gateway.peaks)
         if head.size < tree.size:
             raise _Alarm("rollback", f"the gateway shows {head.size} entries; {tree.size} are stored here")
@@ -213,20 +215,27 @@ class _Pull:
             vouched=gateway.size > 0,
         )
         ends = [*range((tree.size // 256 + STEP) * 256, head.size, STEP * 256), head.size]
-        start = gateway.size
+        loop = asyncio.get_running_loop()
+        storing: asyncio.Future[Gateway] | None = None
         try:
-            async with (
-                asyncio.TaskGroup() as ahead
-            ):  # the next step's bundles come while this one is verified
-                coming = ahead.create_task(self._bundles(start, ends[0]))
+            async with asyncio.TaskGroup() as ahead:
+                # While one step is verified, the next one's bundles come and the one before is committed in a thread.
+                coming = ahead.create_task(self._bundles(tree.size, ends[0]))
                 for end, following in zip(ends, [*ends[1:], None], strict=True):
                     data = await coming
                     if following is not None:
                         coming = ahead.create_task(self._bundles(end, following))
-                    gateway = await self._step(gateway, tree, follow, data, end, head, signed)
+                    step = await self._step(tree, follow, data, end, head, signed)
+                    if storing is not None:
+                        gateway = await storing
+                    storing = loop.run_in_executor(None, self.store.advance, gateway, step, self.utc_us())
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
-        return gateway
+        finally:
+            if storing is not None:  # a commit under way is never left behind
+                await asyncio.wait([storing])
+                storing.exception()
+        return gateway if storing is None else storing.result()
 
     async def _bundles(self, start: int, end: int) -> list[tuple[log.Tile, bytes]]:
         limit = asyncio.Semaphore(AT_ONCE)
@@ -245,56 +254,54 @@ class _Pull:
 
     async def _step(
         self,
-        gateway: Gateway,
         tree: log.Tree,
         follow: Continuity,
         data: list[tuple[log.Tile, bytes]],
         end: int,
         head: note.Checkpoint,
         signed: note.Note,
-    ) -> Gateway:
+    ) -> Advance:
         self.fetched = {tile.path: bundle for tile, bundle in data}
-        start = gateway.size
+        start = tree.size
         new: list[bytes] = []
         for tile, bundle in data:
             entries = log.decode_bundle(bundle, tile.width)
             new += entries[max(0, start - tile.start) :]
         tree.extend(map(log.leaf_hash, new))
-        await self._belongs(gateway, tree, end, head)
-        step = self._sound(gateway, follow, new, end, head)
+        await self._belongs(tree, start, end, head)
+        records = self._sound(follow, new, start, end, head)
+        bundles = [(tile.index, tile.width, bundle) for tile, bundle in self._kept(start, data)]
         self.fetched = {}
-        last = end == head.size
-        return self.store.advance(
-            gateway,
-            Advance(
-                end,
-                tree.peaks,
-                [(tile.index, tile.width, bundle) for tile, bundle in self._kept(gateway, data)],
-                step,
-                {name: place for name, place in follow.places.items() if place.entry >= start},
-                [
-                    (index, str(type(record).__struct_config__.tag), record.digest)
-                    for index, record in step
-                    if isinstance(record, Configuration | CalibrationState)
-                ],
-                [(index, record.vkey) for index, record in step if isinstance(record, Key)],
-                max((r.utc_us for _, r in step if isinstance(r, Seal)), default=gateway.sealed_us),
-                (head.root, signed.encode()) if last else None,
+        return Advance(
+            end,
+            tree.peaks,
+            bundles,
+            records,
+            {name: place for name, place in follow.places.items() if place.entry >= start},
+            [
+                (index, str(type(record).__struct_config__.tag), record.digest)
+                for index, record in records
+                if isinstance(record, Configuration | CalibrationState)
+            ],
+            [(index, record.vkey) for index, record in records if isinstance(record, Key)],
+            max(
+                (record.utc_us for _, record in records if isinstance(record, Seal)),
+                default=self.began.sealed_us,
             ),
-            self.utc_us(),
+            (head.root, signed.encode()) if end == head.size else None,
         )
 
-    def _kept(self, gateway: Gateway, data: list[tuple[log.Tile, bytes]]) -> list[tuple[log.Tile, bytes]]:
+    def _kept(self, start: int, data: list[tuple[log.Tile, bytes]]) -> list[tuple[log.Tile, bytes]]:
         """What to store. Of the bundle that was open, the entries stored before are kept as they were verified."""
         tile, bundle = data[0]
-        stored = gateway.size - tile.start
+        stored = start - tile.start
         if stored <= 0:
             return data
-        before = self.store.bundle(gateway, tile.index) or b""
+        before = self.store.bundle(self.began, tile.index) or b""
         entries = log.decode_bundle(bundle, tile.width)[stored:]
         return [(tile, before + log.encode_bundle(entries)), *data[1:]]
 
-    async def _belongs(self, gateway: Gateway, tree: log.Tree, end: int, head: note.Checkpoint) -> None:
+    async def _belongs(self, tree: log.Tree, start: int, end: int, head: note.Checkpoint) -> None:
         """That the tree so far, stored entries and new ones, is a beginning of the signed tree.
 
         If it is not, the gateway's own tiles tell which: a signed tree with another beginning is a fork; anything
@@ -302,24 +309,25 @@ class _Pull:
         """
         if end == head.size and tree.root() == head.root:
             return
-        node = await self._nodes(gateway.size, end, head.size)
+        began = self.began
+        node = await self._nodes(began.size, end, head.size)
         try:
             if end < head.size:
                 proof = log.consistency_proof(end, head.size, node)
                 if log.check_consistency(end, head.size, tree.root(), head.root, proof):
                     return
-            stored = log.root_from(gateway.size, node)
-            proof = log.consistency_proof(gateway.size, head.size, node)
+            stored = log.root_from(began.size, node)
+            proof = log.consistency_proof(began.size, head.size, node)
         except (ParseError, ValueError) as error:
             raise FetchError(f"tiles that cannot be read: {error}") from error
-        proven = log.check_consistency(gateway.size, head.size, stored, head.root, proof)
-        if gateway.size and proven and stored != log.root_of_peaks(gateway.peaks):
+        proven = log.check_consistency(began.size, head.size, stored, head.root, proof)
+        if began.size and proven and stored != log.root_of_peaks(began.peaks):
             raise _Alarm(
                 "fork",
-                f"the signed tree of {head.size} entries does not begin with the {gateway.size} entries stored here",
+                f"the signed tree of {head.size} entries does not begin with the {began.size} entries stored here",
             )
         raise FetchError(
-            f"entries {gateway.size} to {end - 1} do not lead to the signed root hash: damaged on the way, or on the "
+            f"entries {start} to {end - 1} do not lead to the signed root hash: damaged on the way, or on the "
             "gateway's disk"
         )
 
@@ -340,11 +348,11 @@ class _Pull:
         return log.tile_node_reader(self._tiles.__getitem__, size)
 
     def _sound(
-        self, gateway: Gateway, follow: Continuity, new: list[bytes], end: int, head: note.Checkpoint
+        self, follow: Continuity, new: list[bytes], start: int, end: int, head: note.Checkpoint
     ) -> list[tuple[int, Record]]:
         """The new entries as records, each strict and following from those before. Raises the alarm ``unsound``."""
         found: list[tuple[int, Record]] = []
-        for index, entry in enumerate(new, gateway.size):
+        for index, entry in enumerate(new, start):
             try:
                 record = decode(entry)
             except ParseError as error:

@@ -16,10 +16,11 @@ CREATE TABLE bundle(
   gateway INTEGER NOT NULL, number INTEGER NOT NULL, width INTEGER NOT NULL, packed INTEGER NOT NULL, data BLOB NOT
   NULL, PRIMARY KEY (gateway, number)
 ) STRICT;
-CREATE TABLE place(
-  gateway INTEGER NOT NULL, instrument TEXT NOT NULL, number INTEGER NOT NULL, entry INTEGER NOT NULL,
-  received INTEGER NOT NULL, missed INTEGER NOT NULL, PRIMARY KEY (gateway, instrument)
-) STRICT, WITHOUT ROWID;
+CREATE TABLE instrument(
+  id INTEGER PRIMARY KEY, gateway INTEGER NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL DEFAULT 0,
+  entry INTEGER NOT NULL DEFAULT -1, received INTEGER NOT NULL DEFAULT 0, missed INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (gateway, name)
+) STRICT;
 CREATE TABLE reference(
   gateway INTEGER NOT NULL, entry INTEGER NOT NULL, kind TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (gateway,
   entry)
@@ -27,14 +28,16 @@ CREATE TABLE reference(
 CREATE TABLE key(
   gateway INTEGER NOT NULL, entry INTEGER NOT NULL, vkey TEXT NOT NULL, PRIMARY KEY (gateway, entry)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE series(
-  id INTEGER PRIMARY KEY, gateway INTEGER NOT NULL, instrument TEXT NOT NULL, measurand TEXT NOT NULL,
-  UNIQUE (gateway, instrument, measurand)
+CREATE TABLE reading(
+  instrument INTEGER NOT NULL, utc_us INTEGER NOT NULL, entry INTEGER NOT NULL, number INTEGER NOT NULL,
+  clock INTEGER NOT NULL, indications TEXT NOT NULL, missing TEXT NOT NULL, results TEXT NOT NULL, flags TEXT NOT NULL
 ) STRICT;
-CREATE TABLE value(
-  series INTEGER NOT NULL, utc_us INTEGER NOT NULL, entry INTEGER NOT NULL, clock INTEGER NOT NULL,
-  indication TEXT, value TEXT, u TEXT, missing TEXT, flags TEXT, PRIMARY KEY (series, utc_us, entry)
-) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX reading_by_time ON reading(instrument, utc_us, entry);
+CREATE VIEW result AS
+  SELECT g.origin, i.name AS instrument, r.utc_us, r.entry, j.key AS measurand,
+    r.indications ->> ('$."' || j.key || '"') AS indication, j.value ->> 0 AS value, j.value ->> 1 AS u, r.clock,
+    r.flags
+  FROM reading r JOIN instrument i ON i.id = r.instrument JOIN gateway g ON g.id = i.gateway, json_each(r.results) j;
 CREATE TABLE aggregate(
   gateway INTEGER NOT NULL, entry INTEGER NOT NULL, measurand TEXT NOT NULL, from_us INTEGER NOT NULL, to_us INTEGER NOT
   NULL, instruments TEXT NOT NULL, unit TEXT NOT NULL, value TEXT, u TEXT, count INTEGER NOT NULL, missing INTEGER NOT

@@ -8,14 +8,16 @@ twice, and goes on from there. The log index is the identity of an entry.
 
 from __future__ import annotations
 
-import json
 import os
+import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
+import msgspec
 
 from evidence import log
 from evidence.continuity import Place
@@ -24,6 +26,7 @@ from evidence.record import Aggregate, Event, Reading, Record
 from .rows import Advance, Alarm, Gateway, Head, Total, Value
 from .schema import APPLICATION_ID, TABLES, VERSION
 
+_to_json: Final = msgspec.json.Encoder().encode
 FIXED_IN: Final = (3, 51, 3)  # of the WAL-reset bug
 
 
@@ -70,11 +73,19 @@ class Store:
             ) from error
         except (apsw.CantOpenError, apsw.NotADBError, apsw.ReadOnlyError, apsw.CorruptError) as error:
             raise StoreError(f"{self.path}: {error}") from error
-        self._series = self._all_series()
+        self._lock = (
+            threading.Lock()
+        )  # one transaction at a time, also from a thread that commits in the background
+        self._instruments = self._all_instruments()
 
-    def _all_series(self) -> dict[tuple[int, str, str], int]:
-        rows = self._db.execute("SELECT gateway, instrument, measurand, id FROM series")
-        return {(gateway, instrument, measurand): number for gateway, instrument, measurand, number in rows}
+    def _all_instruments(self) -> dict[tuple[int, str], int]:
+        rows = self._db.execute("SELECT gateway, name, id FROM instrument")
+        return {(gateway, name): number for gateway, name, number in rows}
+
+    @contextmanager
+    def _transaction(self) -> Iterator[apsw.Connection]:
+        with self._lock, self._db:
+            yield self._db
 
     def _create(self, directory: Path) -> None:
         with self._db:
@@ -102,7 +113,7 @@ class Store:
 
     def gateway(self, origin: str, vkey: str) -> Gateway:
         """The gateway of this origin, entered if it is new. Raises StoreError if it is known with another key."""
-        with self._db:
+        with self._transaction():
             self._db.execute("INSERT OR IGNORE INTO gateway(origin, vkey) VALUES (?, ?)", (origin, vkey))
         found = next(g for g in self.gateways() if g.origin == origin)
         if found.vkey != vkey:
@@ -144,7 +155,7 @@ class Store:
 
     def places(self, gateway: Gateway) -> dict[str, Place]:
         """Where each instrument's series stands."""
-        query = "SELECT instrument, number, entry, received, missed FROM place WHERE gateway=?"
+        query = "SELECT name, number, entry, received, missed FROM instrument WHERE gateway=?"
         return {name: Place(*place) for name, *place in self._db.execute(query, (gateway.id,))}
 
     def references(self, gateway: Gateway) -> dict[str, set[tuple[int, str]]]:
@@ -165,11 +176,11 @@ class Store:
         try:
             return self._advance(gateway, step, now_us)
         except BaseException:
-            self._series = self._all_series()  # those that were new are rolled back
+            self._instruments = self._all_instruments()  # those that were new are rolled back
             raise
 
     def _advance(self, gateway: Gateway, step: Advance, now_us: int) -> Gateway:
-        with self._db:
+        with self._transaction():
             known = self._db.execute("SELECT size FROM gateway WHERE id=?", (gateway.id,)).get
             if known != gateway.size:
                 raise StoreError(
@@ -179,11 +190,13 @@ class Store:
                 "INSERT OR REPLACE INTO bundle(gateway, number, width, packed, data) VALUES (?, ?, ?, ?, ?)",
                 [(gateway.id, number, width, *_pack(width, data)) for number, width, data in step.bundles],
             )
-            self._records(gateway.id, step.records)
             self._db.executemany(
-                "INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO instrument(gateway, name, number, entry, received, missed) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (gateway, name) DO UPDATE SET number=excluded.number, entry=excluded.entry, "
+                "received=excluded.received, missed=excluded.missed",
                 [(gateway.id, name, *place) for name, place in step.places.items()],
             )
+            self._records(gateway.id, step.records)
             self._db.executemany(
                 "INSERT INTO key VALUES (?, ?, ?)", [(gateway.id, *row) for row in step.keys]
             )
@@ -206,7 +219,7 @@ class Store:
 
     def receipt(self, gateway: Gateway, size: int, receipt: bytes, *, posted: bool) -> None:
         """Keep the receipt for a head, and whether the gateway has it."""
-        with self._db:
+        with self._transaction():
             self._db.execute(
                 "UPDATE head SET receipt=?, posted=? WHERE gateway=? AND size=?",
                 (receipt, int(posted), gateway.id, size),
@@ -224,7 +237,7 @@ class Store:
         now_us: int,
     ) -> None:
         """Keep an alarm with both notes, and what was served, apart from the log. The same alarm is kept once."""
-        with self._db:
+        with self._transaction():
             self._db.execute("UPDATE gateway SET alarm=? WHERE id=?", (kind, gateway.id))
             row = self._db.execute(
                 "INSERT OR IGNORE INTO alarm(gateway, at_us, kind, what, ours, theirs) VALUES (?, ?, ?, ?, ?, ?) "
@@ -239,7 +252,7 @@ class Store:
 
     def release(self, origin: str) -> bool:
         """Let a gateway go on after an alarm that a person has looked into. The alarm stays on record."""
-        with self._db:
+        with self._transaction():
             held = self._db.execute(
                 "SELECT count(*) FROM gateway WHERE origin=? AND alarm<>''", (origin,)
             ).get
@@ -285,18 +298,22 @@ class Store:
         from_us: int = 0,
         to_us: int = 2**62,
     ) -> Iterator[Value]:
-        """Values of one instrument with ``from_us <= utc_us < to_us``, by measurand, in order of time."""
+        """Values of one instrument with ``from_us <= utc_us < to_us``, in order of time."""
         query = (
-            "SELECT s.measurand, v.utc_us, v.entry, v.clock, v.indication, v.value, v.u, v.missing, v.flags "
-            "FROM series s JOIN gateway g ON g.id = s.gateway JOIN value v ON v.series = s.id "
-            "WHERE g.origin = ? AND s.instrument = ? AND (? IS NULL OR s.measurand = ?) "
-            "AND v.utc_us >= ? AND v.utc_us < ? ORDER BY s.measurand, v.utc_us, v.entry"
+            "SELECT r.utc_us, r.entry, r.clock, r.indications, r.missing, r.results, r.flags FROM gateway g "
+            "JOIN instrument i ON i.gateway = g.id JOIN reading r ON r.instrument = i.id "
+            "WHERE g.origin = ? AND i.name = ? AND r.utc_us >= ? AND r.utc_us < ? ORDER BY r.utc_us, r.entry"
         )
-        rows = self._db.execute(query, (origin, instrument, measurand, measurand, from_us, to_us))
-        for name, utc_us, entry, clock, indication, value, u, missing, flags in rows:
-            yield Value(
-                origin, entry, instrument, name, utc_us, clock, indication, value, u, missing, _flags(flags)
-            )
+        for row in self._db.execute(query, (origin, instrument, from_us, to_us)):
+            utc_us, entry, clock, *texts = row
+            indications, missing, results, flags = map(_load, texts)
+            names = [*indications, *(name for name in (*missing, *results) if name not in indications)]
+            for name in dict.fromkeys(names) if measurand is None else {measurand} & set(names):
+                value, u = results.get(name, (None, None))
+                yield Value(
+                    origin, entry, instrument, name, utc_us, clock, indications.get(name), value, u,
+                    missing.get(name), tuple(flags),
+                )  # fmt: skip
 
     def totals(
         self,
@@ -332,36 +349,26 @@ class Store:
                 replaces,
                 by,
             ) = row
-            names = tuple(json.loads(instruments))
+            names = tuple(_load(instruments))
             if (instrument is None or instrument in names) and (superseded or by is None):
                 yield Total(
-                    origin, entry, names, name, unit, begin, end, value, u, count, missing, method, _flags(flags),
+                    origin, entry, names, name, unit, begin, end, value, u, count, missing, method, tuple(_load(flags)),
                     replaces, by,
                 )  # fmt: skip
 
     def _records(self, gateway: int, records: Sequence[tuple[int, Record]]) -> None:
-        values: list[tuple[Any, ...]] = []
-        series = self._series
+        readings: list[tuple[object, ...]] = []
         for index, record in records:
             if isinstance(record, Reading):
-                instrument, utc_us, clock = record.instrument, record.utc_us, record.clock
-                flags = json.dumps(record.flags) if record.flags else None
-                results, indications = record.results, record.indications
-                for name, indication in indications.items():
-                    key = (gateway, instrument, name)
-                    value, u = results.get(name, (None, None))
-                    number = series.get(key) or self._new_series(key)
-                    values.append((number, utc_us, index, clock, indication, value, u, None, flags))
-                for name in record.missing.keys() | results.keys() - indications.keys():
-                    key = (gateway, instrument, name)
-                    value, u = results.get(name, (None, None))
-                    number = series.get(key) or self._new_series(key)
-                    values.append(
-                        (number, utc_us, index, clock, None, value, u, record.missing.get(name), flags)
-                    )
+                r = record
+                number = self._instruments.get((gateway, r.instrument)) or self._instrument(
+                    gateway, r.instrument
+                )
+                texts = (_dump(r.indications), _dump(r.missing), _dump(r.results), _dump(r.flags))
+                readings.append((number, r.utc_us, index, r.number, r.clock, *texts))
             elif isinstance(record, Aggregate):
                 a = record
-                names, marks = json.dumps(a.instruments, ensure_ascii=False), json.dumps(a.flags)
+                names, marks = _dump(a.instruments), _dump(a.flags)
                 period = (a.measurand, a.from_us, a.to_us)
                 result = (a.unit, a.value, a.u, a.count, a.missing, a.method, marks, a.supersedes)
                 row = (gateway, index, *period, names, *result)
@@ -369,20 +376,27 @@ class Store:
                     "INSERT INTO aggregate VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row
                 )
             elif isinstance(record, Event):
-                detail = json.dumps(record.detail, ensure_ascii=False)
+                detail = _dump(record.detail)
                 self._db.execute(
                     "INSERT INTO event VALUES (?, ?, ?, ?, ?)",
                     (gateway, index, record.utc_us, record.kind, detail),
                 )
-        values.sort()  # by series and time: neighbours on the same page are written together
-        self._db.executemany("INSERT INTO value VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        self._db.executemany("INSERT INTO reading VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", readings)
 
-    def _new_series(self, key: tuple[int, str, str]) -> int:
-        self._db.execute("INSERT OR IGNORE INTO series(gateway, instrument, measurand) VALUES (?, ?, ?)", key)
-        query = "SELECT id FROM series WHERE gateway=? AND instrument=? AND measurand=?"
-        number: int = self._db.execute(query, key).get
-        self._series[key] = number
+    def _instrument(self, gateway: int, name: str) -> int:
+        number: int = self._db.execute(
+            "SELECT id FROM instrument WHERE gateway=? AND name=?", (gateway, name)
+        ).get
+        self._instruments[gateway, name] = number
         return number
+
+
+def _dump(value: object) -> str:
+    return _to_json(value).decode()
+
+
+def _load(text: str) -> Any:
+    return msgspec.json.decode(text)
 
 
 def _pack(width: int, data: bytes) -> tuple[int, bytes]:
@@ -392,7 +406,3 @@ def _pack(width: int, data: bytes) -> tuple[int, bytes]:
 
 def _split(peaks: bytes) -> tuple[bytes, ...]:
     return tuple(peaks[i : i + log.HASH_SIZE] for i in range(0, len(peaks), log.HASH_SIZE))
-
-
-def _flags(text: str | None) -> tuple[str, ...]:
-    return tuple(json.loads(text)) if text else ()

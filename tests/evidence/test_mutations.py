@@ -119,6 +119,7 @@ def test_an_old_checkpoint_over_newer_entries_is_sound_and_is_caught_by_a_newer_
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_ten_thousand_single_bit_mutations_of_a_log_of_several_bundles():
     contents = LARGE.files()
     random = Random(20_260_101)
