@@ -30,16 +30,40 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.coverage import DEFAULT_RULE, CoverageRule, Expanded, choose_factor
+from calibration.randompart import (
+    NO_PARTS,
+    SHARED,
+    Parts,
+    RandomPart,
+    Seen,
+    SharedRandomPartError,
+    family,
+    joined,
+    overlap,
+)
+
+__all__ = [
+    "RECTANGULAR",
+    "Array",
+    "SharedRandomPartError",
+    "Uncertain",
+    "UncertaintySource",
+    "Value",
+    "combine",
+    "correlated",
+    "correlation",
+    "covariance",
+    "mean",
+    "semidefinite_factor",
+    "total",
+    "welch_satterthwaite",
+]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Value: TypeAlias = float | Array
 Exact: TypeAlias = float | Decimal | Fraction | Array
 
 RECTANGULAR = frozenset({"uniform", "rectangular"})
-
-
-class SharedRandomPartError(ValueError):
-    """Two values hold the same unnamed random part: name it (``promote``) before the value is used twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,44 +114,6 @@ class UncertaintySource:
         object.__setattr__(self, "id", f"{self.kind}:{digest[:16]}")
 
 
-class _RandomPart:
-    """Whose random part a value holds: an identity, with the identities that it was summed up from."""
-
-    __slots__ = ("ancestors", "shape")
-
-    def __init__(self, shape: tuple[int, ...], ancestors: _Parts | None = None) -> None:
-        self.shape = shape
-        self.ancestors: _Parts = ancestors or {}
-
-
-class _Seen:
-    """Random parts that a running total holds; a second entry of the same one is refused."""
-
-    __slots__ = ("ancestors", "parts")
-
-    def __init__(self) -> None:
-        self.parts: _Parts = {}
-        self.ancestors: _Parts = {}
-
-    def add(self, parts: _Parts) -> None:
-        for part, elements in parts.items():
-            if part in self.parts:
-                if _meet(self.parts[part], elements):
-                    raise SharedRandomPartError(_SHARED)
-            elif _clash({part: elements}, self.ancestors) or _clash(
-                part.ancestors, {**self.ancestors, **self.parts}
-            ):
-                raise SharedRandomPartError(_SHARED)
-            _include(self.parts, part, elements)
-            for ancestor, some in part.ancestors.items():
-                _include(self.ancestors, ancestor, some)
-
-
-_Parts: TypeAlias = dict[_RandomPart, "frozenset[int] | None"]  # which elements of it; None: all
-_NO_PARTS: _Parts = {}
-_NOTHING: frozenset[int] = frozenset()
-
-
 class Uncertain:
     """A measured value, or an array of them, with its uncertainty by source. Immutable.
 
@@ -145,7 +131,7 @@ class Uncertain:
     y: Value
     contributions: Mapping[str, Value]
     r2: Value
-    parts: _Parts
+    parts: Parts
 
     def __init__(
         self,
@@ -153,7 +139,7 @@ class Uncertain:
         contributions: Mapping[str, Exact] | None = None,
         r2: Exact = 0.0,
         *,
-        parts: _Parts | None = None,
+        parts: Parts | None = None,
     ) -> None:
         """Refuses non-finite numbers, a negative r2, and shapes that do not fit."""
         value, variance = _number(y, "y"), _number(r2, "r2")
@@ -172,10 +158,10 @@ class Uncertain:
             if type(number) is not float and np.shape(number) != shape:
                 raise ValueError(f"{what} has the shape {np.shape(number)}, but y has {shape}")
         if parts is None:
-            parts = {_RandomPart(shape): None} if random else _NO_PARTS
+            parts = {RandomPart(shape): None} if random else NO_PARTS
         self._fill(value, named, variance, parts)
 
-    def _fill(self, y: Value, contributions: dict[str, Value], r2: Value, parts: _Parts) -> None:
+    def _fill(self, y: Value, contributions: dict[str, Value], r2: Value, parts: Parts) -> None:
         object.__setattr__(self, "y", y)
         object.__setattr__(self, "contributions", contributions)
         object.__setattr__(self, "r2", r2)
@@ -243,7 +229,7 @@ class Uncertain:
         def pick(number: Value) -> Value:
             return number if type(number) is float else _plain(cast(Array, number)[key])
 
-        parts: _Parts = {}
+        parts: Parts = {}
         if self.parts:
             if len(shape) == 1 and isinstance(key, int):
                 chosen = frozenset((key % shape[0],))
@@ -331,7 +317,7 @@ class Uncertain:
         total = _plain(np.add.reduce(y, axis=axis))
         parts = self.parts
         if parts and np.ndim(total):  # its elements are independent of each other again, as a new array's are
-            parts = {_RandomPart(np.shape(total), _family(parts)): None}
+            parts = {RandomPart(np.shape(total), family(parts)): None}
         return _make(total, {s: add(c) for s, c in self.contributions.items()}, add(self.r2), parts)
 
     def mean(self, axis: int | None = None) -> Uncertain:
@@ -362,7 +348,7 @@ class Uncertain:
             raise ValueError(f"{name} contributes to this value already: a random part needs its own source")
         if not self.r2:
             return self
-        return _make(self.y, {**self.contributions, name: math.sqrt(cast(float, self.r2))}, 0.0, _NO_PARTS)
+        return _make(self.y, {**self.contributions, name: math.sqrt(cast(float, self.r2))}, 0.0, NO_PARTS)
 
     # ----------------------------------------------------------------------------------------------- coverage
 
@@ -440,7 +426,7 @@ def combine(y: Exact, terms: Iterable[tuple[Uncertain, Exact]]) -> Uncertain:
         merged[id(argument)] = (argument, slope if seen is None else seen[1] + slope)
     named: dict[str, Value] = {}
     variance: Value = 0.0
-    parts: _Parts = _NO_PARTS
+    parts: Parts = NO_PARTS
     shape = () if type(value) is float else np.shape(value)
     for argument, slope in merged.values():
         for name, c in argument.contributions.items():
@@ -452,7 +438,7 @@ def combine(y: Exact, terms: Iterable[tuple[Uncertain, Exact]]) -> Uncertain:
                     "a single value with a random part meets an array of readings, which would all share it. "
                     "Promote the single value's random part to a named source first"
                 )
-            parts = _joined(parts, argument.parts)
+            parts = joined(parts, argument.parts)
             variance = variance + argument.r2 * slope * slope
     if shape:  # a column that met a table: every element gets its own number, so that totals count them all
         for name, c in named.items():
@@ -466,7 +452,7 @@ def total(values: Iterable[Uncertain]) -> Uncertain:
     y: Value = 0.0
     variance: Value = 0.0
     named: dict[str, Value] = {}
-    seen = _Seen()
+    seen = Seen()
     shape: tuple[int, ...] | None = None
     for value in values:
         if shape is None:
@@ -495,8 +481,8 @@ def covariance(a: Uncertain, b: Uncertain) -> Value:
     """Covariance of two values: Σ c_a·c_b over the sources that they share."""
     if a is b:
         return a.variance
-    if _overlap(a.parts, b.parts):
-        raise SharedRandomPartError(_SHARED)
+    if overlap(a.parts, b.parts):
+        raise SharedRandomPartError(SHARED)
     result: Value = 0.0
     for name, c in a.contributions.items():
         other = b.contributions.get(name)
@@ -572,127 +558,10 @@ def welch_satterthwaite(variance: float, terms: Iterable[tuple[float, float]]) -
     return 1.0 / inverse if inverse > 0.0 else math.inf
 
 
-# -------------------------------------------------------------------------------------------------- streaming
-
-
-class Accumulator:
-    """A running total that survives a restart: add readings, save :meth:`state`, go on from it, merge.
-
-    It keeps the sums of y, of each source's contributions and of r2 (compensated, so that a year of readings
-    loses nothing to rounding). A reading may enter once only: its running ``number`` tells, which must grow,
-    also after a restart; without numbers the values added since the start are remembered and compared.
-    """
-
-    __slots__ = ("_contributions", "_r2", "_seen", "_y", "count", "last")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.last: int | None = None
-        self._seen = _Seen()
-        # Neumaier's compensated sums: [sum, what rounding lost].
-        self._y, self._r2 = [0.0, 0.0], [0.0, 0.0]
-        self._contributions: dict[str, list[float]] = {}
-
-    def add(self, value: Uncertain, number: int | None = None, factor: float = 1.0) -> None:
-        """Add one value, or an array of readings, times an exact factor.
-
-        Args:
-            value: the reading.
-            number: its running number (of the last reading, for an array); refused unless greater than all before.
-            factor: exact factor, such as the interval in hours where power becomes energy.
-        """
-        if number is None:
-            self._seen.add(value.parts)
-        elif self.last is not None and number <= self.last:
-            raise ValueError(f"reading {number} comes after {self.last}: added before, or out of order")
-        else:
-            self.last = number
-        single = value
-        if value.is_array:
-            single = value.sum()
-            self.count += cast(Array, value.y).size
-        else:
-            self.count += 1
-        _compensate(self._y, factor * cast(float, single.y))
-        _compensate(self._r2, factor * factor * cast(float, single.r2))
-        running = self._contributions
-        for name, c in single.contributions.items():
-            pair = running.get(name)
-            if pair is None:
-                pair = running[name] = [0.0, 0.0]
-            _compensate(pair, factor * cast(float, c))
-
-    def merge(self, other: Accumulator) -> None:
-        """Add another accumulator's readings, which must be other readings than these."""
-        if other is self:
-            raise SharedRandomPartError("an accumulator merged with itself would count every reading twice")
-        self._seen.add(other._seen.parts)
-        self.count += other.count
-        if other.last is not None:
-            self.last = other.last if self.last is None else max(self.last, other.last)
-        pairs = [(self._y, other._y), (self._r2, other._r2)]
-        pairs += [(self._contributions.setdefault(s, [0.0, 0.0]), c) for s, c in other._contributions.items()]
-        for mine, theirs in pairs:
-            _compensate(mine, theirs[0])
-            _compensate(mine, theirs[1])
-
-    def result(self) -> Uncertain:
-        """The total so far."""
-        named = {name: sum(pair) for name, pair in self._contributions.items()}
-        return Uncertain(sum(self._y), named, max(0.0, sum(self._r2)))
-
-    def state(self) -> dict[str, Any]:
-        """All of it as JSON-ready data: decimal text with every digit."""
-        return {
-            "count": self.count,
-            "last": self.last,
-            "y": [repr(n) for n in self._y],
-            "r2": [repr(n) for n in self._r2],
-            "contributions": {name: [repr(n) for n in pair] for name, pair in self._contributions.items()},
-        }
-
-    @classmethod
-    def restore(cls, state: Mapping[str, Any]) -> Accumulator:
-        """The accumulator that gave this state.
-
-        Raises:
-            ValueError: the state is not one of ours.
-        """
-        result = cls()
-        try:
-            result.count = int(state["count"])
-            result.last = None if state["last"] is None else int(state["last"])
-            result._y, result._r2 = _pair(state["y"]), _pair(state["r2"])
-            result._contributions = {str(name): _pair(pair) for name, pair in state["contributions"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"not the state of an accumulator ({error})") from None
-        return result
-
-
-def _compensate(pair: list[float], term: float) -> None:
-    """Add a term to a compensated sum."""
-    before = pair[0]
-    after = before + term
-    pair[1] += (before - after) + term if abs(before) >= abs(term) else (term - after) + before
-    pair[0] = after
-
-
-def _pair(texts: Sequence[str]) -> list[float]:
-    total, lost = (float(text) for text in texts)
-    if not math.isfinite(total) or not math.isfinite(lost):
-        raise ValueError("a sum is not finite")
-    return [total, lost]
-
-
 # ------------------------------------------------------------------------------------------- behind the scene
 
-_SHARED = (
-    "these values hold the same random part: adding its variance twice would be wrong. "
-    "Promote it to a named source (value.promote) before the value is used twice"
-)
 
-
-def _make(y: Value, contributions: dict[str, Value], r2: Value, parts: _Parts) -> Uncertain:
+def _make(y: Value, contributions: dict[str, Value], r2: Value, parts: Parts) -> Uncertain:
     """An Uncertain from numbers that are known to be in order."""
     result = object.__new__(Uncertain)
     result._fill(y, contributions, r2, parts)
@@ -733,46 +602,3 @@ def _check_divisor(divisor: Value) -> None:
 
 def _refuse_scalar(what: str) -> Any:
     raise TypeError(f"a single value {what}")
-
-
-def _meet(a: frozenset[int] | None, b: frozenset[int] | None) -> bool:
-    return a is None or b is None or not a.isdisjoint(b)
-
-
-def _clash(a: _Parts, b: _Parts) -> bool:
-    return any(part in b and _meet(elements, b[part]) for part, elements in a.items())
-
-
-def _include(parts: _Parts, part: _RandomPart, elements: frozenset[int] | None) -> None:
-    before = parts.get(part, _NOTHING)
-    parts[part] = None if before is None or elements is None else before | elements
-
-
-def _family(parts: _Parts, without: Iterable[_RandomPart] = ()) -> _Parts:
-    """The parts and all that they descend from, except these and what they descend from."""
-    family: _Parts = {}
-    for part, elements in parts.items():
-        if part not in without:
-            _include(family, part, elements)
-            for ancestor, some in part.ancestors.items():
-                _include(family, ancestor, some)
-    return family
-
-
-def _overlap(a: _Parts, b: _Parts) -> bool:
-    if not a or not b:
-        return False
-    # Different parts may still descend from the same one (a daily total and one of its readings). Elements of one
-    # part that are not the same are independent, whatever it descends from.
-    return _clash(a, b) or _clash(_family(a, without=b), _family(b, without=a))
-
-
-def _joined(a: _Parts, b: _Parts) -> _Parts:
-    if not a:
-        return b
-    if _overlap(a, b):
-        raise SharedRandomPartError(_SHARED)
-    result = dict(a)
-    for part, elements in b.items():
-        _include(result, part, elements)
-    return result

@@ -20,9 +20,10 @@ import GTC
 import numpy as np
 import uncertainties
 
+from calibration.accumulator import Accumulator
 from calibration.budget import budget
 from calibration.distributions import Quantity
-from calibration.uncertainty import Accumulator, Uncertain, total
+from calibration.uncertainty import Uncertain, total
 
 U_REF, U_CT, U_RES = 0.00025, 0.001, 0.01 / 12**0.5
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from calibration.accumulator import Accumulator
 from calibration.uncertainty import (
-    Accumulator,
     SharedRandomPartError,
     Uncertain,
     UncertaintySource,
