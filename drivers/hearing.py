@@ -43,7 +43,7 @@ class Hearing:
         self.heard = False  # anything but an echo
         self.mismatched = ""  # the last mismatch in words
         self.rubbish = bytearray()
-        self.strays = 0  # sound frames that were not the answer
+        self.strays: list[bytes] = []  # sound frames that were not the answer
         self.trailing = False  # something came behind the answer
         self.torn = False  # the last bytes were no whole frame
 
@@ -101,13 +101,13 @@ class Hearing:
                 self.trailing = self.answer is not None
             elif self.answer is not None:
                 self._count(MismatchReason.UNASKED)
-                self.strays += 1
+                self.strays.append(item.raw)
                 self.trailing = True
             else:
                 found = self._codec.match(self._request, item)
                 if isinstance(found, Mismatch):
                     self._count(found.reason)
-                    self.strays += 1
+                    self.strays.append(item.raw)
                     self.mismatched = found.detail or found.reason.value
                 else:
                     self.answer = found

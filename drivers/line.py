@@ -10,7 +10,8 @@ The rules, in the order in which an exchange meets them:
    shape to an earlier request may still be on its way, a request of another shape is asked first. A meter answers in
    order: once that has been answered, the older answer has come, and was dropped, or never will. So a late answer is
    recognised whatever the delay, not only within the silence waited for. In the same way an answer that is, byte for
-   byte, the one before it (equal values, or an answer sent twice) is believed only after a request of another shape.
+   byte, a frame just before it (equal values, or an answer sent twice) is believed only after a request of another
+   shape.
 3. **Ask.** The request is written, exactly its bytes.
 4. **Hear.** Nothing within the reply time: a time-out. Something: a little longer, for the rest; the end of both is
    fixed when the request has been sent, so no noise can stretch it. Our own request heard back (a two-wire line's
@@ -24,6 +25,7 @@ mismatch.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -45,6 +47,7 @@ from drivers.protocols import Codec, Request
 
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
 _OWED_PATIENCE = 5  # no late answer is feared after so many times what its meter was given, and silence
+_RECENT = 4  # frames that a repetition may repeat
 _OWED_MOST = 16  # no meter and no converter is further behind than so many requests
 
 
@@ -150,7 +153,9 @@ class Line:
         self._silence_s = 0.0  # what the line owes us before the next request, beyond the gap
         self._suspect = ""  # address of the meter whose answer may be late
         self._owed: list[_Owed] = []  # requests that may still be answered
-        self._last: tuple[Request, bytes] | None = None  # the request before and its answer
+        self._recent: deque[tuple[Request | None, bytes]] = deque(
+            maxlen=_RECENT
+        )  # frames, and what they answered
         self._strays = 0  # sound frames that were no answer to what was asked
         self._number = 0
         self._lost = 0
@@ -179,9 +184,11 @@ class Line:
                     detail = f"a late answer may be on its way; resynchronising: {reply.detail}"
                     return reply._replace(detail=detail)
             reply = await self._ask(codec, address, request, patience)
-            if self._last is not None and self._repeats(request, reply):
-                reply = await self._doubted(codec, address, request, reply, patience, others)
-            self._last = (request, reply.answer.raw) if reply.answer is not None else None
+            if reply.answer is not None and shape(request) is not None:
+                if self._repeats(request, reply.answer):
+                    reply = await self._doubted(codec, address, request, reply, patience, others)
+                if reply.answer is not None:
+                    self._recent.append((request, reply.answer.raw))
             return reply
         except LinkDown as down:
             self.counts.add(address, Missing.LINK_DOWN)
@@ -242,7 +249,8 @@ class Line:
         whole = True
         for item in (*decoder.feed(stale), *decoder.finish()):
             cause = item.reason if isinstance(item, Reject) else MismatchReason.UNASKED
-            self._strays += cause is MismatchReason.UNASKED
+            if not isinstance(item, Reject):
+                self._stray(item.raw)
             self.counts.add(self._suspect, cause)
             whole = whole and cause is MismatchReason.UNASKED
         return whole
@@ -268,11 +276,15 @@ class Line:
             if len(mine) > _OWED_MOST:
                 self._owed.remove(mine[0])
 
-    def _repeats(self, request: Request, reply: Reply) -> bool:
-        """Whether these bytes are those of the answer before, to another request: equal values, or a repetition."""
-        if self._last is None or reply.answer is None or reply.answer.error or shape(request) is None:
-            return False
-        return reply.answer.raw == self._last[1] and request != self._last[0]
+    def _repeats(self, request: Request, answer: Answer) -> bool:
+        """Whether a frame just before had the same bytes and did not answer this: equal values, or a repetition."""
+        return not answer.error and any(
+            raw == answer.raw and request != answered for answered, raw in self._recent
+        )
+
+    def _stray(self, raw: bytes) -> None:
+        self._strays += 1
+        self._recent.append((None, raw))
 
     async def _doubted(
         self,
@@ -343,7 +355,8 @@ class Line:
         if hearing.causes:
             for cause, count in hearing.causes.items():
                 self.counts.add(address, cause, count)
-            self._strays += hearing.strays
+            for stray in hearing.strays:
+                self._stray(stray)
             self.echoes = self.echoes or MismatchReason.ECHO in hearing.causes
         if numbered and hearing.torn:
             await self.link.close()  # the rest of a frame is still to come: the stream's boundaries are lost

@@ -593,6 +593,95 @@ def test_equal_values_of_two_blocks_are_believed(virtual, scripted):
     virtual(main)
 
 
+# ---- all of it at once ----------------------------------------------------------------------------------------------
+
+
+class Trouble:
+    """A meter that answers in order and rightly, on a line where one thing after the other goes wrong."""
+
+    KINDS = (
+        "well",
+        "well",
+        "lost",
+        "late",
+        "corrupt",
+        "twice",
+        "twice later",
+        "foreign before",
+        "noise",
+        "split",
+    )
+
+    def __init__(self, kinds: list[str], late_s: float, echo: bool, answer) -> None:
+        self.kinds, self.late_s, self.echo, self.answer = kinds, late_s, echo, answer
+        self.free_at = 0.0
+
+    def __call__(self, request: bytes, n: int):
+        kind = self.kinds[n] if n < len(self.kinds) else "well"
+        now = asyncio.get_running_loop().time()
+        self.free_at = max(self.free_at, now) + (self.late_s if kind == "late" else 0.02)
+        at, answer = self.free_at - now, self.answer(request)
+        if self.echo:
+            yield 0.001, request
+        if kind == "lost":
+            return
+        if kind == "corrupt":
+            broken = bytearray(answer)
+            broken[-3] ^= 0x40
+            yield at, bytes(broken)
+        elif kind == "split":
+            for k in range(len(answer)):
+                yield at + 0.002 * k, answer[k : k + 1]
+            self.free_at += 0.002 * len(answer)
+        else:
+            if kind == "foreign before":
+                yield at - 0.005, modbus.answer(block(9, unit="2"), b"\xff" * 4)
+            if kind == "noise":
+                yield at - 0.005, b"\x00\xf7\x01"
+            yield at, answer
+            if kind == "twice":
+                yield at, answer
+            if kind == "twice later":
+                yield at + 0.015, answer
+                self.free_at += 0.015
+
+
+def equal_or_own(equal: bool):
+    """Registers hold their own addresses, or all zero: then every block's answer is the same."""
+
+    def answer(request: bytes) -> bytes:
+        (frame,) = modbus.decoder("rtu").feed(request)
+        asked = modbus.request_of(frame)
+        return modbus.answer(asked, bytes(2 * asked.count)) if equal else rtu_answer(request)
+
+    return answer
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kinds=st.lists(st.sampled_from(Trouble.KINDS), min_size=1, max_size=25),
+    late_s=st.floats(0.21, 1.5),
+    echo=st.booleans(),
+    equal=st.booleans(),
+    counts=st.lists(st.sampled_from([2, 2, 2, 4]), min_size=3, max_size=6),
+)
+def test_whatever_goes_wrong_no_value_is_wrong_and_the_line_recovers(
+    virtual, scripted, kinds, late_s, echo, equal, counts
+):
+    async def main():
+        line, _ = await scripted(Trouble(kinds, late_s, echo, equal_or_own(equal)))
+        last = None
+        for n in range(40):
+            count = counts[n % len(counts)]
+            start = 1000 * (n % len(counts) + 1)
+            last = await line.exchange(RTU, "1", block(start, count), QUICK)
+            right = bytes(2 * count) if equal else registers(start, count)
+            assert last.answer is None or last.answer.payload == right
+        assert last.answer is not None  # forty exchanges on, the troubles are long over
+
+    virtual(main)
+
+
 # ---- silence between frames -----------------------------------------------------------------------------------------
 
 
