@@ -33,6 +33,7 @@ from gateway.clock import SECOND_US, Clock, StepWatch
 from gateway.notify import Notifier
 from gateway.pipeline import DISK_FULL, STOPPED, Channel, DocumentNotice, Latest, Pipeline
 from gateway.receipts import PlatformKey, Receipts
+from gateway.retention import expired
 from gateway.schedule import Agenda, Ticker
 from gateway.serve import application, listening, serve
 from gateway.status import AgentStatus, BusStatus, InstrumentStatus, MeasurandStatus, ReceiptStatus
@@ -57,13 +58,14 @@ class InstrumentPlan:
     period_us: int
     state: CalibrationState
     priority: int = 0
+    refresh_us: int = 0
 
     def channel(self) -> Channel:
         """As the pipeline sees it."""
         points = [point for query in self.queries for point in query.points]
         units = {point.measurand: point.unit for point in points}
         moduli: dict[str, Decimal] = {p.measurand: p.modulus for p in points if p.modulus is not None}
-        return Channel(self.meter.id, self.period_us, self.state, units, moduli)
+        return Channel(self.meter.id, self.period_us, self.state, units, moduli, self.refresh_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Plan:
 
     ``states`` compiles the calibration states of a day, by instrument: asked when a state does not cover the day any
     more, and by :meth:`Agent.reload`. What raises there leaves the states as they are and is told in the log.
+    ``keep_us``: entries that a platform has confirmed are deleted when they are older; None keeps everything.
     ``full_retry_us``: how long to wait before writing again to a full disk.
     """
 
@@ -99,6 +102,7 @@ class Plan:
     checkpoint_us: int = 10 * SECOND_US
     checkpoint_entries: int = 256
     aggregate_us: int = 60 * SECOND_US
+    keep_us: int | None = None
     full_retry_us: int = 10 * SECOND_US
     ballast: int = BALLAST_BYTES
     states: Callable[[date], Mapping[str, CalibrationState]] | None = None
@@ -336,6 +340,7 @@ class Agent:
             if now.boot_us >= check_due:
                 check_due = now.boot_us + _CHECK_EVERY_US
                 await self._check_one()
+                await self._prune(now.utc_us)
             self._notifier.send("WATCHDOG=1")
 
     async def _commit(self, *, seal: bool) -> None:
@@ -412,6 +417,15 @@ class Agent:
         self._checked += 1
         if await asyncio.to_thread(store.check_bundle, n) is False:
             self._alarm("damaged_bundle", {"bundle": str(n)})
+
+    async def _prune(self, utc_us: int) -> None:
+        """Delete what a platform has and the site need not keep."""
+        keep_us = self.plan.keep_us
+        if keep_us is None or self._receipts is None or self._receipts.head is None:
+            return
+        below = await asyncio.to_thread(expired, self.store, utc_us - keep_us)
+        if below:
+            await asyncio.to_thread(self.store.prune, below)
 
     def _alarm(self, name: str, detail: Mapping[str, str] | None = None) -> None:
         if name not in self._alarms:

@@ -24,14 +24,14 @@ import msgspec
 from calibration.state import CalibrationState, format_u, format_value
 from drivers.codec import Instant, Missing, Scan
 from evidence import record as records
-from evidence.errors import EncodeError
+from evidence.errors import EncodeError, ParseError
 from evidence.record import SALT_BYTES, Head, RawExchange, Reading, Reference, Tally
 from gateway.aggregation import METHOD, Aggregator, IntervalEnergy, texts
 from gateway.clock import Clock
 from gateway.counters import NOT_SCHEDULED, START, STOP, Counter, Counters
 from gateway.operating import OperatingPoint, operating_point, phase_of
 from gateway.schedule import Tick, polls_between
-from gateway.store import LogStore
+from gateway.store import LogStore, StoreError
 
 _SALTS = 1024
 REPLAY_LIMIT = 65_536  # entries that a start reads again at most, to take up open energy intervals
@@ -47,7 +47,8 @@ TOO_LONG = "too_long"  # the record of the scan does not fit an entry
 class Channel:
     """An instrument as the pipeline sees it.
 
-    ``units`` (UCUM codes) and ``moduli`` (where a register begins again) by measurand, from its profile.
+    ``units`` (UCUM codes) and ``moduli`` (where a register begins again) by measurand, from its profile;
+    ``refresh_us``: how often the meter renews what it shows.
     """
 
     instrument: str
@@ -55,6 +56,7 @@ class Channel:
     state: CalibrationState
     units: Mapping[str, str] = field(default_factory=dict)
     moduli: Mapping[str, Decimal] = field(default_factory=dict)
+    refresh_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +193,7 @@ class Pipeline:
         event, and per instrument a gap over exactly the polls that were due since its last record.
         ``first_due_us``: when each instrument's first poll of this run is due (UTC).
         """
-        stored = store.state()
-        counters = Counters.parse(stored[1]) if stored else Counters()
-        counters.replay(store.entries(stored[0] if stored else 0))
-        self._counters = counters
+        self._counters = counters = _counted(store)
         self._base = store.size
         self._sealed_at = store.published.size if store.published else 0
         clean = counters.clean and store.damage is None
@@ -253,7 +252,7 @@ class Pipeline:
             return
         state = CalibrationState.from_json(bytes(record.body))
         lane.state = reference
-        lane.aggregator = Aggregator(state, reference, self._aggregate_us, lane.channel.moduli)
+        lane.aggregator = self._aggregator(lane.channel, state, reference)
 
     def _feed_again(self, store: LogStore) -> None:
         """Give the aggregators the readings of their open intervals, out of the log."""
@@ -435,11 +434,12 @@ class Pipeline:
             lane.gap = gap
             self._counters.intervals.pop(lane.channel.instrument, None)  # its readings are not in the log
             if lane.state is not None:
-                lane.aggregator = Aggregator(
-                    lane.channel.state, lane.state, self._aggregate_us, lane.channel.moduli
-                )
+                lane.aggregator = self._aggregator(lane.channel, lane.channel.state, lane.state)
 
     # -- building
+
+    def _aggregator(self, channel: Channel, state: CalibrationState, reference: Reference) -> Aggregator:
+        return Aggregator(state, reference, self._aggregate_us, channel.moduli, channel.refresh_us)
 
     def _reading(self, lane: _Lane, tick: Tick, scan: Scan) -> tuple[Reading, OperatingPoint]:
         """The record of a scan, and the operating point of the whole."""
@@ -608,7 +608,7 @@ class Pipeline:
             known = self._counters.states[name] = Reference(index, state.digest)
         lane.state = known
         if lane.aggregator is None:
-            lane.aggregator = Aggregator(state, known, self._aggregate_us, lane.channel.moduli)
+            lane.aggregator = self._aggregator(lane.channel, state, known)
         elif lane.aggregator.state.digest != state.digest:
             self._aggregated(lane, lane.aggregator.change_state(state, known))
 
@@ -644,6 +644,25 @@ class Pipeline:
             at = 0
         self._salt_at = at + SALT_BYTES
         return self._salts[at : at + SALT_BYTES]
+
+
+def _counted(store: LogStore) -> Counters:
+    """The counters at the end of the log."""
+    stored = store.state()
+    try:
+        if stored is not None:
+            counters = Counters.parse(stored[1])
+            counters.replay(store.entries(stored[0]))
+            return counters
+    except msgspec.DecodeError:
+        pass  # the state is not what this version writes: count the whole log, once
+    except ParseError as error:
+        raise StoreError(
+            f"{store.directory}: an entry is no record that this version reads: {error}"
+        ) from error
+    counters = Counters()
+    counters.replay(store.entries(0))
+    return counters
 
 
 def plain(value: Decimal) -> str:

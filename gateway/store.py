@@ -370,6 +370,12 @@ class LogStore:
             self._file.write(lambda: self._file.run("DELETE FROM bundle WHERE n < ?", (n,)))
             return self._file.changes() - before
 
+    def first_bundle(self) -> int | None:
+        """The number of the oldest full bundle that is still here; None if there is none."""
+        with self._lock:
+            found: int | None = self._file.one("SELECT min(n) FROM bundle")
+            return found
+
     def check_bundle(self, n: int) -> bool | None:
         """Whether the entries of a full bundle still have the hashes of their tile; None if it was pruned."""
         try:

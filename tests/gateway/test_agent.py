@@ -334,3 +334,26 @@ async def test_a_full_disk_becomes_gaps_and_an_alarm_and_ends_with_the_room(tmp_
             first = record.number if isinstance(record, Reading) else record.first
             assert first == number + 1
             number = record.number if isinstance(record, Reading) else record.last
+
+
+async def test_what_a_platform_has_confirmed_is_deleted_when_it_is_old_and_nothing_else(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("gateway.agent._CHECK_EVERY_US", 20_000)
+    async with Farm(3) as farm:
+        made = fast(plan(tmp_path, PERIOD, farm.ports), keep_us=0)
+        async with Running(Agent(made, SystemClock())) as agent:
+            host, port = agent.address
+            async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as http:
+                await until(lambda: agent.store.published.size > 600)
+                assert agent.store.first_bundle() == 0, "without a receipt nothing goes"
+                receipt = Note.parse(agent.store.published.note).cosigned_by(PLATFORM, 1_800_000_000)
+                size = agent.store.published.size
+                assert (await http.post("/receipt", content=receipt.encode())).status_code == 204
+                await until(lambda: agent.store.first_bundle() == size // 256)
+                assert (await http.get("/tile/entries/000")).status_code == 404
+                assert (await http.get("/tile/0/000")).status_code == 200
+        again = Agent(made, SystemClock())
+        async with Running(again):
+            await until(lambda: received(again) > 3)
+            assert again.store.root_at(size) is not None

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from drivers.codec import Exchange, Indication, Missing, Scan
 from evidence.note import Checkpoint, Ed25519Signer
@@ -17,6 +19,7 @@ from evidence.record import (
     decode,
 )
 from gateway.clock import SetClock
+from gateway.counters import Counter, Counters
 from gateway.pipeline import DocumentNotice
 from gateway.schedule import Tick
 from gateway.store import LogStore
@@ -397,3 +400,66 @@ async def test_a_new_state_ends_the_interval_and_the_next_begins_with_the_same_r
     assert [a.last for a in found[:-1]] == [a.first for a in found[1:]]
     used = [a.states[0].digest for a in found]
     assert used == [state("M1").digest, state("M1", accuracy_class="2").digest]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    polls=st.lists(
+        st.tuples(
+            st.sampled_from(["M1", "M2"]), st.sampled_from(["answer", "silent", "down"]), st.integers(0, 3)
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+    seal_every=st.integers(1, 15),
+    lose=st.sets(st.integers(0, 39)),
+)
+def test_whatever_happens_the_log_counts_every_poll_once_and_a_replay_counts_the_same(
+    tmp_path_factory, polls, seal_every, lose
+):
+    clock, store = SetClock(), LogStore(tmp_path_factory.mktemp("log"), ORIGIN, ballast=0)
+    line = begun(clock, store, "M1", "M2")
+    due = {"M1": 0, "M2": 0}
+    for n, (name, what, missed) in enumerate(polls):
+        clock._boot_us += S
+        clock._utc_us += S
+        made = (
+            scan(clock.now())
+            if what == "answer"
+            else silent(clock.now(), Missing.TIMEOUT if what == "silent" else Missing.LINK_DOWN)
+        )
+        line.accept(name, tick(clock, missed), made)
+        due[name] += 1 + missed
+        if n in lose:
+            line.take(checkpoint=False)
+            line.lost(store.size, "disk_full")
+        elif n % 3 == 0:
+            commit(line, store, seal=n % seal_every == 0)
+    commit(line, store)
+    numbers = {"M1": 0, "M2": 0}
+    places = {"M1": -1, "M2": -1}
+    for index, record in enumerate(log(store)):
+        if isinstance(record, Reading | Gap):
+            first, last = (record.number,) * 2 if isinstance(record, Reading) else (record.first, record.last)
+            assert (first, record.previous) == (numbers[record.instrument] + 1, places[record.instrument])
+            numbers[record.instrument], places[record.instrument] = last, index
+    assert numbers == due
+    replayed = Counters()
+    replayed.replay(store.entries(0))
+    stored = Counters.parse(store.state()[1])
+    for name in due:
+        a, b = replayed.instruments.get(name, Counter()), stored.instruments[name]
+        assert (a.last, a.received, a.missed, a.previous) == (b.last, b.received, b.missed, b.previous)
+        assert line.counts()[name].last == due[name]
+    store.close()
+
+
+async def test_a_state_that_this_version_cannot_read_is_counted_anew_from_the_log(clock, store):
+    line = begun(clock, store)
+    for _ in range(5):
+        await poll(line, clock)
+    commit(line, store)
+    store.commit([], None, b'{"another":"version","instruments":7}')
+    line = pipeline(clock, channel("M1"))
+    line.begin(store, {"M1": clock.now().utc_us})
+    assert line.number("M1") == 5
