@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from drivers.bcd import encode_number, number, stamp
 from drivers.codec import (
     Answer,
     Indication,
@@ -31,7 +32,6 @@ from drivers.codec import (
     Missing,
     RejectReason,
 )
-from drivers.dlt645_items import encode_number, number, stamp
 from drivers.stream import Refusal, Stream
 
 READ, READ_ADDRESS, READ_KEY = 0x01, 0x03, 0x09

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drivers import bcd
 from drivers import dlt645_items as items
 from drivers.codec import LocalProtocolError, Missing
 
@@ -259,21 +260,21 @@ numbers = st.tuples(st.integers(1, 6), st.integers(0, 4), st.booleans()).flatmap
 def test_a_number_survives_its_bytes(case):
     (size, decimals, signed), steps = case
     value = Decimal(steps).scaleb(-decimals)
-    raw = items.encode_number(value, size, decimals, signed)
+    raw = bcd.encode_number(value, size, decimals, signed)
     assert len(raw) == size
-    assert items.number(raw, decimals, signed) == value
+    assert bcd.number(raw, decimals, signed) == value
 
 
 @given(st.binary(min_size=1, max_size=6), st.integers(0, 4), st.booleans())
 def test_bytes_that_are_a_number_are_the_only_ones_for_it(raw, decimals, signed):
-    value = items.number(raw, decimals, signed)
+    value = bcd.number(raw, decimals, signed)
     if isinstance(value, Decimal) and value != 0:
-        assert items.encode_number(value, len(raw), decimals, signed) == raw
+        assert bcd.encode_number(value, len(raw), decimals, signed) == raw
         assert value.as_tuple().exponent == -decimals
 
 
 def test_zero_with_a_sign_is_zero():
-    assert str(items.number(bytes.fromhex("000080"), 3, signed=True)) == "0.000"
+    assert str(bcd.number(bytes.fromhex("000080"), 3, signed=True)) == "0.000"
 
 
 @pytest.mark.parametrize(
@@ -281,7 +282,7 @@ def test_zero_with_a_sign_is_zero():
 )
 def test_a_number_too_large_for_its_bytes_is_refused(value, size, signed):
     with pytest.raises(LocalProtocolError, match="does not fit"):
-        items.encode_number(Decimal(value), size, 0, signed)
+        bcd.encode_number(Decimal(value), size, 0, signed)
 
 
 @given(
