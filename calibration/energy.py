@@ -37,7 +37,8 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.curve import Axis, Bound, Flag
-from calibration.state import CalibrationState, decimal_text
+from calibration.notation import decimal_text
+from calibration.state import CalibrationState
 from calibration.uncertainty import Uncertain, UncertaintySource, total
 
 _EXACT = Context(prec=60)

@@ -18,7 +18,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,17 @@ from calibration.accuracy import AccuracyClasses
 from calibration.certificate import Certificate, Instrument
 from calibration.compilation import Policy, compiled
 from calibration.correction import Correction, Result
-from calibration.curve import Angle, Axis, Bound, Curve, Flag, Part, Table, family_of
+from calibration.curve import Bound, Flag, Table, family_of
 from calibration.limits import ANYTHING
+from calibration.notation import (
+    decimal_of,
+    decimal_text,
+    format_u,
+    format_value,
+    plain_tables,
+    tables_of,
+    text_of,
+)
 from calibration.uncertainty import Uncertain, UncertaintySource
 
 __all__ = [
@@ -116,7 +125,15 @@ class CalibrationState:
         """
         try:
             state = _state(json.loads(data))
-        except (KeyError, TypeError, ValueError, InvalidOperation, AttributeError, RecursionError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            IndexError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             reason = f"{type(error).__name__}: {error}"
             raise StateError(f"these bytes are not a calibration state ({reason})") from None
         if state.to_json() != data:
@@ -341,42 +358,8 @@ def compile_state(
     )
 
 
-# -------------------------------------------------------------------------------------------- text of results
-
-
-def format_value(y: float) -> str:
-    """A value as recorded: 12 significant digits, plain decimal notation, no superfluous zeros."""
-    return _digits(y, 12)
-
-
-def format_u(u: float) -> str:
-    """A standard uncertainty as recorded: 6 significant digits, plain decimal notation, no superfluous
-    zeros.
-    """
-    return _digits(u, 6)
-
-
-def _digits(number: float, digits: int) -> str:
-    if number - number != 0.0:
-        raise ValueError(f"{number!r} is not a finite number and cannot be recorded")
-    return decimal_text(Decimal(f"{number:.{digits - 1}e}"))
-
-
-def decimal_text(number: Decimal) -> str:
-    """The one canonical text of a decimal: plain notation, no superfluous zeros, no negative zero."""
-    if not number.is_finite():
-        raise ValueError(f"{number} is not a finite number")
-    return format(number.normalize(), "f") if number else "0"
-
-
-# ------------------------------------------------------------------------------------------------------------
-# JSON
-
-
 def _plain(state: CalibrationState) -> dict[str, Any]:
-    sources = {
-        part.source.id: part.source for t in state.tables.values() for c in t.curves for part in c.parts
-    }
+    curves, tables, sources = plain_tables(state.tables)
     return {
         "format": FORMAT,
         "instrument": state.instrument,
@@ -387,129 +370,35 @@ def _plain(state: CalibrationState) -> dict[str, Any]:
             for c in state.certificates
         ],
         "ratio": {"ct": decimal_text(state.ct_ratio), "pt": decimal_text(state.pt_ratio)},
-        "tables": {family: _plain_table(table) for family, table in state.tables.items()},
-        "sources": {
-            source.id: {
-                "kind": source.kind,
-                "owner": source.owner,
-                "epoch": source.epoch,
-                "quantity": source.quantity,
-                "dist": source.dist,
-                "dof": None if source.dof is None else decimal_text(Decimal(repr(source.dof))),
-                "ensemble": source.ensemble,
-            }
-            for source in sources.values()
-        },
+        "curves": curves,
+        "tables": tables,
+        "sources": sources,
         "resolution": {measurand: decimal_text(d) for measurand, d in state.resolution.items()},
         "primary": sorted(state.primary),
         "flags": [str(flag) for flag in state.flags],
     }
 
 
-def _plain_table(table: Table) -> dict[str, Any]:
-    return {
-        "curves": [_plain_curve(curve) for curve in table.curves],
-        "ratio": decimal_text(table.ratio),
-        "relative": table.relative,
-        "axis": str(table.axis),
-        "angle": str(table.angle),
-        "outside_load": decimal_text(table.outside_load),
-        "outside_t": decimal_text(table.outside_t),
-        "repeatability": decimal_text(table.repeatability),
-        "flags": [str(flag) for flag in table.flags],
-    }
-
-
-def _plain_curve(curve: Curve) -> dict[str, Any]:
-    return {
-        "name": curve.name,
-        "certificate": curve.certificate,
-        "loads": [decimal_text(d) for d in curve.loads],
-        "power_factors": [decimal_text(d) for d in curve.power_factors],
-        "errors": [decimal_text(d) for d in curve.errors],
-        "weight": decimal_text(curve.weight),
-        "phase": curve.phase,
-        "bounds_load": curve.bounds_load,
-        "bounds_phase": curve.bounds_phase,
-        "parts": [
-            {"source": p.source.id, "bound": str(p.bound), "alpha": [decimal_text(d) for d in p.alpha]}
-            for p in curve.parts
-        ],
-    }
-
-
 def _state(body: Any) -> CalibrationState:
     if body["format"] != FORMAT:
         raise ValueError(f"format {body['format']!r}, this version reads {FORMAT!r}")
-    sources = {name: _source(name, plain) for name, plain in body["sources"].items()}
     return CalibrationState(
-        instrument=_text(body["instrument"]),
+        instrument=text_of(body["instrument"]),
         valid_from=date.fromisoformat(body["valid_from"]),
         valid_until=date.fromisoformat(body["valid_until"]),
         certificates=tuple(
             CertificateUse(
-                _text(c["id"]), _text(c["digest"]), _text(c["instrument"]), date.fromisoformat(c["performed"])
+                text_of(c["id"]),
+                text_of(c["digest"]),
+                text_of(c["instrument"]),
+                date.fromisoformat(c["performed"]),
             )
             for c in body["certificates"]
         ),
-        ct_ratio=_decimal(body["ratio"]["ct"]),
-        pt_ratio=_decimal(body["ratio"]["pt"]),
-        tables={family: _table(plain, sources) for family, plain in body["tables"].items()},
-        resolution={measurand: _decimal(text) for measurand, text in body["resolution"].items()},
-        primary=frozenset(body["primary"]),
+        ct_ratio=decimal_of(body["ratio"]["ct"]),
+        pt_ratio=decimal_of(body["ratio"]["pt"]),
+        tables=tables_of(body["curves"], body["tables"], body["sources"]),
+        resolution={measurand: decimal_of(text) for measurand, text in body["resolution"].items()},
+        primary=frozenset(text_of(name) for name in body["primary"]),
         flags=tuple(Flag(flag) for flag in body["flags"]),
     )
-
-
-def _source(name: str, plain: Any) -> UncertaintySource:
-    dof = None if plain["dof"] is None else float(_decimal(plain["dof"]))
-    texts = {key: _text(plain[key]) for key in ("kind", "owner", "epoch", "quantity", "dist", "ensemble")}
-    source = UncertaintySource(**texts, dof=dof)
-    if source.id != name:
-        raise ValueError(f"the source of uncertainty {name} has the identity {source.id}")
-    return source
-
-
-def _table(plain: Any, sources: Mapping[str, UncertaintySource]) -> Table:
-    return Table(
-        curves=tuple(_curve(curve, sources) for curve in plain["curves"]),
-        ratio=_decimal(plain["ratio"]),
-        relative=plain["relative"] is True,
-        axis=Axis(plain["axis"]),
-        angle=Angle(plain["angle"]),
-        outside_load=_decimal(plain["outside_load"]),
-        outside_t=_decimal(plain["outside_t"]),
-        repeatability=_decimal(plain["repeatability"]),
-        flags=tuple(Flag(flag) for flag in plain["flags"]),
-    )
-
-
-def _curve(plain: Any, sources: Mapping[str, UncertaintySource]) -> Curve:
-    return Curve(
-        name=_text(plain["name"]),
-        certificate=_text(plain["certificate"]),
-        loads=tuple(map(_decimal, plain["loads"])),
-        power_factors=tuple(map(_decimal, plain["power_factors"])),
-        errors=tuple(map(_decimal, plain["errors"])),
-        weight=_decimal(plain["weight"]),
-        phase=plain["phase"] is True,
-        bounds_load=plain["bounds_load"] is True,
-        bounds_phase=plain["bounds_phase"] is True,
-        parts=tuple(
-            Part(sources[p["source"]], tuple(map(_decimal, p["alpha"])), Bound(p["bound"]))
-            for p in plain["parts"]
-        ),
-    )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"text expected, got {value!r}")
-    return value
-
-
-def _decimal(text: Any) -> Decimal:
-    number = Decimal(_text(text))
-    if decimal_text(number) != text:
-        raise ValueError(f"{text!r} is not written canonically")
-    return number

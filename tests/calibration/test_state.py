@@ -209,7 +209,8 @@ def test_apparent_power_is_corrected_through_voltage_and_current() -> None:
     result = state.correct("power.apparent.total", 1000.0, load_a=3.0)
     assert result is not None
     assert result.y == pytest.approx(1000 / 1.004, rel=1e-12)
-    # voltage: 0.03 % all of it the standard's; current: 0.04 %, 0.03 of it the standard's (for another quantity)
+    # voltage: 0.03 % all of it the standard's; current: 0.04 %, 0.03 of it the standard's (for another
+    # quantity)
     assert result.u == pytest.approx(result.y / 100.4 * math.hypot(0.03, 0.04), rel=1e-9)
 
 
@@ -481,7 +482,7 @@ def over(curve: dict[str, Any], column: list[str], x: float, t: float) -> float:
     for load, pf, value in zip(curve["loads"], curve["power_factors"], column, strict=True):
         rows.setdefault(pf, []).append((float(load), float(value)))
     by_angle = [(math.sqrt(1 - float(pf) ** 2) / float(pf), along(row, x)) for pf, row in rows.items()]
-    return along(by_angle, t) * float(curve["weight"]) * (t if curve["phase"] else 1.0)
+    return along(by_angle, t) * (t if curve["phase"] else 1.0)
 
 
 @given(
@@ -499,14 +500,15 @@ def test_an_auditor_recomputes_the_result_from_the_states_bytes(
     table = body["tables"]["energy.active"]
     pf = -factor if capacitive else factor
     t = math.sqrt(1 - pf * pf) / pf
-    e = sum(over(curve, curve["errors"], load, t) for curve in table["curves"])
+    curves = [(body["curves"][place], float(weight)) for place, weight in table["curves"]]
+    e = sum(weight * over(curve, curve["errors"], load, t) for curve, weight in curves)
     ratio = 1.0 if "power.active.total" in body["primary"] else float(table["ratio"])
     y = 250.0 * ratio / (1 + e / 100)
     expected: dict[str, float] = {}
-    for curve in table["curves"]:
+    for curve, weight in curves:
         for part in curve["parts"]:
             if part["bound"] in ("", bound):
-                c = -y / (100 + e) * over(curve, part["alpha"], load, t)
+                c = -y / (100 + e) * weight * over(curve, part["alpha"], load, t)
                 expected[part["source"]] = expected.get(part["source"], 0.0) + c
     full = state.contributions("power.active.total", 250.0, load_a=load, power_factor=pf, bound=bound)
     assert full is not None
@@ -516,7 +518,8 @@ def test_an_auditor_recomputes_the_result_from_the_states_bytes(
 
 
 def test_a_state_of_the_first_format_gives_the_same_bits_for_ever() -> None:
-    """Written once; whoever changes the arithmetic or the format makes a new format, and this stays as it is."""
+    """Written once; whoever changes the arithmetic or the format makes a new format, and this stays as it
+    is."""
     data = (FROZEN / "state_1.json").read_bytes()
     kept = json.loads((FROZEN / "state_1_results.json").read_bytes())
     state = CalibrationState.from_json(data)
@@ -528,6 +531,38 @@ def test_a_state_of_the_first_format_gives_the_same_bits_for_ever() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ bytes
+
+
+def test_the_largest_installation_fits_into_one_record_of_the_log() -> None:
+    """Every quantity, seven loads at three power factors, three CTs and three PTs with certificates of their
+    own."""
+    quantities = ("energy.active", "energy.reactive")
+    loads = ("0.05", "0.25", "0.5", "1", "2.5", "5", "6")
+    points = [
+        point(x, "0.123", pf=pf, quantity=q) for q in quantities for pf in ("1", "0.5", "-0.8") for x in loads
+    ]
+    points += [point(x, "0.123", quantity="voltage", load_unit="V") for x in ("46", "57.7", "70")]
+    points += [point(x, "0.123", quantity="current") for x in loads]
+    points += [
+        point(x, "0.001", quantity="power_factor", unit="1", load_unit="1") for x in ("0.5", "0.8", "1")
+    ]
+    certificates = [certificate(*points, references=(ReferenceUse("STD-1", "S-2026"),))]
+    transformers = []
+    for kind, ratio in ((InstrumentKind.CT, D(4000)), (InstrumentKind.PT, D(100))):
+        for n in (1, 2, 3):
+            name = f"{kind}-{n}"
+            transformers.append(
+                Instrument(name, kind, ratio=ratio, rated_current=D(5), rated_voltage=D("57.7"))
+            )
+            found = [
+                CalibrationPoint(quantity, D(x), "%", D("0.123"), D("0.05"), D(2), unit)
+                for quantity, unit in (("ratio", "%"), ("phase", "min"))
+                for x in (1, 5, 20, 100, 120)
+            ]
+            certificates.append(certificate(*found, name=f"C-{name}", instrument=name, references=()))
+    state = compile_state(METER, certificates, transformers, at=AT)
+    assert {"energy.active@l1", "energy.reactive@l3", "power.apparent@l2", "voltage@l1"} <= set(state.tables)
+    assert len(state.to_json()) < 40_000
 
 
 def test_the_same_certificates_in_any_order_give_the_same_bytes() -> None:
@@ -577,7 +612,11 @@ def test_a_state_is_immutable() -> None:
         lambda body: body["ratio"].update(ct="NaN"),
         lambda body: body["flags"].append("NO_SUCH_FLAG"),
         lambda body: next(iter(body["sources"].values())).update(owner="someone else"),
-        lambda body: body["tables"]["energy.active"]["curves"][0]["errors"].pop(),
+        lambda body: body["curves"][0]["errors"].pop(),
+        lambda body: body["curves"].append(body["curves"][0]),
+        lambda body: body["tables"]["energy.active"].update(curves=[[7, "1"]]),
+        lambda body: body["tables"]["energy.active"].update(curves=[[True, "1"]]),
+        lambda body: body["tables"]["energy.active"].update(curves=[["0", "1"]]),
         lambda body: body["tables"]["energy.active"].update(curves=[]),
         lambda body: body.update(valid_from="yesterday"),
     ],
