@@ -25,7 +25,7 @@ from calibration.state import CalibrationState, format_u, format_value
 from drivers.codec import Instant, Missing, Scan
 from evidence import record as records
 from evidence.errors import EncodeError, ParseError
-from evidence.record import SALT_BYTES, Head, RawExchange, Reading, Reference, Tally
+from evidence.record import SALT_BYTES, Head, RawExchange, Reading, Reference, Tally, decimal_text
 from gateway.aggregation import METHOD, Aggregator, IntervalEnergy, texts
 from gateway.clock import Clock
 from gateway.counters import NOT_SCHEDULED, START, STOP, Counter, Counters
@@ -34,6 +34,7 @@ from gateway.schedule import Tick, polls_between
 from gateway.store import LogStore, StoreError
 
 _SALTS = 1024
+_SHORT = 32  # characters; a decimal within this length is always one that a record can carry
 REPLAY_LIMIT = 65_536  # entries that a start reads again at most, to take up open energy intervals
 NO_TIME = "no_time"  # the line or the machine was busy when the poll was due
 STOPPED = "stopped"  # the agent did not run: it had been stopped
@@ -334,7 +335,9 @@ class Pipeline:
     def event(self, kind: str, detail: Mapping[str, str] | None = None) -> None:
         """Record that something happened."""
         now = self._clock.now()
-        texts = {key: value[:4000] for key, value in (detail or {}).items()}
+        texts = {
+            key: value[:4000].encode("utf-8", "replace").decode() for key, value in (detail or {}).items()
+        }
         self._keep(
             records.Event(salt=self._salt(), kind=kind, utc_us=now.utc_us, boot_us=now.boot_us, detail=texts)
         )
@@ -455,9 +458,13 @@ class Pipeline:
             value = indication.value
             if value is None:
                 missing[name] = str(indication.missing)
-            else:
-                indications[name] = plain(value)
-                values[name] = float(value)
+                continue
+            text = str(value)
+            if len(text) > _SHORT and not decimal_text(text):  # more digits than anybody measures
+                missing[name] = str(Missing.OUT_OF_RANGE)
+                continue
+            indications[name] = text
+            values[name] = float(value)
         total = operating_point("total", values, lane.channel.units, lane.channel.state)
         results, flags = self._results(lane, values, total)
         if lane.state is None or self._counters.configuration is None:
@@ -514,7 +521,11 @@ class Pipeline:
                 continue
             if result is None:
                 continue
-            results[name] = (format_value(result.y), format_u(result.u))
+            y, u = format_value(result.y), format_u(result.u)
+            if len(y) + len(u) > _SHORT and not (decimal_text(y) and decimal_text(u)):
+                flags["not_a_number"] = None
+                continue
+            results[name] = (y, u)
             for flag in result.flags:
                 flags[flag] = None
         return results, tuple(flags)
@@ -663,12 +674,6 @@ def _counted(store: LogStore) -> Counters:
     counters = Counters()
     counters.replay(store.entries(0))
     return counters
-
-
-def plain(value: Decimal) -> str:
-    """A decimal as records carry it: its digits kept, no plus sign."""
-    text = str(value)
-    return text if "E" not in text else format(value, "f")
 
 
 def _written(lane: _Lane) -> dict[str, int]:

@@ -29,6 +29,7 @@ from gateway.store import LogStore, StoreError
 
 _IMMUTABLE = {"cache-control": "public, max-age=31536000, immutable"}
 _NO_CACHE = {"cache-control": "no-cache"}
+_RECEIPT_S = 10
 _BYTES = "application/octet-stream"
 
 
@@ -53,7 +54,10 @@ def application(
             return PlainTextResponse(f"{error}\n", 400)
         try:
             return await resource(asked, request)
-        except StoreError as error:
+        except (
+            StoreError,
+            ValueError,
+        ) as error:  # damaged on the disk: the hashes still tell, other copies may help
             return PlainTextResponse(f"{error}\n", 503, headers=_NO_CACHE)
 
     async def resource(asked: Tile, request: Request) -> Response:
@@ -74,10 +78,14 @@ def application(
 
     async def receipt(request: Request) -> Response:
         data = b""
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > LIMIT:
-                return PlainTextResponse(f"a receipt has at most {LIMIT} bytes\n", 413)
+        try:
+            async with asyncio.timeout(_RECEIPT_S):
+                async for chunk in request.stream():
+                    data += chunk
+                    if len(data) > LIMIT:
+                        return PlainTextResponse(f"a receipt has at most {LIMIT} bytes\n", 413)
+        except TimeoutError:
+            return PlainTextResponse(f"the receipt did not come within {_RECEIPT_S} s\n", 408)
         try:
             await asyncio.to_thread(receipts.take, data)
         except ReceiptRefused as error:

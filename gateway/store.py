@@ -100,7 +100,7 @@ class Body:
     gzip: bool = False
 
     def plain(self) -> bytes:
-        """The bytes uncompressed."""
+        """The bytes uncompressed. Raises ValueError if they are damaged."""
         return _decompress(self.data) if self.gzip else self.data
 
 
@@ -229,25 +229,35 @@ class LogStore:
             return None
         if width == TILE_WIDTH:
             return Body(body, gzip=True)
-        return Body(encode_bundle(decode_bundle(_decompress(body))[:width]))
+        return Body(encode_bundle((self._bundle_entries(n) or [])[:width]))
 
     def entries(self, first: int, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Durable entries with their indexes, from ``first`` up to and without ``last``. Pruned ones are left out."""
+        """Durable entries with their indexes, from ``first`` up to and without ``last``; pruned ones are left out.
+
+        Raises StoreError where a bundle is damaged.
+        """
         last = self.size if last is None else min(last, self.size)
         at = first
         while at < last:
             n = at // TILE_WIDTH
-            with self._lock:
-                if n == self._tree.full[0]:
-                    found: list[bytes] | None = list(self._open_entries)
-                else:
-                    body = self._file.one("SELECT body FROM bundle WHERE n = ?", (n,))
-                    found = None if body is None else decode_bundle(_decompress(body))
             end = min(last, (n + 1) * TILE_WIDTH)
+            found = self._bundle_entries(n)
             if found is not None:
                 for index in range(at, end):
                     yield index, found[index - n * TILE_WIDTH]
             at = end
+
+    def _bundle_entries(self, n: int) -> list[bytes] | None:
+        with self._lock:
+            if n == self._tree.full[0]:
+                return list(self._open_entries)
+            body = self._file.one("SELECT body FROM bundle WHERE n = ?", (n,))
+        if body is None:
+            return None
+        try:
+            return decode_bundle(_decompress(body))
+        except ValueError as error:
+            raise StoreError(f"{self._file.path}: bundle {n} is damaged: {error}") from None
 
     def state(self) -> tuple[int, bytes] | None:
         """What the agent stored with the last checkpoint: the log's size then, and the bytes."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -402,7 +404,7 @@ async def test_a_new_state_ends_the_interval_and_the_next_begins_with_the_same_r
     assert used == [state("M1").digest, state("M1", accuracy_class="2").digest]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     polls=st.lists(
         st.tuples(
@@ -463,3 +465,39 @@ async def test_a_state_that_this_version_cannot_read_is_counted_anew_from_the_lo
     line = pipeline(clock, channel("M1"))
     line.begin(store, {"M1": clock.now().utc_us})
     assert line.number("M1") == 5
+
+
+@given(
+    st.decimals(allow_nan=False, allow_infinity=False)
+    | st.floats(allow_nan=False, allow_infinity=False, width=32).map(lambda x: Decimal(repr(x)))
+)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_number_of_a_meter_is_recorded_exactly_or_missing_with_its_reason(store_and_line, value):
+    clock, line = store_and_line
+    now = clock.now()
+    made = Scan((Indication("3:0", "voltage.l1", value, "V"),), (Exchange(b"rq", b"an", now, now),), now, now)
+    line.accept("M1", tick(clock), made)
+    reading = decode(line.take(checkpoint=False).entries[-1])
+    line.committed()
+    if "voltage.l1" in reading.indications:
+        assert Decimal(reading.indications["voltage.l1"]) == value
+        assert str(value) == reading.indications["voltage.l1"], "the digits are kept"
+    else:
+        assert reading.missing == {"voltage.l1": "out_of_range"}
+        assert len(str(value)) > 32, "more digits than a record carries"
+
+
+@pytest.fixture(scope="module")
+def store_and_line(tmp_path_factory):
+    clock, store = SetClock(), LogStore(tmp_path_factory.mktemp("log"), ORIGIN, ballast=0)
+    yield clock, begun(clock, store)
+    store.close()
+
+
+async def test_an_event_is_told_whatever_characters_its_error_has(clock, store):
+    line = begun(clock, store)
+    line.event("task_failed", {"error": "half a \ud800 pair", "long": "x" * 10_000})
+    commit(line, store)
+    event = [r for r in log(store) if isinstance(r, Event)][-1]
+    assert event.detail["error"] == "half a ? pair"
+    assert len(event.detail["long"]) == 4000

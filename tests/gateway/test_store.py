@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sqlite3
 
@@ -306,3 +307,41 @@ def test_small_commits_write_few_bytes_per_record(tmp_path):
     amplification = (vfs.written - before) / written
     assert amplification < 10
     store.close()
+
+
+def test_no_flipped_byte_anywhere_gives_a_wrong_entry_or_another_error_than_ours(tmp_path):
+    store = LogStore(tmp_path / "whole", ORIGIN, ballast=0)
+    written: list[bytes] = []
+    for count in (300, 200, 30, 7):
+        batch = entries(len(written), count)
+        store.commit(batch, signed)
+        written += batch
+    root = store.root
+    store.close()
+    whole = (tmp_path / "whole" / "log.db").read_bytes()
+    chance = random.Random(11)
+    refused = 0
+    for number in range(150):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        damaged_file = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 40))):
+            damaged_file[chance.randrange(len(damaged_file))] ^= 1 << chance.randrange(8)
+        (directory / "log.db").write_bytes(damaged_file)
+        try:
+            store = LogStore(directory, ORIGIN, ballast=0)
+        except StoreError:
+            refused += 1
+            continue
+        try:
+            assert store.root == root, "an open log has the tree that was signed"
+            for index, entry in store.entries(0):
+                if entry != written[index]:
+                    assert store.check_bundle(index // 256) is False, (
+                        "a changed entry that no check would find"
+                    )
+        except StoreError:
+            refused += 1
+        finally:
+            store.close()
+    assert refused > 20
