@@ -61,6 +61,7 @@ class Aggregator:
         state: the calibration state in force; ``reference``: its entry in the log.
         period_us: length of an interval.
         moduli: where each register begins again, in its unit, from the meter's profile.
+        refresh_us: how old a register may be when it is read: the meter renews it at this period.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class Aggregator:
         reference: Reference,
         period_us: int,
         moduli: Mapping[str, Decimal] | None = None,
+        refresh_us: int = 0,
     ) -> None:
+        self._refresh_us = refresh_us
         self._state = state
         self._reference = reference
         self._period_us = period_us
@@ -131,7 +134,9 @@ class Aggregator:
     def _take(self, name: str, index: int, value: Decimal, utc_us: int, point: OperatingPoint) -> None:
         if name not in self._registers:
             try:
-                total = EnergyTotal(self._state, name, modulus=self._moduli.get(name))
+                total = EnergyTotal(
+                    self._state, name, modulus=self._moduli.get(name), refresh_us=self._refresh_us
+                )
                 self._registers[name] = _Register(total)
             except NoUncertaintyError:
                 self._registers[name] = None

@@ -115,6 +115,7 @@ class InstrumentConfig(Model):
     address: str
     profile: str
     period: Positive = 10.0
+    refresh: Duration = 1.0  # how often the meter renews what it shows: most do each second
     serial: str = ""
     manufacturer: str = ""
     model: str = ""

@@ -64,6 +64,7 @@ def _bus(bus: PreparedBus) -> BusPlan:
                 meter=meter.meter,
                 queries=meter.queries,
                 period_us=round(meter.config.period * 1e6),
+                refresh_us=round(meter.config.refresh * 1e6),
                 state=meter.state,
             )
             for meter in bus.meters

@@ -115,7 +115,7 @@ def write_demo(directory: Path, seed: int, platform_key: str, *, checkpoint: str
     instruments = demo_instruments(site)
     document: dict[str, Any] = {
         "site": {"name": "Demo · 演示", "origin": "suyuan.example/gw/demo", "data": "data"},
-        "log": {"commit": "1s", "checkpoint": checkpoint, "aggregate": "10s"},
+        "log": {"commit": "1s", "checkpoint": checkpoint, "aggregate": "5s"},
         "serve": {"listen": f"127.0.0.1:{free_port()}"},
         "platform": [{"name": "platform", "key": platform_key}],
         "calibration": {"certificates": ["certificates/*.toml"]},

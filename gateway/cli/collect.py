@@ -1,0 +1,158 @@
+"""`suyuan collect`: the platform's side: pull a gateway's log, verify every entry, store it, then acknowledge it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.cli import DONE
+from gateway.cli.output import UsageError, emit, say
+from gateway.words import phrase
+
+if TYPE_CHECKING:
+    from central.collect import Collector, Outcome
+
+EPILOG = """The receipt (a cosignature of the checkpoint) is given only after the entries are stored durably.
+
+examples:
+  suyuan key new platform.key --name platform.example/receipts --receipts
+  suyuan collect http://gateway:8475 --key "$VKEY" --store ./platform --sign platform.key --every 10s
+  suyuan collect http://gateway:8475 --key gateway.vkey --store ./platform --once --mirror ./copy
+
+Exit code 1: an alarm (fork, rollback, a log that is not sound), or the round could not be finished."""
+
+
+def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    parser.add_argument("url", metavar="URL", help="the gateway's address")
+    parser.add_argument(
+        "--key", required=True, metavar="VKEY|FILE", help="the gateway's key, got by another way"
+    )
+    parser.add_argument(
+        "--store", required=True, metavar="DIR", type=Path, help="where verified entries are kept"
+    )
+    parser.add_argument("--sign", metavar="FILE", type=Path, help="the platform's key for receipts")
+    rhythm = parser.add_mutually_exclusive_group()
+    rhythm.add_argument("--once", action="store_true", help="one round, then stop (default)")
+    rhythm.add_argument("--every", metavar="10s", help="go on, with this pause between rounds")
+    parser.add_argument(
+        "--mirror", metavar="DIR", type=Path, help="also keep the log as files that anybody's tools read"
+    )
+    parser.add_argument(
+        "--release", action="store_true", help="look at the gateway again after a fork was dealt with"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document a round on stdout")
+
+
+def run(_command: str, given: argparse.Namespace) -> int:
+    """Collect once, or until told to stop."""
+    from central.collect import Collector
+    from central.store import Store
+    from evidence.command import UsageError as KeyRefused
+    from evidence.command import load_key
+    from evidence.errors import EvidenceError
+    from gateway.clock import SystemClock
+    from gateway.edge import seconds
+    from gateway.keys import load
+
+    if not given.url.startswith(("http://", "https://")):
+        raise UsageError(f"{given.url}: give the gateway's http:// or https:// address")
+    every = seconds(given.every) if given.every else None
+    try:
+        verifier = load_key(given.key, given.store)
+    except (KeyRefused, EvidenceError) as error:
+        raise UsageError(str(error)) from None
+    signer = load(given.sign) if given.sign else None
+    if signer is not None and not signer.receipts:
+        raise UsageError(f"{given.sign}: is a log's key; make one for receipts: suyuan key new … --receipts")
+    clock = SystemClock()
+    with Store(given.store) as store:
+        if given.release:
+            store.release(verifier.name)
+        collector = Collector(
+            store, given.url, verifier, lambda: clock.now().utc_us, signer.signer if signer else None
+        )
+        return asyncio.run(_collect(collector, every, given.mirror, as_json=given.json))
+
+
+async def _collect(collector: Collector, every_s: float | None, mirror: Path | None, *, as_json: bool) -> int:
+    worst = DONE
+
+    def report(outcome: Outcome) -> None:
+        nonlocal worst
+        worst = max(worst, outcome.exit_code)
+        if as_json:
+            emit(plain(outcome))
+        else:
+            tell(outcome)
+        if mirror is not None and outcome.ok:
+            _write_mirror(collector, mirror)
+
+    try:
+        if every_s is None:
+            report(await collector.collect_once())
+            return worst
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):
+                loop.add_signal_handler(number, stop.set)
+        async with asyncio.TaskGroup() as group:
+            rounds = group.create_task(collector.collect_forever(every_s, report, stop))
+            waiting = group.create_task(stop.wait())
+            await asyncio.wait((rounds, waiting), return_when=asyncio.FIRST_COMPLETED)
+            rounds.cancel()
+            waiting.cancel()
+    finally:
+        await collector.close()
+    return worst
+
+
+def _write_mirror(collector: Collector, directory: Path) -> None:
+    from central.mirror import mirror
+
+    gateway = next(g for g in collector.store.gateways() if g.origin == collector.origin)
+    mirror(collector.store, gateway, directory)
+
+
+def plain(outcome: Outcome) -> dict[str, object]:
+    """A round as plain data."""
+    return {
+        "ok": outcome.ok,
+        "origin": outcome.origin,
+        "before": outcome.before,
+        "size": outcome.size,
+        "records": outcome.records,
+        "signed": outcome.signed,
+        "receipt": outcome.receipt,
+        "alarm": outcome.alarm,
+        "error": outcome.error,
+        "findings": [
+            {"code": f.code, "entry": f.entry, "where": f.where, "what": f.what} for f in outcome.findings
+        ],
+    }
+
+
+def tell(outcome: Outcome) -> None:
+    """A round in a line or two."""
+    if outcome.alarm or outcome.error:
+        say(f"{outcome.origin}: {outcome.alarm.upper() or 'not finished'}: {outcome.error}")
+        for finding in outcome.findings:
+            say(f"  {finding}")
+        return
+    accepted = phrase("collect.receipt.accepted" if outcome.receipt else "collect.receipt.refused")
+    print(
+        phrase(
+            "collect.advanced",
+            origin=outcome.origin,
+            entries=outcome.records,
+            size=outcome.size,
+            receipt=accepted,
+        ),
+        flush=True,
+    )
