@@ -11,9 +11,9 @@ S = 1_000_000
 
 
 async def test_no_kill_loses_what_was_shown_or_contradicts_a_checkpoint(tmp_path):
-    told, counts = await crash(tmp_path, kills=3, seed=7)
-    assert counts["lives"] == 4
-    assert len(told.checkpoints) >= 4
+    told, counts = await crash(tmp_path, kills=2, seed=7)
+    assert counts["lives"] == 3
+    assert len(told.checkpoints) >= 3
     assert counts["readings shown"] > 10
     assert counts["polls named in gaps of kills"] > 0
 
@@ -25,6 +25,7 @@ async def test_fifty_kills_do_not(tmp_path):
     assert counts["lives"] == 51
 
 
+@pytest.mark.long
 async def test_with_the_platform_away_nothing_is_lost_and_nothing_comes_twice(tmp_path):
     result = await measure(
         tmp_path, meters=3, period_us=50_000, steady_s=1.0, outage_s=1.0, kill=False, checkpoint_us=S
