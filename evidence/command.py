@@ -111,14 +111,18 @@ def main(arguments: Sequence[str]) -> int:
     except (UsageError, ParseError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    report = verify_log(
-        directory_reader(data),
-        *verifiers,
-        witnesses=witnesses,
-        known=known,
-        receipts=receipts,
-        jobs=max(1, options.jobs),
-    )
+    try:
+        report = verify_log(
+            directory_reader(data),
+            *verifiers,
+            witnesses=witnesses,
+            known=known,
+            receipts=receipts,
+            jobs=max(1, options.jobs),
+        )
+    except OSError as error:  # not evidence: a disk or a permission
+        sys.stderr.write(f"{data}: cannot be read: {error}\n")
+        return 2
     text = (
         json.dumps(report.to_json(), ensure_ascii=False, indent=2) + "\n"
         if options.json

@@ -81,6 +81,9 @@ class Continuity:
     )
     heads: dict[int, bytes] = field(default_factory=dict)  # size -> root, where a seal ends
     counts: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, dict[str, int]] = field(
+        default_factory=dict
+    )  # instrument -> why polls were missed -> how many
     findings: Findings = field(default_factory=Findings)
     sealed: bool = False  # whether the last entry seen was a seal
     vouched: bool = (
@@ -125,8 +128,10 @@ class Continuity:
                 place = self.places.get(fact.instrument, START)
                 if fact.first != place.number + 1 or fact.previous != place.entry:
                     self._number(index, fact.instrument, fact.first, fact.previous, place)
-                missed = place.missed + fact.last - fact.first + 1
-                self.places[fact.instrument] = Place(fact.last, index, place.received, missed)
+                polls = fact.last - fact.first + 1
+                self.places[fact.instrument] = Place(fact.last, index, place.received, place.missed + polls)
+                reasons = self.reasons.setdefault(fact.instrument, {})
+                reasons[fact.reason] = reasons.get(fact.reason, 0) + polls
             case Aggregate():
                 self._aggregate(index, fact)
             case Advice():
@@ -151,7 +156,10 @@ class Continuity:
 
     def completeness(self) -> dict[str, Completeness]:
         """Per instrument: polls due, readings received, polls missed."""
-        return {name: Completeness(p.number, p.received, p.missed) for name, p in sorted(self.places.items())}
+        return {
+            name: Completeness(p.number, p.received, p.missed, self.reasons.get(name, {}))
+            for name, p in sorted(self.places.items())
+        }
 
     def _trust(self, vkeys: Iterable[str]) -> None:
         for vkey in vkeys:

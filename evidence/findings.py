@@ -83,6 +83,7 @@ class Completeness:
     due: int
     received: int
     missed: int
+    reasons: Mapping[str, int] = field(default_factory=dict)  # why polls were missed -> how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Report:
             "root": self.root.hex(),
             "counts": dict(self.counts),
             "instruments": {
-                name: {"due": c.due, "received": c.received, "missed": c.missed}
+                name: {"due": c.due, "received": c.received, "missed": c.missed, "reasons": dict(c.reasons)}
                 for name, c in self.instruments.items()
             },
             "cosigned": {name: {"size": size, "at": at} for name, (size, at) in self.cosigned.items()},
@@ -142,9 +143,9 @@ class Report:
             ]
             for name, c in sorted(self.instruments.items()):
                 share = f"{100 * c.received / c.due:.4g} %" if c.due else "-"
-                lines.append(
-                    f"{name:8} {c.received} of {c.due} polls have a reading ({share}), {c.missed} in gaps"
-                )
+                why = ", ".join(f"{reason} {polls}" for reason, polls in sorted(c.reasons.items()))
+                gaps = f"{c.missed} in gaps" + (f" ({why})" if why else "")
+                lines.append(f"{name:8} {c.received} of {c.due} polls have a reading ({share}), {gaps}")
             for name, (size, at) in sorted(self.cosigned.items()):
                 lines.append(f"cosigned {name}: the first {size} entries, at {at} s since 1970")
         lines.append("verdict  " + ("yes: nothing is missing, nothing was changed" if self.ok else "NO"))

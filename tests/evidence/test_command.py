@@ -41,6 +41,14 @@ def test_no_is_exit_1_and_names_the_entry(data, capsys):
     assert "verdict  NO" in out
 
 
+def test_what_cannot_be_read_is_not_an_answer(data, capsys):
+    (data / "tile/entries/000").unlink()
+    (data / "tile/entries/000").symlink_to("000")  # a loop: the file system's trouble, not the log's
+    code, out, err = run(capsys, data, "--key", VKEY)
+    assert (code, out) == (2, "")
+    assert "cannot be read" in err
+
+
 def test_json_for_machines(data, capsys):
     code, out, _ = run(capsys, data, "--key", VKEY, "--json")
     report = json.loads(out)

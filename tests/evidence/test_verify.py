@@ -40,6 +40,8 @@ def test_a_true_log_verifies(size):
         last, _, received, missed = writer.last[name]
         assert (place.due, place.received, place.missed) == (last, received, missed)
         assert place.due == place.received + place.missed
+        assert sum(place.reasons.values()) == place.missed
+        assert set(place.reasons) <= {"timeout"}
 
 
 def test_the_same_answer_from_several_processes(monkeypatch):
