@@ -19,9 +19,8 @@ reading, so that two intervals that share a reading share them with opposite sig
   renews
   its register); half of it over √3, times the power at that end.
 
-A register that goes down never becomes a negative energy. Depending on what is plausible it is a rollover,
-noise (the higher standing is kept until it is passed), or a reset: then a new segment begins, what was not
-seen is not estimated, and the result says so by a flag.
+What a register may do beside growing is :mod:`calibration.cumulative`'s: rollover, noise, reset, replacement.
+The energy is never negative, and never estimated where the register was not seen.
 """
 
 from __future__ import annotations
@@ -29,61 +28,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from enum import StrEnum
 from math import sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from calibration.cumulative import (
+    HOUR_US,
+    RegisterFlag,
+    RegisterReading,
+    RegisterTrack,
+    Segment,
+    plain_segment,
+    segment_of,
+)
 from calibration.curve import Axis, Bound, Flag
 from calibration.notation import decimal_text
 from calibration.state import CalibrationState
 from calibration.uncertainty import Uncertain, UncertaintySource, total
 
 _EXACT = Context(prec=60)
-_HOUR_US = 3_600_000_000
-_ROLLOVER_SHARE = Decimal("0.01")
 _BOUNDS = (Bound.SHARED, Bound.OWN)
-
-
-class RegisterFlag(StrEnum):
-    """What happened to a register within an interval."""
-
-    REGISTER_ROLLOVER = "REGISTER_ROLLOVER"  # passed its modulus; counted
-    REGISTER_DECREASED = "REGISTER_DECREASED"  # by no more than noise; the higher standing was kept
-    REGISTER_RESET = "REGISTER_RESET"  # fell; the energy between the two readings is not in the total
-    REGISTER_REPLACED = "REGISTER_REPLACED"  # said by the caller; the same
-    REGISTER_JUMPED = "REGISTER_JUMPED"  # grew faster than the largest power allows; the same
-    CLOCK_STEPPED = "CLOCK_STEPPED"  # time went back between two readings
-    GAP_BRIDGED = "GAP_BRIDGED"  # two totals were merged over time that neither saw: energy known, load not
-    SPLIT_UNKNOWN = "SPLIT_UNKNOWN"  # two bounds are kept, the larger is reported
 
 
 class NoUncertaintyError(ValueError):
     """The state says nothing of the measurand: no energy can be stated (``Flag.UNCALIBRATED``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A register's standing: exact indication, instant (µs UTC), and how long a time it was sampled
-    within.
-    """
-
-    value: Decimal
-    utc_us: int
-    window_us: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    """A stretch of one register without a break. Powers in the energy's unit per hour, primary side."""
-
-    start: Standing
-    last: Standing
-    turns: int = 0
-    start_power: float | None = None
-    last_power: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +148,8 @@ class EnergyTotal:
     """
 
     __slots__ = (
-        "_closed", "_correction", "_excess", "_flags", "_now", "_rest", "_sums", "_variance", "max_power",
-        "measurand", "missing", "modulus", "n", "noise", "refresh_us", "state",
+        "_correction", "_excess", "_rest", "_sums", "_track", "_variance", "max_power", "measurand", "n",
+        "refresh_us", "state",
     )  # fmt: skip
 
     def __init__(
@@ -201,20 +171,16 @@ class EnergyTotal:
             raise NoUncertaintyError(
                 f"{state.instrument}: {measurand} needs relative errors (in %) to be corrected"
             )
-        if modulus is not None and not (modulus.is_finite() and modulus > 0):
-            raise ValueError(
-                f"{state.instrument}, {measurand}: the modulus must be positive, it is {modulus}"
-            )
         self.state, self.measurand, self._correction = state, measurand, correction
-        self.modulus, self.max_power, self.refresh_us = modulus, max_power, refresh_us
-        self.noise = 2 * state.resolution.get(measurand, Decimal(0)) if noise is None else noise
-        self.n = self.missing = 0
-        self._now: _Segment | None = None
-        self._closed: list[_Segment] = []
-        self._flags: dict[str, None] = {}
-        self._clear()
-
-    def _clear(self) -> None:
+        self.max_power, self.refresh_us = max_power, refresh_us
+        self._track = RegisterTrack(
+            f"{state.instrument}, {measurand}",
+            resolution=state.resolution.get(measurand, Decimal(0)),
+            modulus=modulus,
+            max_power=None if max_power is None else max_power / correction.ratio,
+            noise=noise,
+        )
+        self.n = 0
         self._excess = 0.0  # Σ (corrected − indicated) on the primary side: small, so it keeps its digits
         self._sums: dict[int, float] = {}  # node of the grid -> Σ hat·∂E/∂e
         self._rest: dict[Bound, dict[str, float]] = {bound: {} for bound in self._wanted}
@@ -247,14 +213,10 @@ class EnergyTotal:
         Raises:
             ValueError: not a finite standing of at least 0, or a second reading at the same instant.
         """
-        standing = self._standing(value, utc_us, window_us)
-        now = self._now
-        if now is None:
-            self._now = _Segment(standing, standing)
-            return
-        if standing.utc_us == now.last.utc_us:
+        reading = self._track.reading(value, utc_us, window_us)
+        if self.end is not None and utc_us == self.end.utc_us:
             raise ValueError(f"{self._where}: a reading at {utc_us} µs has been added already")
-        self._grow(now, standing, load_a, power_factor)
+        self._grow(reading, load_a, power_factor)
 
     def extend(
         self,
@@ -275,7 +237,7 @@ class EnergyTotal:
         loads = _per_reading(load_a, count)
         factors = _per_reading(power_factor, count)
         first = 0
-        if self._now is None and count:
+        if self.end is None and count:
             self.add(values[0], utc_us[0], window_us=window_us)
             first = 1
         if not self._ordinary(values[first:], utc_us[first:], loads[first:], factors[first:]):
@@ -290,11 +252,12 @@ class EnergyTotal:
         """The register (or the meter) was replaced or set: it stands at ``value`` now. Add its last reading
         before.
         """
-        self._break(self._standing(value, utc_us, window_us), RegisterFlag.REGISTER_REPLACED)
+        reading = self._track.reading(value, utc_us, window_us)
+        self._track.break_at(reading, RegisterFlag.REGISTER_REPLACED)
 
     def miss(self, polls: int = 1) -> None:
         """Count missed polls. Their energy is not lost: the register's next reading holds it."""
-        self.missing += polls
+        self._track.missing += polls
 
     def next(self, state: CalibrationState | None = None) -> EnergyTotal:
         """The total of the following interval: it starts at the very reading that this one ends with.
@@ -305,13 +268,13 @@ class EnergyTotal:
         following = EnergyTotal(
             self.state if state is None else state,
             self.measurand,
-            modulus=self.modulus,
+            modulus=self._track.modulus,
             max_power=self.max_power,
             refresh_us=self.refresh_us,
-            noise=self.noise,
+            noise=self._track.noise,
         )
-        if self._now is not None:
-            following._now = _Segment(self._now.last, self._now.last)
+        if self.end is not None:
+            following._track.step(self.end)
         return following
 
     def merge(self, later: EnergyTotal) -> None:
@@ -329,62 +292,46 @@ class EnergyTotal:
             )
         if later is self:
             raise ValueError(f"{self._where}: a total can't be merged with itself")
-        self.missing += later.missing
-        if later._now is None:
+        self._track.missing += later.missing
+        if later.start is None:
             return
-        first = (later._closed or [later._now])[0].start
-        if self._now is not None:
-            if first.utc_us < self._now.last.utc_us:
+        if self.end is not None and later.start != self.end:
+            if later.start.utc_us < self.end.utc_us:
                 raise ValueError(f"{self._where}: the other total begins before this one ends")
-            if first != self._now.last:
-                self._flag(RegisterFlag.GAP_BRIDGED)
-                self._grow(self._now, first, None, None)
-            now = self._now
-            joined = later._closed[0] if later._closed else later._now
-            both = _Segment(
-                now.start,
-                joined.last,
-                now.turns + joined.turns,
-                joined.start_power if now.start_power is None else now.start_power,
-                joined.last_power if joined.start_power is not None else now.last_power,
-            )
-            chain = [both, *later._closed[1:], later._now] if later._closed else [both]
-        else:
-            chain = [*later._closed, later._now]
-        self._closed += chain[:-1]
-        self._now = chain[-1]
+            self._track.flag(RegisterFlag.GAP_BRIDGED)
+            self._grow(later.start, None, None)
+        self._track.join(later._track)
         self.n += later.n
         self._excess += later._excess
         self._variance += later._variance
         _add_into(self._sums, later._sums)
         for bound, named in later._rest.items():
             _add_into(self._rest[bound], named)
-        self._flags |= later._flags
+        self._track.flags |= later._track.flags
 
     # ------------------------------------------------------------------------------------------------- result
 
     def result(self) -> EnergyResult | None:
         """The energy so far; None before the first reading."""
-        if self._now is None:
+        segments = self._track.segments
+        if not segments:
             return None
-        segments = (*self._closed, self._now)
-        indicated = sum((self._energy(segment) for segment in segments), Decimal(0))
-        y = float(_EXACT.multiply(indicated, self._exact_ratio)) + self._excess
+        y = float(_EXACT.multiply(self._track.grown, self._exact_ratio)) + self._excess
         ends = self._ends(segments)
         by_bound = {}
         for bound in self._wanted:
             named = self._contributions(bound)
             _add_into(named, ends)
             by_bound[bound] = Uncertain(y, {name: c for name, c in named.items() if c}, self._variance)
-        flags = dict(self._flags)
+        flags = dict(self._track.flags)
         if len(by_bound) > 1:
-            flags[RegisterFlag.SPLIT_UNKNOWN] = None
+            flags[str(Flag.SPLIT_UNKNOWN)] = None
         shared = by_bound[Bound.SHARED]
         return EnergyResult(
             y=y,
             shared=shared,
             own=by_bound.get(Bound.OWN, shared),
-            flags=tuple(str(flag) for flag in flags),
+            flags=tuple(flags),
             n=self.n,
             missing=self.missing,
             from_us=segments[0].start.utc_us,
@@ -395,14 +342,20 @@ class EnergyTotal:
         )
 
     @property
-    def start(self) -> Standing | None:
+    def start(self) -> RegisterReading | None:
         """The first reading."""
-        return (self._closed or [self._now])[0].start if self._now is not None else None
+        segments = self._track.segments
+        return segments[0].start if segments else None
 
     @property
-    def end(self) -> Standing | None:
+    def end(self) -> RegisterReading | None:
         """The reading that the total ends with."""
-        return None if self._now is None else self._now.last
+        return None if self._track.now is None else self._track.now.last
+
+    @property
+    def missing(self) -> int:
+        """Missed polls, and breaks of the register."""
+        return self._track.missing
 
     def _contributions(self, bound: Bound) -> dict[str, float]:
         rows = zip(self._correction.sources(bound), self._correction.nodes(bound), strict=True)
@@ -410,108 +363,46 @@ class EnergyTotal:
         _add_into(named, self._rest[bound])
         return named
 
-    def _ends(self, segments: Iterable[_Segment]) -> dict[str, float]:
+    def _ends(self, segments: Iterable[Segment]) -> dict[str, float]:
         named: dict[str, float] = {}
         for segment in segments:
-            if segment.start == segment.last and not segment.turns:
+            if segment.empty:
                 continue
-            for standing, sign, power in (
+            for reading, sign, power in (
                 (segment.start, -1.0, segment.start_power or 0.0),
                 (segment.last, 1.0, segment.last_power),
             ):
-                hours = (standing.window_us + self.refresh_us) / (2.0 * sqrt(3.0) * _HOUR_US)
+                hours = (reading.window_us + self.refresh_us) / (2.0 * sqrt(3.0) * HOUR_US)
                 found = {
-                    self._end_source("resolution", standing): sign * self._correction.resolution_u,
-                    self._end_source("sampling", standing): sign * power * hours,
+                    self._end_source("resolution", reading): sign * self._correction.resolution_u,
+                    self._end_source("sampling", reading): sign * power * self._correction.ratio * hours,
                 }
                 _add_into(named, found)
         return named
 
-    def _end_source(self, kind: str, standing: Standing) -> str:
+    def _end_source(self, kind: str, reading: RegisterReading) -> str:
         return UncertaintySource(
-            kind, self.state.instrument, epoch=str(standing.utc_us), quantity=self.measurand, dist="uniform"
+            kind, self.state.instrument, epoch=str(reading.utc_us), quantity=self.measurand, dist="uniform"
         ).id
 
     # --------------------------------------------------------------------------------------------- increments
 
     @property
     def _where(self) -> str:
-        return f"{self.state.instrument}, {self.measurand}"
+        return self._track.where
 
     @property
     def _exact_ratio(self) -> Decimal:
         return Decimal(1) if self.measurand in self.state.primary else self._correction.table.ratio
 
-    def _standing(self, value: Decimal, utc_us: int, window_us: int) -> Standing:
-        if not value.is_finite() or value < 0:
-            raise ValueError(f"{self._where}: a register can't stand at {value}")
-        if window_us < 0:
-            raise ValueError(f"{self._where}: a sampling window can't be negative ({window_us} µs)")
-        return Standing(value, utc_us, window_us)
-
-    def _energy(self, segment: _Segment) -> Decimal:
-        grown = segment.last.value - segment.start.value
-        return grown + segment.turns * self.modulus if self.modulus is not None and segment.turns else grown
-
-    def _flag(self, flag: str) -> None:
-        self._flags[str(flag)] = None
-
-    def _grow(
-        self, now: _Segment, standing: Standing, load_a: float | None, power_factor: float | None
-    ) -> None:
-        hours = (standing.utc_us - now.last.utc_us) / _HOUR_US
-        if hours <= 0:
-            self._flag(RegisterFlag.CLOCK_STEPPED)
-        grown = standing.value - now.last.value
-        turns = 0
-        if grown < 0:
-            if self._rolled_over(grown, hours):
-                assert self.modulus is not None
-                grown, turns = grown + self.modulus, 1
-                self._flag(RegisterFlag.REGISTER_ROLLOVER)
-            elif -grown <= self.noise:
-                self._flag(RegisterFlag.REGISTER_DECREASED)
-                return
-            else:
-                self._break(standing, RegisterFlag.REGISTER_RESET)
-                return
-        elif self.max_power is not None and hours > 0 and not self._possible(grown, hours):
-            self._break(standing, RegisterFlag.REGISTER_JUMPED)
+    def _grow(self, reading: RegisterReading, load_a: float | None, power_factor: float | None) -> None:
+        first = self.end is None
+        grown = self._track.step(reading)
+        if grown is None or first:
             return
-        indicated = float(grown) * self._correction.ratio
-        power = indicated / hours if hours > 0 else now.last_power
-        self._now = _Segment(
-            now.start,
-            standing,
-            now.turns + turns,
-            power if now.start_power is None else now.start_power,
-            power,
-        )
         self.n += 1
         if grown:
-            self._account(indicated, load_a, power_factor)
-
-    def _rolled_over(self, grown: Decimal, hours: float) -> bool:
-        if self.modulus is None:
-            return False
-        passed = grown + self.modulus
-        if passed < 0:
-            return False
-        if self.max_power is not None and hours > 0:
-            return self._possible(passed, hours)
-        return passed <= self.modulus * _ROLLOVER_SHARE
-
-    def _possible(self, grown: Decimal, hours: float) -> bool:
-        assert self.max_power is not None
-        slack = 2.0 * float(self.state.resolution.get(self.measurand, Decimal(0)))
-        return (float(grown) - slack) * self._correction.ratio <= self.max_power * hours
-
-    def _break(self, standing: Standing, flag: RegisterFlag) -> None:
-        self._flag(flag)
-        if self._now is not None:
-            self._closed.append(self._now)
-            self.missing += 1
-        self._now = _Segment(standing, standing)
+            self._account(float(grown) * self._correction.ratio, load_a, power_factor)
 
     def _point(self, load_a: float | None, power_factor: float | None) -> tuple[float | None, float | None]:
         correction = self._correction
@@ -535,7 +426,7 @@ class EnergyTotal:
             for bound in self._wanted:
                 _add_into(self._rest[bound], {correction.extrapolation.id: g * point.extrapolation})
         for flag in point.flags:
-            self._flag(flag)
+            self._track.flag(flag)
         grid = correction.grid
         i, j, a, b = grid.cell(x, t)
         nx, nt = len(grid.xs), len(grid.ts)
@@ -557,7 +448,7 @@ class EnergyTotal:
         for bound in self._wanted:
             _add_into(self._rest[bound], correction.named(correction.at(x, t, bound), g, bound))
         for flag in point.flags:
-            self._flag(flag)
+            self._track.flag(flag)
 
     def _corrected(self, indicated: float, error: float) -> float:
         """Count an increment; its sensitivity ∂E/∂e."""
@@ -578,7 +469,7 @@ class EnergyTotal:
         factors: npt.NDArray[np.float64],
     ) -> bool:
         """Whether nothing is unknown, nothing goes down, and time goes on."""
-        if not len(values) or self._now is None or self.max_power is not None:
+        if not len(values) or self.end is None or self.max_power is not None:
             return False
         if (
             self._correction.table.axis is Axis.OWN
@@ -588,7 +479,7 @@ class EnergyTotal:
             return False
         if any(not value.is_finite() for value in values):
             return False
-        last = self._now.last
+        last = self.end
         return all(
             a <= b and s < t
             for a, b, s, t in zip(
@@ -604,9 +495,9 @@ class EnergyTotal:
         factors: npt.NDArray[np.float64],
         window_us: int,
     ) -> None:
-        now, correction = self._now, self._correction
-        assert now is not None
-        before = (now.last.value, *values[:-1])
+        last, correction = self.end, self._correction
+        assert last is not None
+        before = (last.value, *values[:-1])
         indicated = np.array([float(b - a) for a, b in zip(before, values, strict=True)]) * correction.ratio
         x, t, error, extra, outside = correction.points(loads, factors)
         corrected = indicated / (1.0 + error / 100.0)
@@ -622,18 +513,13 @@ class EnergyTotal:
                 _add_into(self._rest[bound], {correction.extrapolation.id: float(np.sum(g * extra))})
         if grown.any():
             for flag in correction.always:
-                self._flag(flag)
+                self._track.flag(flag)
         if (outside & grown).any():
-            self._flag(Flag.OUTSIDE_CALIBRATED_RANGE)
-        times = (now.last.utc_us, *utc_us)
-        first = float(indicated[0]) * _HOUR_US / (times[1] - times[0])
-        self._now = _Segment(
-            now.start,
-            self._standing(values[-1], utc_us[-1], window_us),
-            now.turns,
-            first if now.start_power is None else now.start_power,
-            float(indicated[-1]) * _HOUR_US / (times[-1] - times[-2]),
-        )
+            self._track.flag(Flag.OUTSIDE_CALIBRATED_RANGE)
+        ends = [(values[k], utc_us[k]) for k in range(max(len(values) - 2, 0), len(values))]
+        if len(values) > 2:
+            ends.insert(0, (values[0], utc_us[0]))
+        self._track.run([self._track.reading(value, at, window_us) for value, at in ends])
         self.n += len(values)
 
     # ------------------------------------------------------------------------------------------------ restart
@@ -645,18 +531,18 @@ class EnergyTotal:
         return {
             "state": self.state.digest,
             "measurand": self.measurand,
-            "modulus": None if self.modulus is None else decimal_text(self.modulus),
+            "modulus": None if self._track.modulus is None else decimal_text(self._track.modulus),
             "max_power": self.max_power,
             "refresh_us": self.refresh_us,
-            "noise": decimal_text(self.noise),
+            "noise": decimal_text(self._track.noise),
             "n": self.n,
             "missing": self.missing,
-            "flags": list(self._flags),
+            "flags": list(self._track.flags),
             "excess": self._excess,
             "variance": self._variance,
             "sums": {str(node): s for node, s in self._sums.items()},
             "rest": {str(bound): dict(named) for bound, named in self._rest.items()},
-            "segments": [_plain_segment(s) for s in (*self._closed, self._now) if s is not None],
+            "segments": [plain_segment(segment) for segment in self._track.segments],
         }
 
     @classmethod
@@ -680,15 +566,15 @@ class EnergyTotal:
                 refresh_us=int(plain["refresh_us"]),
                 noise=Decimal(plain["noise"]),
             )
-            made.n, made.missing = int(plain["n"]), int(plain["missing"])
-            made._flags = dict.fromkeys(plain["flags"])
+            made.n, made._track.missing = int(plain["n"]), int(plain["missing"])
+            made._track.flags = dict.fromkeys(plain["flags"])
             made._excess, made._variance = float(plain["excess"]), float(plain["variance"])
             made._sums = {int(node): float(s) for node, s in plain["sums"].items()}
             made._rest = {b: {k: float(c) for k, c in plain["rest"][str(b)].items()} for b in made._wanted}
-            segments = [_segment(each) for each in plain["segments"]]
+            segments = [segment_of(each) for each in plain["segments"]]
         except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise ValueError(f"these values are not a kept energy total ({error!r})") from None
-        made._closed, made._now = segments[:-1], segments[-1] if segments else None
+        made._track.closed, made._track.now = segments[:-1], segments[-1] if segments else None
         return made
 
 
@@ -699,27 +585,3 @@ def _per_reading(values: npt.ArrayLike | None, count: int) -> npt.NDArray[np.flo
 def _add_into(sums: dict[Any, float], more: Mapping[Any, float]) -> None:
     for key, term in more.items():
         sums[key] = sums.get(key, 0.0) + term
-
-
-def _plain_segment(segment: _Segment) -> dict[str, Any]:
-    return {
-        "start": [str(segment.start.value), segment.start.utc_us, segment.start.window_us],
-        "last": [str(segment.last.value), segment.last.utc_us, segment.last.window_us],
-        "turns": segment.turns,
-        "start_power": segment.start_power,
-        "last_power": segment.last_power,
-    }
-
-
-def _segment(plain: Mapping[str, Any]) -> _Segment:
-    def standing(triple: Sequence[Any]) -> Standing:
-        return Standing(Decimal(triple[0]), int(triple[1]), int(triple[2]))
-
-    power = plain["start_power"]
-    return _Segment(
-        standing(plain["start"]),
-        standing(plain["last"]),
-        int(plain["turns"]),
-        None if power is None else float(power),
-        float(plain["last_power"]),
-    )

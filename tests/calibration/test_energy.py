@@ -270,6 +270,16 @@ def test_totals_over_a_gap_are_bridged_by_the_register_at_an_unknown_load() -> N
     assert set(result.flags) == {"GAP_BRIDGED", "LOAD_UNKNOWN", "POWER_FACTOR_UNKNOWN"}
 
 
+def test_a_total_that_begins_a_digit_lower_than_the_other_ended_counts_nothing_twice_and_nothing_down() -> (
+    None
+):
+    a = feed(EnergyTotal(state_of(), REGISTER), "100", "110")
+    a.merge(feed(EnergyTotal(state_of(), REGISTER), "109.99", "120", start=5))
+    result = result_of(a)
+    assert result.y == pytest.approx(20.01)
+    assert result.flags == ("GAP_BRIDGED", "REGISTER_DECREASED")
+
+
 def test_an_unknown_load_costs_the_whole_curve() -> None:
     state = state_of((point("1", "1.0"), point("5", "0.0")))
     total = feed(EnergyTotal(state, REGISTER), "0", "100.5", load=None)
