@@ -243,9 +243,9 @@ class Agent:
                 ticker = Ticker(instrument.period_us, now)
                 line.agenda.add(name, ticker, instrument.priority)
                 first[name] = ticker.due_us
+        self._pipeline.begin(store, first, self.plan.documents)
         if store.ballast_spent:
             self._alarm("low_disk")
-        self._pipeline.begin(store, first, self.plan.documents)
 
     # -- the lines
 
