@@ -122,9 +122,7 @@ ENGLISH: Mapping[str, str] = {
     "T404": "not a table that can be read: {why}",
     "T405": "the table has {rows} rows; at most {limit} are read",
     "T406": "column {column!r} stands twice",
-    "T407": "{message}",
     "T408": "the cell holds a formula without a stored value; open the file in Excel, save it, try again",
-    "T409": "{value} came as a binary number; write {column} as text so that its digits stay as printed",
 }
 
 CHINESE: Mapping[str, str] = {
@@ -230,9 +228,7 @@ CHINESE: Mapping[str, str] = {
     "T404": "无法读取该表：{why}",
     "T405": "表有 {rows} 行；最多读取 {limit} 行",
     "T406": "列 {column!r} 出现两次",
-    "T407": "{message}",
     "T408": "单元格含公式但没有存储值；请在 Excel 中打开并保存后重试",
-    "T409": "{value} 是二进制数；请把 {column} 写成文本，以保留证书上的位数",
 }
 
 _CATALOGUES: Mapping[str, Mapping[str, str]] = {"en": ENGLISH, "zh": CHINESE}
