@@ -49,6 +49,11 @@ class Store:
         try:
             self._db = apsw.Connection(str(self.path))
             self._db.set_busy_timeout(500)
+            empty = fresh or not self._db.execute("SELECT count(*) FROM sqlite_schema").get
+            if not empty and self._db.execute("PRAGMA application_id").get != APPLICATION_ID:
+                raise StoreError(f"{self.path} is not a store of the platform")
+            if not empty and self._db.execute("PRAGMA user_version").get != VERSION:
+                raise StoreError(f"{self.path} was written by another version of this program")
             for pragma in (
                 "locking_mode=EXCLUSIVE",
                 "journal_mode=WAL",
@@ -59,12 +64,8 @@ class Store:
                 "cache_size=-65536",
             ):
                 self._db.execute(f"PRAGMA {pragma}").fetchall()
-            if fresh or self._db.execute("PRAGMA user_version").get == 0:
+            if empty:
                 self._create(directory)
-            if self._db.execute("PRAGMA application_id").get != APPLICATION_ID:
-                raise StoreError(f"{self.path} is not a store of the platform")
-            if self._db.execute("PRAGMA user_version").get != VERSION:
-                raise StoreError(f"{self.path} was written by another version of this program")
             with self._db:  # takes the exclusive lock now, not at the first write
                 self._db.execute("UPDATE gateway SET id = id WHERE 0")
         except apsw.BusyError as error:
@@ -93,11 +94,12 @@ class Store:
             self._db.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}")
         # The journal that turned the new file to WAL must be gone from the directory before anything is promised.
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        for place in (directory, directory.parent):
+            handle = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
     def close(self) -> None:
         """Close it; the next opening finds all that was committed."""

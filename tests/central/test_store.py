@@ -1,5 +1,6 @@
 """The store answers by instrument and period, is opened once, and never counts a superseded total twice."""
 
+import apsw
 import msgspec
 import pytest
 
@@ -122,6 +123,31 @@ def test_a_file_that_is_no_store_is_refused(tmp_path):
     (tmp_path / "central.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
     with pytest.raises(StoreError, match=r"central\.db"):
         Store(tmp_path)
+
+
+def test_another_programs_database_is_left_alone(tmp_path):
+    other = apsw.Connection(str(tmp_path / "central.db"))
+    other.execute("CREATE TABLE theirs(x)")
+    other.close()
+    with pytest.raises(StoreError, match="not a store"):
+        Store(tmp_path)
+    again = apsw.Connection(str(tmp_path / "central.db"))
+    assert [name for (name,) in again.execute("SELECT name FROM sqlite_schema")] == ["theirs"]
+    again.close()
+
+
+def test_results_are_columns_to_whoever_asks_in_sql(store):
+    writer = Writer().grow(60)
+    advance(store, writer)
+    values = [v for m in writer.instruments for v in store.values(ORIGIN, m) if v.value is not None]
+    store.close()
+    with apsw.Connection(str(store.path)) as asked:
+        query = "SELECT origin, instrument, entry, measurand, indication, value, u FROM result"
+        rows = {tuple(row) for row in asked.execute(query)}
+    asked.close()
+    assert rows == {
+        (v.origin, v.instrument, v.entry, v.measurand, v.indication, v.value, v.u) for v in values
+    }
 
 
 def test_a_stale_view_of_the_head_advances_nothing(store):
