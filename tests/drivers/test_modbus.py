@@ -225,6 +225,13 @@ def test_a_count_broken_by_noise_delays_the_next_frame_only_until_the_line_is_si
     assert [f.raw for f in frames_of(decoder.finish())] == [asked]
 
 
+@pytest.mark.parametrize("function", [3, 4, 23])
+def test_half_a_register_is_no_answer_though_its_check_sum_fits(function):
+    pdu = bytes((function, 3, 1, 2, 3))
+    for framing in ("rtu", "tcp", "ascii"):
+        assert frames_of(all_of(modbus.wrap(1, pdu, framing), framing)) == []
+
+
 def test_a_write_and_its_echo_are_request_and_answer():
     write = bytes.fromhex("11 06 00 01 00 03 9A 9B")
     first, second, third = frames_of(all_of(write * 3))
