@@ -10,8 +10,8 @@ The rules, in the order in which an exchange meets them:
    shape to an earlier request may still be on its way, a request of another shape is asked first. A meter answers in
    order: once that has been answered, the older answer has come, and was dropped, or never will. So a late answer is
    recognised whatever the delay, not only within the silence waited for. In the same way an answer that is, byte for
-   byte, a frame just before it (equal values, or an answer sent twice) is believed only after a request of another
-   shape.
+   byte, a frame just before it (equal values, or an answer sent twice) is not believed: it is asked for again, behind
+   a request of another shape.
 3. **Ask.** The request is written, exactly its bytes.
 4. **Hear.** Nothing within the reply time: a time-out. Something: a little longer, for the rest; the end of both is
    fixed when the request has been sent, so no noise can stretch it. Our own request heard back (a two-wire line's
@@ -156,7 +156,6 @@ class Line:
         self._recent: deque[tuple[Request | None, bytes]] = deque(
             maxlen=_RECENT
         )  # frames, and what they answered
-        self._strays = 0  # sound frames that were no answer to what was asked
         self._number = 0
         self._lost = 0
         self._reopen_at = float("-inf")
@@ -174,19 +173,12 @@ class Line:
         try:
             if not self.link.is_open:
                 await self._up(clock, patience)
-            if self._owed and (aside := self._aside(address, request, others)) is not None:
-                self.usage.resynchronised += 1
-                reply = await self._ask(codec, address, aside, patience)
-                if reply.answer is None:
-                    if reply.failure is Missing.TIMEOUT:
-                        # Not even an older answer came for this request: nothing is stuck between us and the meter.
-                        self._owed = [o for o in self._owed if o.address != address or o.until > began]
-                    detail = f"a late answer may be on its way; resynchronising: {reply.detail}"
-                    return reply._replace(detail=detail)
-            reply = await self._ask(codec, address, request, patience)
+            reply = await self._in_step(codec, address, request, patience, others)
             if reply.answer is not None and shape(request) is not None:
                 if self._repeats(request, reply.answer):
-                    reply = await self._doubted(codec, address, request, reply, patience, others)
+                    # If that was a repetition, the true answer is still to come: ask again, in step.
+                    self._owe(address, request, patience)
+                    reply = await self._in_step(codec, address, request, patience, others)
                 if reply.answer is not None:
                     self._recent.append((request, reply.answer.raw))
             return reply
@@ -250,26 +242,50 @@ class Line:
         for item in (*decoder.feed(stale), *decoder.finish()):
             cause = item.reason if isinstance(item, Reject) else MismatchReason.UNASKED
             if not isinstance(item, Reject):
-                self._stray(item.raw)
+                self._recent.append((None, item.raw))
             self.counts.add(self._suspect, cause)
             whole = whole and cause is MismatchReason.UNASKED
         return whole
 
     # ---- rule 2
 
-    def _aside(self, address: str, request: Request, others: Iterable[Request]) -> Request | None:
+    async def _in_step(
+        self, codec: Codec, address: str, request: Request, patience: Patience, others: Iterable[Request]
+    ) -> Reply:
+        """Ask, behind a request of another shape if a late answer could be mistaken for ours."""
+        if self._owed and (aside := self._aside(codec, address, request, others)) is not None:
+            began = asyncio.get_running_loop().time()
+            self.usage.resynchronised += 1
+            reply = await self._ask(codec, address, aside, patience)
+            if reply.answer is None:
+                if reply.failure is Missing.TIMEOUT:
+                    # Not even an older answer came for this request: nothing is stuck between us and the meter.
+                    self._owed = [o for o in self._owed if o.address != address or o.until > began]
+                detail = f"a late answer may be on its way; resynchronising: {reply.detail}"
+                return reply._replace(detail=detail)
+            self._recent.append((aside, reply.answer.raw))
+        return await self._ask(codec, address, request, patience)
+
+    def _aside(
+        self, codec: Codec, address: str, request: Request, others: Iterable[Request]
+    ) -> Request | None:
         """A request of another shape, to be asked first; None if no late answer could be mistaken for ours."""
         shapes = {shape(owed.request) for owed in self._owed if owed.address == address}
         if shape(request) not in shapes:
             return None
-        fresh = (r for r in (*others, *_alternatives(request)) if shape(r) not in shapes)
+        shapes.add(None)
+        lengths = {len(raw) for _, raw in self._recent}  # what may be repeated
+        # There are more alternatives than requests owed and frames remembered.
+        candidates = (*others, *_alternatives(request))
         return next(
-            r for r in fresh if shape(r) is not None
-        )  # there are more alternatives than owed requests
+            r for r in candidates if shape(r) not in shapes and codec.expected_length(r) not in lengths
+        )
 
-    def _owe(self, address: str, request: Request, until: float) -> None:
+    def _owe(self, address: str, request: Request, patience: Patience) -> None:
         """Remember a request that may be answered late and then be taken for another's."""
         if shape(request) is not None:
+            now = asyncio.get_running_loop().time()
+            until = now + _OWED_PATIENCE * (patience.reply_s + patience.late_s)
             self._owed = [o for o in self._owed if (o.address, o.request) != (address, request)]
             self._owed.append(_Owed(address, request, until))
             mine = [o for o in self._owed if o.address == address]
@@ -281,28 +297,6 @@ class Line:
         return not answer.error and any(
             raw == answer.raw and request != answered for answered, raw in self._recent
         )
-
-    def _stray(self, raw: bytes) -> None:
-        self._strays += 1
-        self._recent.append((None, raw))
-
-    async def _doubted(
-        self,
-        codec: Codec,
-        address: str,
-        request: Request,
-        reply: Reply,
-        patience: Patience,
-        others: Iterable[Request],
-    ) -> Reply:
-        """Settle whether ``reply`` is a repetition: the true answer would come before that to what is asked next."""
-        aside = next(r for r in (*others, *_alternatives(request)) if shape(r) not in (shape(request), None))
-        self.usage.resynchronised += 1
-        before = self._strays
-        after = await self._ask(codec, address, aside, patience)
-        if self._strays == before and (after.answer is not None or after.failure is Missing.TIMEOUT):
-            return reply
-        return await self._ask(codec, address, request, patience)
 
     # ---- rules 3 to 5
 
@@ -322,8 +316,7 @@ class Line:
         self._suspect = address
         if not numbered:
             self._silence_s = max(self._gap_s, self.timing.quiet_s, patience.late_s)
-            until = clock() + _OWED_PATIENCE * (patience.reply_s + patience.late_s)
-            self._owe(address, request, until)
+            self._owe(address, request, patience)
         hearing = Hearing(codec, sent_request, raw)
         try:
             await self.link.write(raw)
@@ -355,8 +348,7 @@ class Line:
         if hearing.causes:
             for cause, count in hearing.causes.items():
                 self.counts.add(address, cause, count)
-            for stray in hearing.strays:
-                self._stray(stray)
+            self._recent.extend((None, stray) for stray in hearing.strays)
             self.echoes = self.echoes or MismatchReason.ECHO in hearing.causes
         if numbered and hearing.torn:
             await self.link.close()  # the rest of a frame is still to come: the stream's boundaries are lost
