@@ -24,8 +24,11 @@ _SPEEDS = {
 _PTYS = "/dev/pts/"
 
 
-class _Pump:
-    """Moves bytes between a line in virtual time and the event loop's time."""
+class Pump:
+    """Joins a line to anything that hears and says bytes, in the running event loop's time.
+
+    Call ``hear`` with the master's bytes; ``deliver`` is called with the meters', when they have arrived.
+    """
 
     def __init__(self, line: HalfDuplex, utc_us: Callable[[], int], deliver: Callable[[bytes], None]) -> None:
         self._line = line
@@ -38,6 +41,7 @@ class _Pump:
         return int(self._loop.time() * 1e6)
 
     def hear(self, data: bytes, *, garbled: bool = False) -> None:
+        """Bytes from the master, now."""
         self._line.hear(data, self._now_us(), self._utc_us(), garbled=garbled)
         self._arm()
 
@@ -47,15 +51,17 @@ class _Pump:
             self._timer = None
         due = self._line.due_us()
         if due is not None:
-            self._timer = self._loop.call_at(due / 1e6, self._fire)
+            self._timer = self._loop.call_at(due / 1e6, self._fire, due)
 
-    def _fire(self) -> None:
+    def _fire(self, due: int) -> None:
         self._timer = None
-        if data := self._line.take(self._now_us()):
+        # The loop's time is a float and its timers may fire a clock tick early: what was due is due.
+        if data := self._line.take(max(due, self._now_us())):
             self._deliver(data)
         self._arm()
 
     def stop(self) -> None:
+        """Say nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -78,7 +84,7 @@ class PtyLine:
         self._speed = _SPEEDS[baud]
         self._utc_us = utc_us
         self._master = self._slave = -1
-        self._pump: _Pump | None = None
+        self._pump: Pump | None = None
 
     @property
     def port(self) -> str:
@@ -104,7 +110,7 @@ class PtyLine:
             os.close(self._master)
             os.close(self._slave)
             raise
-        self._pump = _Pump(self.line, self._utc_us, self._write)
+        self._pump = Pump(self.line, self._utc_us, self._write)
         asyncio.get_running_loop().add_reader(self._master, self._read)
 
     def _offer(self) -> None:
@@ -153,7 +159,7 @@ class TcpLine:
         self._host, self._port = host, port
         self._utc_us = utc_us
         self._server: asyncio.Server | None = None
-        self._pump: _Pump | None = None
+        self._pump: Pump | None = None
         self._client: asyncio.Transport | None = None
 
     @property
@@ -163,7 +169,7 @@ class TcpLine:
 
     async def start(self) -> None:
         """Listen; port 0 takes a free one."""
-        self._pump = _Pump(self.line, self._utc_us, self._write)
+        self._pump = Pump(self.line, self._utc_us, self._write)
         self._server = await asyncio.get_running_loop().create_server(
             lambda: _Converter(self), self._host, self._port
         )
