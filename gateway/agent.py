@@ -147,6 +147,7 @@ class Agent:
         self._sealed_utc_us = 0
         self._heads: list[tuple[int, int]] = []  # (size, UTC) of checkpoints that no receipt covers yet
         self._started = clock.now()
+        self._watch = StepWatch(self._started)
         self._store: LogStore | None = None
         self._receipts: Receipts | None = None
         self._socket: socket | None = None
@@ -313,7 +314,6 @@ class Agent:
     async def _commits(self) -> None:
         """Commit each period; look after the clock, the states, the watchdog and old entries in between."""
         plan, clock = self.plan, self._clock
-        watch = StepWatch(clock.now())
         due = clock.now().boot_us
         states_due = due + _STATES_EVERY_US
         check_due = due + _CHECK_EVERY_US
@@ -321,7 +321,7 @@ class Agent:
             due = max(due + plan.commit_us, clock.now().boot_us)
             await clock.sleep_until(due)
             now = clock.now()
-            step = watch.look(now)
+            step = self._watch.look(now)
             if step is not None:
                 before, after = str(step.expected_utc_us), str(step.utc_us)
                 self._pipeline.event(

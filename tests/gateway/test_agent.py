@@ -360,9 +360,10 @@ async def test_what_a_platform_has_confirmed_is_deleted_when_it_is_old_and_nothi
 
 
 async def test_a_disk_without_room_for_the_ballast_is_an_alarm_from_the_start(tmp_path):
-    async with Farm(1) as farm, Running(
-        Agent(fast(plan(tmp_path, PERIOD, farm.ports), ballast=1 << 55), SystemClock())
-    ) as agent:
+    async with (
+        Farm(1) as farm,
+        Running(Agent(fast(plan(tmp_path, PERIOD, farm.ports), ballast=1 << 55), SystemClock())) as agent,
+    ):
         assert agent.status().alarms == ("low_disk",)
         await until(lambda: received(agent) > 3)
     verified(tmp_path)

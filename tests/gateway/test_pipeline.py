@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from calibration.state import format_u, format_value
 from drivers.codec import Exchange, Indication, Missing, Scan
 from evidence.note import Checkpoint, Ed25519Signer
 from evidence.record import (
@@ -22,7 +23,7 @@ from evidence.record import (
 )
 from gateway.clock import SetClock
 from gateway.counters import Counter, Counters
-from gateway.pipeline import DocumentNotice
+from gateway.pipeline import DocumentNotice, u_text, value_text
 from gateway.schedule import Tick
 from gateway.store import LogStore
 from tests.rigs.meters import ORIGIN, VALUES, S, channel, pipeline, scan, silent, state
@@ -501,3 +502,14 @@ async def test_an_event_is_told_whatever_characters_its_error_has(clock, store):
     event = [r for r in log(store) if isinstance(r, Event)][-1]
     assert event.detail["error"] == "half a ? pair"
     assert len(event.detail["long"]) == 4000
+
+
+@given(
+    st.floats(allow_nan=False, allow_infinity=False)
+    | st.floats(-1e6, 1e6)
+    | st.integers(-(10**13), 10**13).map(float)
+)
+@settings(max_examples=500)
+def test_the_quick_texts_of_results_are_the_canonical_ones(number):
+    assert value_text(number) == format_value(number)
+    assert u_text(abs(number)) == format_u(abs(number))

@@ -7,9 +7,13 @@ per meter, all of them read at once.
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 from calibration.certificate import Instrument, InstrumentKind
 from calibration.state import compile_state
@@ -100,6 +104,9 @@ class Farm:
             meter.frozen = True
 
 
+TIMEOUT_S = 1.5  # a busy machine must not make late answers: those are refused, and would count as lost
+
+
 def bus_plans(ports: list[int], period_us: int, host: str = "127.0.0.1") -> tuple[BusPlan, ...]:
     """One line per meter; results by a class certificate for all twenty values."""
     plans = []
@@ -109,7 +116,69 @@ def bus_plans(ports: list[int], period_us: int, host: str = "127.0.0.1") -> tupl
         state = compile_state(
             Instrument(id=name, kind=InstrumentKind.OTHER, mpe=Decimal("0.5")), (), at=date(2026, 11, 24)
         )
-        meter = Meter(name, "1", PROFILE, timeout_s=0.5, retries=0)
+        meter = Meter(name, "1", PROFILE, timeout_s=TIMEOUT_S, retries=0)
         instrument = InstrumentPlan(meter, queries, period_us, state)
         plans.append(BusPlan(f"line-{n:02}", codec("modbus-tcp"), TcpLink(host, port), (instrument,)))
     return tuple(plans)
+
+
+class FarmProcess:
+    """A farm in a process of its own: whatever the rig does, the meters answer in time."""
+
+    def __init__(self, process: Process, ports: list[int]) -> None:
+        self.process = process
+        self.ports = ports
+
+    @classmethod
+    async def start(cls, count: int) -> FarmProcess:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.rigs.farm",
+            str(count),
+            stdin=PIPE,
+            stdout=PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        farm = cls(process, [])
+        farm.ports = await farm._answer()
+        return farm
+
+    async def served(self) -> list[int]:
+        return await self._ask("served")
+
+    async def freeze(self) -> list[int]:
+        """Answer no more; what was served in all."""
+        return await self._ask("freeze")
+
+    async def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        await self.process.wait()
+
+    async def _ask(self, what: str) -> list[int]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(what.encode() + b"\n")
+        return await self._answer()
+
+    async def _answer(self) -> list[int]:
+        assert self.process.stdout is not None
+        numbers: list[int] = json.loads(await asyncio.wait_for(self.process.stdout.readline(), 30))
+        return numbers
+
+
+async def _serve(count: int) -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    async with Farm(count) as farm:
+        print(json.dumps(farm.ports), flush=True)
+        while line := await reader.readline():
+            if line == b"freeze\n":
+                farm.freeze()
+            print(json.dumps(farm.served), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1])))

@@ -23,7 +23,7 @@ from evidence.record import Gap, Reading, Record, decode
 from gateway.clock import SystemClock
 from tests.rigs.agent_process import PLATFORM, SIGNER
 from tests.rigs.agent_under_test import AgentProcess, opened
-from tests.rigs.farm import REGISTERS, Farm
+from tests.rigs.farm import REGISTERS, FarmProcess
 
 
 @dataclass
@@ -69,30 +69,29 @@ async def measure(
     result = Result()
     spent = 0.0
     store = Store(data / "platform")
-    async with Farm(meters) as farm:
+    farm = await FarmProcess.start(meters)
 
-        async def start() -> AgentProcess:
-            return await AgentProcess.start(
-                data / "gateway", period_us, farm.ports, checkpoint_us=checkpoint_us
-            )
+    async def start() -> AgentProcess:
+        return await AgentProcess.start(data / "gateway", period_us, farm.ports, checkpoint_us=checkpoint_us)
 
-        agent = await start()
+    agent = await start()
 
-        def collector() -> Collector:
-            return Collector(store, agent.url, SIGNER.verifier, lambda: clock.now().utc_us, signer=PLATFORM)
+    def collector() -> Collector:
+        return Collector(store, agent.url, SIGNER.verifier, lambda: clock.now().utc_us, signer=PLATFORM)
 
-        async def collect(platform: Collector, seconds: float) -> None:
-            until = clock.now().boot_us + seconds * 1e6
-            while clock.now().boot_us < until:
-                outcome = await platform.collect_once()
-                assert outcome.ok, outcome
-                await asyncio.sleep(0.5)
+    async def collect(platform: Collector, seconds: float) -> None:
+        until = clock.now().boot_us + seconds * 1e6
+        while clock.now().boot_us < until:
+            outcome = await platform.collect_once()
+            assert outcome.ok, outcome
+            await asyncio.sleep(1.0)
 
+    try:
         platform = collector()
         await collect(platform, 1.0)
-        cpu, before = agent.cpu_s(), sum(farm.served)
+        cpu, before = agent.cpu_s(), sum(await farm.served())
         await collect(platform, steady_s)
-        readings = (sum(farm.served) - before) * REGISTERS
+        readings = (sum(await farm.served()) - before) * REGISTERS
         result.steady_cpu_s_per_10000 = (agent.cpu_s() - cpu) / readings * 10_000
         await platform.close()
         await asyncio.sleep(outage_s / 2)  # the platform is away
@@ -108,19 +107,21 @@ async def measure(
         assert outcome.ok, outcome
         result.drain_per_s = outcome.records * REGISTERS / outcome.seconds
         await collect(platform, steady_s)
-        farm.freeze()
+        counts = await farm.freeze()
         while True:  # until the platform has the last scan
-            at_platform = [decode(entry) for entry in stored(store)]
-            if sum(values(at_platform).values()) and caught_up(agent_size := outcome.size, at_platform, farm):
-                break
-            await asyncio.sleep(0.5)
             outcome = await platform.collect_once()
-            assert outcome.ok, (outcome, agent_size)
+            assert outcome.ok, outcome
+            at_platform = [decode(entry) for entry in stored(store)]
+            if caught_up(at_platform, meters):
+                break
+            await asyncio.sleep(1.0)
         spent += agent.cpu_s()
         result.peak_rss_mib = max(result.peak_rss_mib, agent.memory_mib())
         await platform.close()
         assert await agent.end() == 0
-        served = {(f"M{n:02}", k) for n, count in enumerate(farm.served) for k in range(1, count + 1)}
+    finally:
+        await farm.end()
+    served = {(f"M{n:02}", k) for n, count in enumerate(counts) for k in range(1, count + 1)}
     store.close()
     log = opened(data / "gateway")
     records = [decode(entry) for _, entry in log.entries(0)]
@@ -150,13 +151,13 @@ def stored(store: Store) -> list[bytes]:
     ]
 
 
-def caught_up(size: int, at_platform: list[Record], farm: Farm) -> bool:
-    """Whether what came last from each meter has arrived, or is known to be lost in a gap that came after it."""
+def caught_up(at_platform: list[Record], meters: int) -> bool:
+    """Whether the silence of every meter has arrived, and with it all that came before."""
     newest = {r.instrument: i for i, r in enumerate(at_platform) if isinstance(r, Reading)}
     gaps = [(i, r) for i, r in enumerate(at_platform) if isinstance(r, Gap)]
     silent = {gap.instrument: i for i, gap in gaps if gap.reason in ("timeout", "no_time")}
-    names = [f"M{n:02}" for n in range(len(farm.meters))]
-    return size > 0 and all(silent.get(name, -1) > newest.get(name, -1) for name in names)
+    names = [f"M{n:02}" for n in range(meters)]
+    return all(silent.get(name, -1) > newest.get(name, -1) for name in names)
 
 
 def main() -> None:
