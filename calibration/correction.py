@@ -27,6 +27,7 @@ from calibration.curve import T_LIMIT, T_NEAR, T_UNKNOWN, Angle, Axis, Bound, Fl
 from calibration.uncertainty import Uncertain, UncertaintySource
 
 _SQRT3 = sqrt(3.0)
+_UNSIGNED = frozenset({"voltage", "current", "power_factor"})
 
 Corners = tuple[float, float, float, float]
 """``p, q, r, s`` of ``p + q·λ + r·μ + s·λ·μ`` in one cell."""
@@ -82,10 +83,29 @@ class Correction:
     """
 
     __slots__ = (
-        "_always", "_bounds", "_cells", "_lone", "_lone_load", "_needs_t", "_needs_x", "_own", "_plan", "_scale",
-        "_unknown", "angle", "extrapolation", "grid", "operating_point", "ratio", "relative", "repeatability",
-        "resolution_u", "resolution_variance", "table",
-    )  # fmt: skip
+        "_always",
+        "_bounds",
+        "_cells",
+        "_lone",
+        "_lone_load",
+        "_needs_t",
+        "_needs_x",
+        "_own",
+        "_plan",
+        "_scale",
+        "_signed",
+        "_unknown",
+        "angle",
+        "extrapolation",
+        "grid",
+        "operating_point",
+        "ratio",
+        "relative",
+        "repeatability",
+        "resolution_u",
+        "resolution_variance",
+        "table",
+    )
 
     def __init__(
         self,
@@ -103,6 +123,8 @@ class Correction:
         self.ratio = float(exact_ratio)
         self._scale = float(table.ratio) if primary else 1.0
         self._own = table.axis is Axis.OWN
+        # A current or a voltage of either sign is the same operating point; −20 Cel and 20 Cel are not.
+        self._signed = family.partition("@")[0].partition(".")[0] not in _UNSIGNED
         self.relative = table.relative
         self.angle = table.angle
         self.repeatability = float(table.repeatability)
@@ -135,7 +157,7 @@ class Correction:
         outside,
          repeatability, variance, ratio, relative) = self._plan  # fmt: skip
         if self._own:
-            x = (value if value >= 0.0 else -value) / self._scale
+            x = (value if value >= 0.0 or self._signed else -value) / self._scale
         elif load_a is not None:
             x = load_a if load_a >= 0.0 else -load_a
         elif self._needs_x:
@@ -300,7 +322,7 @@ class Correction:
     ) -> tuple[float | None, float | None]:
         """Grid coordinates of an operating point; None for what is needed and not known."""
         if self._own:
-            x: float | None = abs(value) / self._scale
+            x: float | None = (value if self._signed else abs(value)) / self._scale
         elif load_a is not None:
             x = abs(load_a)
         else:
@@ -399,7 +421,8 @@ class Correction:
         values = np.asarray(values, dtype=np.float64)
         y, u = np.empty_like(values), np.empty_like(values)
         flagged = np.zeros(values.shape, dtype=np.bool_)
-        x = np.abs(values) / self._scale if self._own else self._loads(values, load_a)
+        own = values if self._signed else np.abs(values)
+        x = own / self._scale if self._own else self._loads(values, load_a)
         t = self._phases(values, power_factor)
         known = ~(np.isnan(x) | np.isnan(t))
         if known.any():

@@ -186,6 +186,27 @@ def test_errors_in_the_quantitys_own_unit_are_subtracted() -> None:
     assert (result.y, result.u) == (pytest.approx(49.8), pytest.approx(0.1, rel=1e-11))
 
 
+def test_below_zero_is_another_operating_point_for_a_temperature_but_not_for_a_current() -> None:
+    celsius = {"quantity": "temperature", "unit": "Cel", "load_unit": "Cel"}
+    sensor = Instrument("T-1", InstrumentKind.TEMPERATURE)
+    points = [point("-40", "-0.4", **celsius), point("0", "0", **celsius), point("40", "0.4", **celsius)]
+    state = compile_state(sensor, [certificate(*points, instrument="T-1")], at=AT, policy=NO_DRIFT)
+    for shown, true in ((-20.2, -20.0), (20.2, 20.0)):
+        result = state.correct("temperature", shown)
+        full = state.contributions("temperature", shown)
+        array = state.correct_array("temperature", [shown])
+        assert result is not None
+        assert full is not None
+        assert array is not None
+        assert result.y == full.y == array[0][0] == pytest.approx(true, abs=0.01)
+    amperes = [point("1", "0.5", quantity="current"), point("5", "0.1", quantity="current")]
+    state = compile_state(METER, [certificate(*amperes)], at=AT, policy=NO_DRIFT)
+    forward, backward = state.correct("current.l1", 3.0), state.correct("current.l1", -3.0)
+    assert forward is not None
+    assert backward is not None
+    assert (forward.y, forward.u) == (-backward.y, backward.u)
+
+
 def test_resolution_and_repeatability_are_independent_parts() -> None:
     policy = Policy(drift_fraction=D(0), repeatability={"energy.active": D("0.02")})
     resolution = {"power.active.total": D("0.1")}
