@@ -431,6 +431,8 @@ class LogStore:
         self._tree = self._load_tree()
         self._load_segments()
         self._check_published()
+        if self._published is not None:
+            self._drop_anchor(self._published.note)  # a kill may have come between the COMMIT and this
 
     def _load_tree(self) -> OpenTiles:
         newest = self._file.one("SELECT max(id) FROM tile WHERE id < ?", (1 << _LEVEL_SHIFT,))

@@ -219,6 +219,14 @@ def test_a_write_ahead_log_that_lost_its_end_is_taken_up_unless_a_checkpoint_spo
             store.close()
 
 
+def test_an_anchor_that_a_kill_left_behind_is_brought_up_to_date_before_anything_is_served(store):
+    store.commit(entries(0, 10), signed)
+    (store.directory / "anchor").unlink()
+    store = reopened(store)
+    assert Anchor(store.directory / "anchor").read().size == 10
+    store.close()
+
+
 def test_an_anchor_survives_a_torn_write_of_its_newest_slot(tmp_path):
     anchor = Anchor(tmp_path / "anchor")
     assert anchor.read() is None
