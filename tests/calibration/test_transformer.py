@@ -18,6 +18,7 @@ from calibration.certificate import (
     ReferenceUse,
     TraceabilityError,
 )
+from calibration.curve import Bound
 from calibration.state import CalibrationState, Policy, compile_state
 from calibration.uncertainty import UncertaintySource
 
@@ -210,6 +211,33 @@ def test_ratio_and_phase_may_come_from_different_certificates() -> None:
     assert error(state, "power.active.total", 0.5) == pytest.approx(
         0.2 + 10 * MINUTE * math.sqrt(3), rel=1e-8
     )
+
+
+def test_an_unknown_split_does_not_let_the_displacements_of_ct_and_pt_cancel() -> None:
+    """Both from one laboratory that names no standard: r = 1 would cancel δ_I − δ_U, r = 0 is the larger and counts."""
+    found = tuple(
+        of(
+            t,
+            *errors("ratio", ("1", "0"), ("120", "0")),
+            *errors("phase", ("1", "0"), ("120", "0"), U="4", unit="min"),
+        )
+        for t in (CT, PT)
+    )
+    state = state_with(CT, PT, certificates=found)
+    expected = 40_000 * math.sqrt(2) * 2 * MINUTE / 100 * math.sqrt(3)
+    result = state.correct("power.active.total", 1.0, load_a=5.0, power_factor=0.5)
+    full = state.contributions("power.active.total", 1.0, load_a=5.0, power_factor=0.5)
+    array = state.correct_array("power.active.total", [1.0], load_a=[5.0], power_factor=[0.5])
+    unknown = state.correct("power.active.total", 1.0, power_factor=0.5)
+    shared = state.contributions("power.active.total", 1.0, load_a=5.0, power_factor=0.5, bound=Bound.SHARED)
+    assert result is not None
+    assert full is not None
+    assert array is not None
+    assert unknown is not None
+    assert shared is not None
+    for u in (result.u, full.u, array[1][0], unknown.u):
+        assert u == pytest.approx(expected, rel=1e-6)
+    assert shared.u < expected / 1000
 
 
 def test_three_cts_serve_their_phases_and_a_total_takes_their_mean() -> None:
