@@ -49,13 +49,15 @@ class Store:
         try:
             self._db = apsw.Connection(str(self.path))
             self._db.set_busy_timeout(500)
+            self._db.execute(
+                "PRAGMA locking_mode=EXCLUSIVE"
+            ).fetchall()  # before anything is read: no shared memory
             empty = fresh or not self._db.execute("SELECT count(*) FROM sqlite_schema").get
             if not empty and self._db.execute("PRAGMA application_id").get != APPLICATION_ID:
                 raise StoreError(f"{self.path} is not a store of the platform")
             if not empty and self._db.execute("PRAGMA user_version").get != VERSION:
                 raise StoreError(f"{self.path} was written by another version of this program")
             for pragma in (
-                "locking_mode=EXCLUSIVE",
                 "journal_mode=WAL",
                 "synchronous=FULL",
                 "journal_size_limit=67108864",
@@ -74,9 +76,8 @@ class Store:
             ) from error
         except (apsw.CantOpenError, apsw.NotADBError, apsw.ReadOnlyError, apsw.CorruptError) as error:
             raise StoreError(f"{self.path}: {error}") from error
-        self._lock = (
-            threading.Lock()
-        )  # one transaction at a time, also from a thread that commits in the background
+        # One transaction at a time, also from a thread that commits in the background.
+        self._lock = threading.Lock()
         self._instruments = self._all_instruments()
 
     def _all_instruments(self) -> dict[tuple[int, str], int]:

@@ -112,6 +112,7 @@ def test_it_is_opened_by_one_process_only_and_keeps_what_it_has(tmp_path):
         advance(first, writer)
         with pytest.raises(StoreError, match="another process"):
             Store(tmp_path / "s")
+        assert not (tmp_path / "s" / "central.db-shm").exists(), "a shared WAL can be corrupted"
     with Store(tmp_path / "s") as again:
         (gateway,) = again.gateways()
         assert (gateway.size, gateway.sealed_us) == (300, 7)
