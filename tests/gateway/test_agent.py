@@ -30,7 +30,7 @@ PERIOD = 20_000
 
 async def until(condition):
     """Wait for something to become true; the test's own time limit bounds it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
 
