@@ -20,7 +20,7 @@ from sim.demo import demo_certificates, demo_instruments, demo_spec
 from sim.site import SimSite
 from sim.world import DAY_US, EPOCH_US
 
-SEEDS = range(25)
+SEEDS = range(15)
 
 
 @pytest.fixture(scope="module")
