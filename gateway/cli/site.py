@@ -92,6 +92,7 @@ def _document(prepared: Prepared | None, problems: list[Problem]) -> dict[str, o
     buses = prepared.buses if prepared else ()
     return {
         "ok": not problems,
+        "serve": prepared.file.site.serve.listen if prepared else None,
         "problems": [_plain(problem) for problem in problems],
         "warnings": [_plain(problem) for problem in prepared.warnings] if prepared else [],
         "buses": [
