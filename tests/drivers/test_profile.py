@@ -301,7 +301,10 @@ def test_a_measurand_stands_only_once():
 @pytest.mark.parametrize(
     ("point", "what"),
     [
-        ('measurand = "voltage.l1"\nitem = "02010100"\nunit = "V"\nscale = "0.1"', "no meaning in dlt645-2007"),
+        (
+            'measurand = "voltage.l1"\nitem = "02010100"\nunit = "V"\nscale = "0.1"',
+            "no meaning in dlt645-2007",
+        ),
         ('measurand = "voltage.l1"\nitem = "0201"\nunit = "V"', "8 hex digits"),
         ('measurand = "voltage.l1"\nitem = "02010100"\nunit = "kV"', "the standard fixes the unit"),
         ('measurand = "voltage.l1"\nitem = "0201FF00"\nunit = "V"', "not in the table"),
