@@ -102,6 +102,14 @@ def test_the_higher_order_term_matters_for_a_product_with_zero_mean() -> None:
     assert budget("x^3", [Quantity("x", mu, u)], order=2).u == close(exact, rel=1e-12)
 
 
+def test_the_higher_order_variance_of_a_mixed_product_is_exact_to_the_fourth_order() -> None:
+    # The variance of x·y² for independent normal variables, without its term 3·ux²·uy⁴.
+    x, y, ux, uy = 1.3, 0.4, 0.05, 0.07
+    exact = y**4 * ux**2 + 4 * x**2 * y**2 * uy**2 + 6 * y**2 * ux**2 * uy**2 + 2 * x**2 * uy**4
+    found = budget("x*y^2", [Quantity("x", x, ux), Quantity("y", y, uy)], order=2)
+    assert found.u == close(math.sqrt(exact), rel=1e-12)
+
+
 def test_higher_orders_want_independent_inputs() -> None:
     inputs = [Quantity("a", 0.0, 0.1), Quantity("b", 0.0, 0.2)]
     with pytest.raises(ModelError, match="independent") as refused:

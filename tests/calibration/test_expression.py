@@ -215,6 +215,19 @@ def test_higher_terms_predict_the_value_nearby(text: str, x: float, y: float) ->
     assert predicted == pytest.approx(value(text, x=x + dx, y=y + dy), abs=3e3 * scale * h**4)
 
 
+def test_mixed_terms_of_the_third_order_are_exact() -> None:
+    point = {"x": Series.variable(0, 1.0, 3), "y": Series.variable(1, 2.0, 3)}
+    series = parse("x*y^2").evaluate(point)
+    terms = {m: c for m, c in series.terms.items() if c != 0.0}
+    assert terms == {(): 4.0, (0,): 4.0, (1,): 4.0, (0, 1): 4.0, (1, 1): 1.0, (0, 1, 1): 1.0}
+    e2 = math.exp(2.0)
+    series = parse("exp(x*y)").evaluate(
+        point
+    )  # ∂³/∂x∂y² = (2x + x²y)·exp(xy), of which the coefficient is half
+    assert series.coefficient(0, 1, 1) == pytest.approx(0.5 * (2.0 + 2.0) * e2)
+    assert series.coefficient(0, 0, 1) == pytest.approx(0.5 * (2.0 * 2.0 + 4.0) * e2)
+
+
 def test_a_power_with_an_uncertain_exponent() -> None:
     series = parse("x^y").evaluate({"x": Series.variable(0, 2.0), "y": Series.variable(1, 3.0)})
     assert series.value == pytest.approx(8.0)
