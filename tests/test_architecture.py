@@ -1,0 +1,31 @@
+"""The map stays true: every module stands in docs/architecture.md with its job; names and sizes are looked at."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("drivers", "calibration", "evidence", "gateway", "central", "sim")
+NOT_OF_THE_FIELD = {"utils", "helpers", "common", "manager", "base", "base2", "misc"}
+
+
+def test_the_table_of_modules_is_current() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "docs" / "map.py"), "--check"], check=False)
+    assert done.returncode == 0, "run: python docs/map.py"
+
+
+def test_every_module_is_named_after_something() -> None:
+    names = {path.stem for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assert not names & NOT_OF_THE_FIELD
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    numbers = [path.name[:4] for path in (ROOT / "docs" / "decisions").glob("*.md")]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_the_base_install_verifies_without_the_rest() -> None:
+    heavy = "{'numpy', 'pydantic', 'serial', 'starlette', 'aiomqtt', 'sqlite_utils', 'apsw', 'httpx', 'rich'}"
+    code = f"import sys, evidence.verify, gateway.cli, gateway.cli.verify; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
