@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 START_S = 20
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def peer() -> Iterator[Callable[..., list[str]]]:
     """Start a program and give the words of its "ready" line."""
     running: list[subprocess.Popen[str]] = []
@@ -39,17 +39,16 @@ def peer() -> Iterator[Callable[..., list[str]]]:
             program.communicate()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def python_peer(peer) -> Callable[..., list[str]]:
     """Start one of the scripts beside this file."""
     return lambda script, *arguments: peer(sys.executable, str(HERE / script), *arguments)
 
 
-@pytest.fixture
-def wire(python_peer) -> tuple[str, str]:
-    """Two serial devices that are connected."""
-    near, far = python_peer("bridge.py")
-    return near, far
+@pytest.fixture(scope="session")
+def wire(python_peer) -> Callable[[], list[str]]:
+    """Make two serial devices that are connected."""
+    return lambda: python_peer("bridge.py")
 
 
 @pytest.fixture(scope="session")

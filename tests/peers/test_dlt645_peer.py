@@ -35,13 +35,17 @@ def now() -> Instant:
     return Instant(us, us)
 
 
-@pytest.fixture(params=["tcp", "serial"])
-def bus(request, python_peer, wire) -> Bus:
-    near, far = wire
-    serial = request.param == "serial"
-    (port,) = python_peer("serve_dlt645.py", request.param, far if serial else "0", ON_THE_WIRE)
-    where = near if serial else f"tcp://127.0.0.1:{port}"
-    return Bus("line", codec("dlt645-2007"), link(where, 9600, "8E1"), now, Timing(9600) if serial else None)
+@pytest.fixture(scope="session", params=["tcp", "serial"])
+def port(request, python_peer, wire) -> str:
+    near, far = wire() if request.param == "serial" else ("", "0")
+    (port,) = python_peer("serve_dlt645.py", request.param, far, ON_THE_WIRE)
+    return near or f"tcp://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def bus(port) -> Bus:
+    timing = None if port.startswith("tcp") else Timing(9600)
+    return Bus("line", codec("dlt645-2007"), link(port, 9600, "8E1"), now, timing)
 
 
 async def test_items_one_by_one_are_those_of_the_meter(bus):

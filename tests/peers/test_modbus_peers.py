@@ -58,20 +58,26 @@ def truth(address: int) -> Decimal:
 
 
 @pytest.fixture(
-    params=["pymodbus tcp", "pymodbus rtu-tcp", "pymodbus serial", "libmodbus tcp", "libmodbus rtu"]
+    scope="session",
+    params=["pymodbus tcp", "pymodbus rtu-tcp", "pymodbus serial", "libmodbus tcp", "libmodbus rtu"],
 )
-def bus(request, python_peer, peer, wire) -> Bus:
+def served(request, python_peer, peer, wire) -> tuple[str, str]:
+    """A server, as protocol and port."""
     name, kind = request.param.split()
-    near, far = wire
-    where = far if kind in ("serial", "rtu") else "0"
+    serial = kind in ("serial", "rtu")
+    near, far = wire() if serial else ("", "0")
     if name == "pymodbus":
-        (port,) = python_peer("serve_pymodbus.py", kind, where)
+        (port,) = python_peer("serve_pymodbus.py", kind, far)
     else:
-        (port,) = peer(request.getfixturevalue("libmodbus_server"), kind, where)
-    if kind in ("serial", "rtu"):
-        return Bus("line", codec("modbus-rtu"), link(near, 9600, "8E1"), now, Timing(9600))
-    protocol = "modbus-tcp" if kind == "tcp" else "modbus-rtu"
-    return Bus("line", codec(protocol), link(f"tcp://127.0.0.1:{port}"), now)
+        (port,) = peer(request.getfixturevalue("libmodbus_server"), kind, far)
+    return ("modbus-tcp" if kind == "tcp" else "modbus-rtu"), (near or f"tcp://127.0.0.1:{port}")
+
+
+@pytest.fixture
+def bus(served) -> Bus:
+    protocol, port = served
+    timing = None if port.startswith("tcp") else Timing(9600)
+    return Bus("line", codec(protocol), link(port, 9600, "8E1"), now, timing)
 
 
 async def test_scans_give_the_servers_registers_and_its_refusal(bus):
@@ -109,10 +115,10 @@ async def test_a_unit_that_is_not_there_is_missing_and_the_next_one_is_read(bus)
 
 @pytest.mark.parametrize("kind", ["rtu-tcp", "serial", "tcp"])
 async def test_a_late_answer_of_pymodbus_is_never_the_next_ones(python_peer, wire, kind):
-    near, far = wire
-    (port,) = python_peer("serve_pymodbus.py", kind, far if kind == "serial" else "0", "0.25")
+    near, far = wire() if kind == "serial" else ("", "0")
+    (port,) = python_peer("serve_pymodbus.py", kind, far, "0.25")
     protocol = codec("modbus-tcp" if kind == "tcp" else "modbus-rtu")
-    where = near if kind == "serial" else f"tcp://127.0.0.1:{port}"
+    where = near or f"tcp://127.0.0.1:{port}"
     bus = Bus("line", protocol, link(where, 9600, "8N1"), now)
     for late_s in (0.0, 0.1):  # shorter than the lateness, and the silence of 50 ms alone
         patience = Patience(0.1, late_s)
