@@ -1,10 +1,11 @@
-"""A Modbus TCP meter, served by pymodbus: its registers are computed from the model whenever they are read."""
+"""Modbus TCP meters, served by pymodbus: registers are computed from the model whenever they are read."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
@@ -12,28 +13,26 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from sim.faults import Fault, FaultKind, Scenario
 from sim.halfduplex import LineCounts
-from sim.instrument import Indications, Meter
-from sim.modbus_meter import Register, RegisterImage
+from sim.modbus_meter import ModbusMeter
 
 _CORRUPTING = frozenset(
     (FaultKind.SILENT, FaultKind.DEAD, FaultKind.WRONG_ITEM, FaultKind.WRONG_LENGTH, FaultKind.WRONG_ADDRESS)
 )
 
 
-class ModbusTcpMeter:
-    """One meter with its own address. Of the faults on the line those are served that TCP knows.
+class ModbusTcpMeters:
+    """One meter with its own address, or several units behind a gateway.
 
-    Late and slow_carrier, silent and dead, wrong_address (unit), wrong_item (function), wrong_length, stuck;
-    echo, noise, checksum and baud rate have no counterpart on TCP and are left out.
+    Of the faults on the line those are served that TCP knows: late and slow_carrier, silent and dead, wrong_address
+    (unit), wrong_item (function), wrong_length, stuck; echo, noise, checksum and baud rate have no counterpart on TCP
+    and are left out.
     """
 
     protocol = "modbus-tcp"
 
     def __init__(
         self,
-        meter: Meter,
-        unit: int,
-        registers: Sequence[Register],
+        meters: Sequence[ModbusMeter],
         *,
         host: str,
         port: int,
@@ -43,16 +42,14 @@ class ModbusTcpMeter:
         reply_us: int = 5_000,
     ) -> None:
         self.counts = LineCounts()
-        self.meter = meter
-        self.unit = unit
-        self.image = RegisterImage(registers)
+        self._meters = tuple(meters)
         self._host, self._port = host, port
         self._utc_us = utc_us
         self._scenario = scenario
         self._start_utc_us = start_utc_us
         self._reply_us = reply_us
         self._server: ModbusTcpServer | None = None
-        self._asked = 0
+        self._asked: dict[str, int] = {}
         self._faults: tuple[Fault, ...] = ()
 
     @property
@@ -66,7 +63,9 @@ class ModbusTcpMeter:
             0, [SimData(0, count=65536, values=0, datatype=DataType.REGISTERS)], action=_nobody
         )
         self._server = ModbusTcpServer(
-            [self._device(), anybody_else], address=(self._host, self._port), trace_packet=self._packet
+            [*(self._device(served) for served in self._meters), anybody_else],
+            address=(self._host, self._port),
+            trace_packet=self._packet,
         )
         await self._server.serve_forever(background=True)
         transport = self._server.transport
@@ -79,13 +78,9 @@ class ModbusTcpMeter:
             await self._server.shutdown()  # type: ignore[no-untyped-call]
             self._server = None
 
-    def show(self, utc_us: int) -> Indications:
-        """The meter's indications at an instant."""
-        return self.meter.show(utc_us)
-
-    def _device(self) -> SimDevice:
+    def _device(self, served: ModbusMeter) -> SimDevice:
         blocks: dict[int, list[SimData]] = {3: [], 4: []}
-        for function, spans in self.image.spans.items():
+        for function, spans in served.image.spans.items():
             blocks[function] = [
                 SimData(first, count=end - first, values=0, datatype=DataType.REGISTERS)
                 for first, end in spans
@@ -93,10 +88,12 @@ class ModbusTcpMeter:
         unused = [SimData(0, values=False, datatype=DataType.BITS)]
         for function in (3, 4):
             blocks[function] = blocks[function] or [SimData(65535, values=0, datatype=DataType.REGISTERS)]
-        return SimDevice(self.unit, (list(unused), list(unused), blocks[3], blocks[4]), action=self._read)
+        action = partial(self._read, served)
+        return SimDevice(served.unit, (list(unused), list(unused), blocks[3], blocks[4]), action=action)
 
     async def _read(
         self,
+        served: ModbusMeter,
         function: int,
         first: int,
         address: int,
@@ -104,28 +101,32 @@ class ModbusTcpMeter:
         current: list[int],
         written: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
-        if written is not None or function not in self.image.functions:
+        if written is not None or function not in served.image.functions:
             return ExcCodes.ILLEGAL_FUNCTION
         now = self._utc_us()
-        self._faults = self._scenario.now(self.meter.id, now - self._start_utc_us, self._asked)
-        self._asked += 1
-        await asyncio.sleep(self._delay_us() / 1e6)
+        meter = served.meter
+        n = self._asked.get(meter.id, 0)
+        self._asked[meter.id] = n + 1
+        self._faults = self._scenario.now(meter.id, now - self._start_utc_us, n)
+        await asyncio.sleep(self._delay_us(meter.id, n) / 1e6)
         stuck = [
             self._start_utc_us + round(f.from_s * 1e6) for f in self._faults if f.kind == FaultKind.STUCK
         ]
-        words = self.image.read(function, address, count, lambda: self.show(max(stuck, default=now)))
+        words = served.image.read(function, address, count, lambda: meter.show(max(stuck, default=now)))
         if isinstance(words, int):
             return ExcCodes(words)
         current[address - first : address - first + count] = words
         return None
 
-    def _delay_us(self) -> int:
+    def _delay_us(self, meter: str, n: int) -> int:
         delay = self._reply_us
         for fault in self._faults:
             if fault.kind == FaultKind.LATE:
                 delay += round(fault.delay_ms * 1000)
             elif fault.kind == FaultKind.SLOW_CARRIER:
-                delay += random.Random(f"{self._scenario.seed}/{self._asked}").randrange(1_600_000, 2_400_000)
+                delay += random.Random(f"slow/{self._scenario.seed}/{meter}/{n}").randrange(
+                    1_600_000, 2_400_000
+                )
         return delay
 
     def _packet(self, sending: bool, packet: bytes) -> bytes:

@@ -28,7 +28,7 @@ from sim.halfduplex import FRAMINGS, HalfDuplex, LineCounts, MeterStation, Timin
 from sim.instrument import Electronics, Indications, Meter, Transformer
 from sim.line import PtyLine, TcpLine
 from sim.modbus_meter import ModbusMeter, Register
-from sim.modbus_tcp import ModbusTcpMeter
+from sim.modbus_tcp import ModbusTcpMeters
 from sim.world import Energy, Feeder, Plant, Values
 
 _SILENCE_US: Mapping[str, int] = {"dlt645-2007": 500_000, "modbus-rtu": 20_000}
@@ -253,21 +253,13 @@ class SimSite:
         return PtyLine(line, Path(bus.port), bus.baud, self._now_us)
 
     def _side(self, bus: SimBus, spec: SimMeter) -> Dlt645Meter | ModbusMeter:
-        meter = self.meters[spec.id]
         if bus.protocol == "dlt645-2007":
-            return Dlt645Meter(meter, spec.address, longest=spec.longest)
-        return ModbusMeter(meter, int(spec.address), registers(self._profile(spec.profile)))
+            return Dlt645Meter(self.meters[spec.id], spec.address, longest=spec.longest)
+        return self._modbus(spec)
 
-    def _modbus_tcp(self, bus: SimBus, host: str, port: int) -> ModbusTcpMeter:
-        if len(bus.meters) != 1:
-            raise ValueError(
-                f"{bus.name}: a modbus-tcp bus is one meter at its own port, not {len(bus.meters)}"
-            )
-        (spec,) = bus.meters
-        served = ModbusTcpMeter(
-            self.meters[spec.id],
-            int(spec.address),
-            registers(self._profile(spec.profile)),
+    def _modbus_tcp(self, bus: SimBus, host: str, port: int) -> ModbusTcpMeters:
+        served = ModbusTcpMeters(
+            [self._modbus(meter) for meter in bus.meters],
             host=host,
             port=port,
             utc_us=self._now_us,
@@ -277,6 +269,9 @@ class SimSite:
         )
         self.counts[bus.name] = served.counts
         return served
+
+    def _modbus(self, spec: SimMeter) -> ModbusMeter:
+        return ModbusMeter(self.meters[spec.id], int(spec.address), registers(self._profile(spec.profile)))
 
     # ---- the truth
 

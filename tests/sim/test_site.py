@@ -97,6 +97,19 @@ async def test_pymodbus_reads_the_tcp_meter_at_the_instant_of_each_read() -> Non
         assert await read_tcp(site, 3203, 4, unit=9) == 0x0B
 
 
+async def test_several_units_answer_behind_one_gateway() -> None:
+    (one,) = iem3000().meters
+    bus = replace(iem3000(), meters=(one, replace(one, id="u", address="2", seed=7)))
+    async with running(spec_of(bus)) as site:
+        read = [await read_tcp(site, 3203, 4, unit) for unit in (1, 2, 3)]
+        for words, id_ in zip(read[:2], ("t", "u"), strict=True):
+            assert isinstance(words, list)
+            wh = int.from_bytes(b"".join(word.to_bytes(2, "big") for word in words), "big")
+            assert Decimal(wh) / 1000 == site.indications(id_, NOW_US).values["energy.active.import"]
+        assert read[0] != read[1]
+        assert read[2] == 0x0B
+
+
 @asynccontextmanager
 async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -318,13 +331,10 @@ def test_specifications_that_cannot_work_are_refused_in_words(tmp_path: Path) ->
 
 async def test_what_cannot_be_opened_leaves_nothing_open(tmp_path: Path) -> None:
     good = dlt645(str(tmp_path / "good"))
-    two = replace(
-        iem3000(),
-        name="lan",
-        meters=(SimMeter("x", "1", "schneider-iem3000"), SimMeter("y", "2", "schneider-iem3000")),
-    )
-    with pytest.raises(ValueError, match="one meter at its own port"):
-        async with running(SimSiteSpec(1, (good, two))):
+    strange = replace(good, name="strange", port=str(tmp_path / "other"), framing="8X1")
+    strange = replace(strange, meters=tuple(replace(m, id=m.id + "x") for m in good.meters))
+    with pytest.raises(ValueError, match="8E1"):
+        async with running(SimSiteSpec(1, (good, strange))):
             pass
     assert not (tmp_path / "good").is_symlink()
 
