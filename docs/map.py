@@ -19,9 +19,11 @@ def table() -> str:
     rows = []
     for package in PACKAGES:
         rows.append(f"\n### {package}/\n\n| module | job |\n|---|---|\n")
-        for path in sorted((ROOT / package).glob("*.py")):
-            if path.name != "__init__.py" or package == "gateway/cli":
-                rows.append(f"| `{path.stem}` | {first_line(path)} |\n")
+        rows.extend(
+            f"| `{path.stem}` | {first_line(path)} |\n"
+            for path in sorted((ROOT / package).glob("*.py"))
+            if path.name != "__init__.py" or package == "gateway/cli"
+        )
     return "".join(rows) + "\n"
 
 
