@@ -24,7 +24,7 @@ from calibration.certificate import (
     InstrumentKind,
     ReferenceUse,
 )
-from calibration.energy import EnergyResult, EnergyTotal, NoUncertaintyError, add_up
+from calibration.energy import EnergyResult, EnergyTotal, NoUncertaintyError, add_up, larger
 from calibration.state import CalibrationState, Policy, compile_state
 from calibration.uncertainty import UncertaintySource
 
@@ -442,6 +442,7 @@ def test_an_unknown_split_reports_the_larger_bound_of_a_sum_and_keeps_both() -> 
     difference = results[0].shared - results[1].shared, results[0].own - results[1].own
     assert difference[0].u < 1e-6
     assert difference[1].u == pytest.approx(math.sqrt(2) * 0.05, rel=1e-9)
+    assert larger(*difference) is difference[1]
 
 
 # ---------------------------------------------------------------------------------------------------- restart
