@@ -336,7 +336,7 @@ class Line:
                 received = self._now()
                 self._account_heard(data)
                 hearing.take(data)
-                if hearing.heard and not extended:
+                if hearing.heard and not extended and hearing.answer is None:
                     length = codec.expected_length(sent_request) or _LONGEST_FRAME
                     until += length * self._character_s + self.timing.spread_s
                     extended = True
