@@ -318,6 +318,13 @@ def test_the_largest_power_tells_a_rollover_from_a_reset() -> None:
     assert result_of(fast).flags == ("REGISTER_RESET",)
 
 
+def test_without_a_largest_power_only_a_small_step_through_the_modulus_is_a_rollover() -> None:
+    near = feed(EnergyTotal(state_of(), REGISTER, modulus=D(1000)), "995", "5")
+    far = feed(EnergyTotal(state_of(), REGISTER, modulus=D(1000)), "985", "5")
+    assert (result_of(near).y, result_of(near).flags) == (pytest.approx(10.0), ("REGISTER_ROLLOVER",))
+    assert (result_of(far).y, result_of(far).flags) == (0.0, ("REGISTER_RESET",))
+
+
 def test_a_reset_begins_a_new_segment_and_is_not_estimated() -> None:
     total = feed(EnergyTotal(state_of(), REGISTER), "500", "510", "3", "7")
     result = result_of(total)
