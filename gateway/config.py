@@ -131,6 +131,8 @@ class InstrumentConfig(Model):
     pt_instrument: Id | None = None
     pt_class: str = ""
     measurands: Annotated[tuple[str, ...] | None, Listed] = None
+    register_resolution: Exact | None = None  # of its energy registers, where the profile's maker states none
+    register_modulus: Exact | None = None  # where its energy registers begin again at 0
     timeout: Positive | None = None
     retries: int | None = Field(default=None, ge=0, le=10)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from calibration.state import CalibrationState
 from drivers.bus import Meter, cycle_time_s
 from drivers.line import Timing
 from drivers.link import LinkDown, link
-from drivers.profile import Profile, ProfileError, Query, load, plan
+from drivers.profile import Point, Profile, ProfileError, Query, load, plan
 from drivers.protocols import Codec, codec
 from evidence.errors import EvidenceError
 from evidence.note import COSIGNATURE, Verifier
@@ -167,6 +167,7 @@ def _meter(
             )
         )
         return None
+    profile = _with_registers_of(config, profile)
     known = {point.measurand for point in profile.points}
     for n, measurand in enumerate(config.measurands or ()):
         if measurand not in known:
@@ -189,6 +190,21 @@ def _meter(
         problems.extend(error.problems)
         return None
     return PreparedMeter(config, meter, profile, plan(profile, config.measurands), state)
+
+
+def _with_registers_of(config: InstrumentConfig, profile: Profile) -> Profile:
+    """The profile with what the site states of this meter's energy registers, in the register's unit."""
+
+    def stated(point: Point) -> Point:
+        if not point.measurand.startswith("energy."):
+            return point
+        return replace(
+            point,
+            resolution=config.register_resolution or point.resolution,
+            modulus=config.register_modulus or point.modulus,
+        )
+
+    return replace(profile, points=tuple(map(stated, profile.points)))
 
 
 async def unreachable(prepared: Prepared, wait_s: float = 5.0) -> list[Problem]:

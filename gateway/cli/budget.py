@@ -33,7 +33,7 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
         "--method", choices=["gum", "mc"], help="propagation (JCGM 100) or Monte Carlo (JCGM 101)"
     )
     parser.add_argument("--p", type=float, help="coverage probability (0.95)")
-    parser.add_argument("--trials", type=int, help="Monte Carlo trials (adaptive if not given)")
+    parser.add_argument("--trials", type=int, help="Monte Carlo trials (10^6 if not given)")
     parser.add_argument("--seed", type=int, help="Monte Carlo seed")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 

@@ -131,7 +131,7 @@ def _footer(status: AgentStatus) -> str:
 def _energies(channels: Sequence[Channel]) -> Table:
     energies = Table(title=phrase("demo.summary"), box=box.SIMPLE_HEAD, padding=(0, 1))
     energies.add_column(phrase("demo.channel"), no_wrap=True)
-    energies.add_column(phrase("demo.measurand"))
+    energies.add_column(phrase("demo.direction"))
     for key in ("demo.energy", "demo.truth", "demo.deviation", "demo.covered"):
         energies.add_column(phrase(key), justify="right")
     for channel in channels:
@@ -143,7 +143,7 @@ def _energies(channels: Sequence[Channel]) -> Table:
         known, style = ("demo.yes", "green") if channel.covered else ("demo.no", "bold red")
         energies.add_row(
             Text(total.instrument, style="bold"),
-            measurand_name(total.measurand),
+            phrase(f"demo.direction.{total.measurand.rpartition('.')[2]}"),
             f"{value} ± {expanded} {total.unit}",
             f"{channel.truth:.{places}f}",
             f"{total.value - channel.truth:+.{places}f}",

@@ -15,7 +15,9 @@ from gateway.config import BusConfig, InstrumentConfig, SimulatedLine, Simulated
 from gateway.toml_source import ConfigError
 from sim.demo import demo_certificates, demo_instruments, demo_spec
 from sim.faults import Scenario, ScenarioError, scenario
-from sim.site import SimBus, SimMeter, SimSite, SimSiteSpec
+from sim.instrument import Meter
+from sim.site import SimBus, SimMeter, SimSite, SimSiteSpec, utc_us
+from sim.world import EPOCH_US
 
 
 def simulated(site: SiteFile) -> SimSiteSpec:
@@ -122,7 +124,7 @@ def write_demo(directory: Path, seed: int, platform_key: str, *, checkpoint: str
         "bus": [_bus_table(bus) for bus in spec.buses],
         "simulation": {
             "seed": seed,
-            "meter": {id_: _shape_table(meter) for id_, meter in spec.meters.items()},
+            "meter": {id_: _shape_table(meter, site.meters[id_]) for id_, meter in spec.meters.items()},
             "bus": {bus.name: {"reply": f"{bus.reply_ms:g}ms"} for bus in spec.buses},
         },
     }
@@ -162,24 +164,22 @@ def _instrument_config(meter: SimMeter) -> dict[str, Any]:
         "rated_current": meter.rated_current,
         "maximum_current": meter.maximum_current,
     }
+    table |= {"register_resolution": str(meter.step), "register_modulus": str(meter.modulus)}
     for kind in ("ct", "pt"):
         if getattr(meter, kind):
             table |= {kind: getattr(meter, kind), f"{kind}_instrument": f"{meter.id}-{kind}"}
     return table
 
 
-def _shape_table(meter: SimMeter) -> dict[str, Any]:
-    table: dict[str, Any] = {
-        "preset": meter.preset,
-        "start": str(meter.start_kwh),
-        "step": str(meter.step),
-        "modulus": str(meter.modulus),
+def _shape_table(spec: SimMeter, meter: Meter) -> dict[str, Any]:
+    """The plant's shape. The register's start is set so that today it stands where the demo's own start says."""
+    counted = Decimal(repr(float(meter.indicated_energy(EPOCH_US, utc_us())[0])))
+    start = (spec.start_kwh - counted).quantize(spec.step) % spec.modulus
+    table = {"preset": spec.preset, "start": str(start), "step": str(spec.step), "modulus": str(spec.modulus)}
+    classes = {
+        f"{kind}_class": getattr(spec, f"{kind}_class") for kind in ("ct", "pt") if getattr(spec, kind)
     }
-    return (
-        table
-        | ({"ct_class": meter.ct_class} if meter.ct else {})
-        | ({"pt_class": meter.pt_class} if meter.pt else {})
-    )
+    return table | classes
 
 
 def _plain(value: Any) -> Any:

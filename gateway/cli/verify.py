@@ -6,6 +6,8 @@ import argparse
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from evidence.command import UsageError as KeyRefused
@@ -69,20 +71,30 @@ def run(_command: str, given: argparse.Namespace) -> int:
         receipts = [Path(name).read_bytes() for name in given.receipt]
     except (KeyRefused, EvidenceError) as error:
         raise UsageError(str(error)) from None
-    report = verify_log(
-        remote_reader(given.source) if remote else directory_reader(data),
-        *verifiers,
-        witnesses=witnesses,
-        known=known,
-        receipts=receipts,
-        jobs=os.cpu_count() or 1,
-    )
+    with _reader(given.source, data, verifiers[0].name, remote=remote) as read:
+        report = verify_log(
+            read, *verifiers, witnesses=witnesses, known=known, receipts=receipts, jobs=os.cpu_count() or 1
+        )
     if given.json:
         emit(report.to_json() | {"entries": report.size})
     else:
         print(report.to_text().rstrip())
         say(verdict(report))
     return DONE if report.ok else NO
+
+
+@contextmanager
+def _reader(source: str, data: Path, origin: str, *, remote: bool) -> Iterator[Read]:
+    """Reads an address, a directory of files, or the data directory of a gateway that is not running."""
+    if remote:
+        yield remote_reader(source)
+    elif (data / "log.db").exists():
+        from gateway.cli.stored import stored_reader
+
+        with stored_reader(data, origin) as read:
+            yield read
+    else:
+        yield directory_reader(data)
 
 
 def verdict(report: Report) -> str:
