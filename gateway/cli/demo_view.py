@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -77,8 +79,9 @@ class Screen:
             self._console.print(phrase("demo.verdict.bad", why=why), style="bold red")
 
     def save(self, path: Path) -> None:
-        """Everything printed, as SVG."""
-        self._console.save_svg(str(path), title="suyuan demo")
+        """Everything printed, as SVG that fetches nothing: the reader's own monospace font will do."""
+        drawn = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+        self._console.save_svg(str(path), title="suyuan demo", code_format=drawn)
 
 
 def table(status: AgentStatus) -> RenderableType:
