@@ -17,10 +17,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from calibration.certificate import Certificate, Instrument, ReferenceUse
-from calibration.records import CertificateRecord, Finding, InstrumentRecord, due_date, in_force
+from calibration.holdings import ChainSource, WithCandidate
+from calibration.records import CertificateRecord, Finding, InstrumentRecord, in_force, standing_due
 from calibration.refusals import UnknownInstrument
 from calibration.words import say
 
@@ -153,91 +154,6 @@ class Chain:
         return "\n".join(lines) + "\n"
 
 
-class ChainSource(Protocol):
-    """What a chain is read from: the register, or the papers of an evidence bundle."""
-
-    def instrument_record(self, instrument_id: str, /) -> InstrumentRecord:
-        """The instrument. Raises UnknownInstrument."""
-
-    def certificate_records(
-        self, *, instrument: str = "", certificate: str = ""
-    ) -> Sequence[CertificateRecord]:
-        """Every revision of certificates of an instrument, or of a number."""
-
-    def by_digest(self, digest: str, /) -> Sequence[CertificateRecord]:
-        """Certificates whose file has this SHA-256."""
-
-    def digests(self, certificate_id: str, /) -> frozenset[str]:
-        """SHA-256 of the files of a certificate."""
-
-    def findings(
-        self, *, instrument: str = "", certificate: str = "", known_at: datetime | None = None
-    ) -> Sequence[Finding]:
-        """Out-of-tolerance findings in effect on a subject."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """Instruments and certificates at hand without a register file: a ``ChainSource`` for an auditor."""
-
-    records: tuple[InstrumentRecord, ...]
-    certificates: tuple[CertificateRecord, ...]
-    out_of_tolerance: tuple[Finding, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        instruments: Iterable[Instrument],
-        certificates: Iterable[Certificate],
-        *,
-        at: datetime,
-        findings: Iterable[Finding] = (),
-    ) -> Holdings:
-        """Holdings of plain values, all known since ``at``."""
-        return cls(
-            tuple(InstrumentRecord(instrument, at) for instrument in instruments),
-            tuple(CertificateRecord(certificate, 1, at, "") for certificate in certificates),
-            tuple(findings),
-        )
-
-    def instrument_record(self, instrument_id: str, /) -> InstrumentRecord:
-        """The instrument. Raises UnknownInstrument."""
-        for record in self.records:
-            if record.instrument.id == instrument_id:
-                return record
-        raise UnknownInstrument("T101", "", id=instrument_id, near="")
-
-    def certificate_records(
-        self, *, instrument: str = "", certificate: str = ""
-    ) -> Sequence[CertificateRecord]:
-        """Certificates of an instrument, or of a number."""
-        return [
-            r
-            for r in self.certificates
-            if instrument in {"", r.certificate.instrument} and certificate in {"", r.certificate.id}
-        ]
-
-    def by_digest(self, digest: str, /) -> Sequence[CertificateRecord]:
-        """Certificates whose file has this SHA-256."""
-        return [r for r in self.certificates if r.certificate.digest == digest]
-
-    def digests(self, certificate_id: str, /) -> frozenset[str]:
-        """SHA-256 of the files of a certificate."""
-        found = self.certificate_records(certificate=certificate_id)
-        return frozenset(r.certificate.digest for r in found if r.certificate.digest)
-
-    def findings(
-        self, *, instrument: str = "", certificate: str = "", known_at: datetime | None = None
-    ) -> Sequence[Finding]:
-        """Out-of-tolerance findings in effect on a subject."""
-        about, subject = ("certificate", certificate) if certificate else ("instrument", instrument)
-        return [
-            f
-            for f in self.out_of_tolerance
-            if (f.about, f.subject) == (about, subject) and f.known_at(known_at)
-        ]
-
-
 def trace(
     source: ChainSource,
     instrument: str,
@@ -262,6 +178,23 @@ def trace(
     return Chain(record.instrument, day, known_at, steps, tuple(reasons))
 
 
+def preview(
+    source: ChainSource, certificate: Certificate, at: datetime, *, policy: Policy | None = None
+) -> Chain:
+    """The chain that the instrument would have if the certificate were registered: to warn before it is.
+
+    A standard that was past due on the day of the calibration shows as BROKEN here; whether that blocks is the
+    caller's policy.
+
+    Raises:
+        UnknownInstrument: the certificate's instrument is not in the register.
+    """
+    candidate = CertificateRecord(certificate, 1_000_000, at, "")
+    return trace(
+        WithCandidate(source, candidate), certificate.instrument, certificate.performed, policy=policy
+    )
+
+
 def worst(reasons: Iterable[Reason], others: Iterable[Status] = ()) -> Status:
     """The worst status of reasons and further statuses; VALID if there are none."""
     found = {reason.status for reason in reasons} | set(others)
@@ -274,6 +207,7 @@ class _Tracer:
     known_at: datetime | None
     policy: Policy
     made: dict[tuple[str, int, date], Step] = field(default_factory=dict)  # shared standards are traced once
+    circular: list[Step] = field(default_factory=list)
 
     def step(
         self, instrument: Instrument, record: CertificateRecord, day: date, below: tuple[str, ...]
@@ -283,7 +217,7 @@ class _Tracer:
         key = (certificate.id, record.revision, day)
         if key in self.made:
             return self.made[key]
-        due = due_date(certificate, instrument)
+        due = standing_due(record, self.source.certificate_records(instrument=instrument.id), instrument)
         reasons = self.certificate_reasons(record, due, day)
         edges: tuple[Edge, ...] = ()
         whole = True
@@ -302,8 +236,10 @@ class _Tracer:
                 reasons.append(self.end(certificate))
         status = worst(reasons, [edge.status for edge in edges])
         made = Step(instrument, certificate, day, due, status, tuple(reasons), edges)
-        if whole and not any(_has_cycle(edge) for edge in edges):
+        if whole and not any(edge.above is one for edge in edges for one in self.circular):
             self.made[key] = made
+        else:  # what leans on a circle depends on where it was entered: it is not shared
+            self.circular.append(made)
         return made
 
     def edges(self, record: CertificateRecord, use: ReferenceUse, below: tuple[str, ...]) -> Iterator[Edge]:
@@ -462,15 +398,6 @@ def _finding_reasons(findings: Sequence[Finding], day: date) -> list[Reason]:
         for finding in findings
         if finding.covers(day)
     ]
-
-
-def _has_cycle(edge: Edge) -> bool:
-    above = edge.above
-    if above is None:
-        return False
-    if any(reason.code in {"cycle", "too_deep"} for reason in above.reasons):
-        return True
-    return any(_has_cycle(further) for further in above.edges)
 
 
 def _paths(step: Step) -> Iterator[tuple[Step, ...]]:

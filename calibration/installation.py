@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from calibration import admission
-from calibration.ledger import Writer, stamp, unstamp
+from calibration.ledger import Writer, matching, stamp, unstamp
 from calibration.refusals import BadIdentity, BindingConflict, DatesReversed, Withdrawn, refuse
 from calibration.register import Register
 
@@ -153,11 +153,11 @@ class Installations:
 
     def bindings(self, *, point: str = "", instrument: str = "", role: str = "") -> tuple[Binding, ...]:
         """Bindings in order of time: a place's history, or an instrument's."""
+        condition, values = matching(point=point, instrument=instrument, role=role)
         with self._ledger.reading() as connection:
             rows = connection.execute(
-                "SELECT id, state FROM binding WHERE (?1 = '' OR point = ?1) AND (?2 = '' OR instrument = ?2)"
-                " AND (?3 = '' OR role = ?3) ORDER BY since, id",
-                (point, instrument, role),
+                f"SELECT id, state FROM binding WHERE {condition} ORDER BY since, id",  # noqa: S608
+                values,
             ).fetchall()
         return tuple(_binding(row[0], json.loads(row[1])) for row in rows)
 

@@ -190,11 +190,12 @@ class Ledger:
 
     def entries(self, kind: str = "", subject: str = "", after: int = 0) -> tuple[AuditEntry, ...]:
         """The audit trail in order, all of it or one subject's."""
+        condition, values = matching(kind=kind, subject=subject)
         with self.reading() as connection:
             rows = connection.execute(
-                "SELECT number, at, actor, action, kind, subject, revision, old, new, reason, previous, hash FROM audit"
-                " WHERE number > ? AND (? = '' OR kind = ?) AND (? = '' OR subject = ?) ORDER BY number",
-                (after, kind, kind, subject, subject),
+                "SELECT number, at, actor, action, kind, subject, revision, old, new, reason, previous, hash FROM audit"  # noqa: S608
+                f" WHERE {condition} AND number > ? ORDER BY number",
+                (*values, after),
             ).fetchall()
         return tuple(_entry(row) for row in rows)
 
@@ -300,6 +301,12 @@ def canonical(state: object) -> str:
     return json.dumps(state, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def matching(**wanted: str) -> tuple[str, tuple[str, ...]]:
+    """An SQL condition on the columns that are asked for (those with text), and its values; an index can serve it."""
+    asked = {column.replace("__", "."): value for column, value in wanted.items() if value}
+    return " AND ".join(f"{column} = ?" for column in asked) or "1", tuple(asked.values())
+
+
 def in_utc(moment: datetime) -> datetime:
     """An aware moment in UTC.
 
@@ -367,6 +374,13 @@ def _check_states(connection: sqlite3.Connection, rows: Sequence[Sequence[Any]])
                 yield AuditFault("unaudited", f"{kind} {subject} is in the register without an audit entry")
             elif audited != state:
                 yield AuditFault("state", f"{kind} {subject} is not what entry {number} made it", number)
+    derived = (
+        "SELECT certificate, revision, position, standard, parent, digest, share, performed, withdrawn FROM "
+    )
+    if connection.execute(f"{derived} reference_use EXCEPT {derived} stated_reference").fetchone() or (
+        connection.execute(f"{derived} stated_reference EXCEPT {derived} reference_use").fetchone()
+    ):
+        yield AuditFault("state", "the index of reference uses is not what the certificates state")
     for (kind, subject, _), (number, _) in last.items():
         yield AuditFault(
             "lost", f"{kind} {subject}, made by entry {number}, is gone from the register", number

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from calibration.certificate import Certificate, Instrument, SignatureCheck
+from calibration.certificate import Certificate, CertificateKind, Instrument, SignatureCheck
 from calibration.ledger import in_utc, unstamp
 from calibration.plain import from_plain
 
@@ -123,8 +123,8 @@ def in_force(
     """Of one instrument's certificates, those that speak for it on a date, newest first.
 
     Performed by then, known and not withdrawn at ``known_at``, and not superseded: an older certificate stays in
-    force for the quantities that no newer one gives values for. An overdue certificate stays in force too: that is for
-    the chain and the calibration state to flag.
+    force for the quantities that no newer one gives values for; one without values (a verification) until any newer
+    one. A test report without values never is. An overdue certificate stays in force: that is for others to flag.
     """
     kept: list[CertificateRecord] = []
     covered: set[str] = set()
@@ -132,8 +132,10 @@ def in_force(
         certificate = record.certificate
         if certificate.performed > on or not record.known_at(known_at):
             continue
-        quantities = {point.quantity for point in certificate.points} or {f"({certificate.kind.value})"}
-        if not quantities <= covered:
+        quantities = {point.quantity for point in certificate.points}
+        newer = any(k.certificate.performed > certificate.performed for k in kept)
+        whole = not quantities and certificate.kind is not CertificateKind.TEST and not newer
+        if whole or not quantities <= covered:
             kept.append(record)
             covered |= quantities
     return tuple(kept)
@@ -145,6 +147,24 @@ def due_date(certificate: Certificate, instrument: Instrument | None = None) -> 
     if instrument is not None and instrument.interval_months is not None:
         days.append(months_later(certificate.performed, instrument.interval_months))
     return min(days, default=None)
+
+
+def standing_due(
+    record: CertificateRecord, records: Iterable[CertificateRecord], instrument: Instrument | None = None
+) -> date | None:
+    """The due date of a certificate among all of its instrument: an ad-hoc calibration does not move the one before."""
+    own = due_date(record.certificate, instrument)
+    if record.certificate.resets_cycle:
+        return own
+    day = record.certificate.performed
+    regular = [
+        r.certificate
+        for r in records
+        if r.certificate.resets_cycle and r.certificate.performed <= day and r.withdrawn is None
+    ]
+    before = max(regular, key=lambda c: c.performed, default=None)
+    dates = [d for d in (own, None if before is None else due_date(before, instrument)) if d is not None]
+    return min(dates, default=None)
 
 
 def months_later(day: date, months: int) -> date:

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from calibration import admission
 from calibration.certificate import Certificate, Instrument, InstrumentKind, ReferenceUse, SignatureCheck
-from calibration.ledger import AuditEntry, AuditFault, Ledger, Writer, stamp
+from calibration.ledger import AuditEntry, AuditFault, Ledger, Writer, matching, stamp
 from calibration.plain import from_plain, to_plain
 from calibration.records import (
     CertificateRecord,
@@ -60,7 +60,9 @@ class Register:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._read: dict[str, Any] = {}  # parsed values by their state's text: states are immutable
+        self._read: dict[
+            tuple[Any, ...], Any
+        ] = {}  # parsed values by their state's text: states are immutable
 
     @classmethod
     def open(
@@ -189,7 +191,7 @@ class Register:
         with self._ledger.writing(actor, reason) as writer:
             problems: list[Refusal] = []
             moment = self._ledger.moment()
-            for instrument in instruments:
+            for instrument in _parents_first(instruments):
                 found = [
                     *admission.instrument_problems(instrument),
                     *self._new_instrument_conflicts(instrument),
@@ -247,15 +249,14 @@ class Register:
         self, *, instrument: str = "", certificate: str = ""
     ) -> tuple[CertificateRecord, ...]:
         """Every revision, withdrawn ones too, newest performance first."""
-        return self._records(
-            "(?1 = '' OR c.instrument = ?1) AND (?2 = '' OR c.id = ?2)", instrument, certificate
-        )  # fmt: skip
+        condition, values = matching(c__instrument=instrument, c__id=certificate)
+        return self._records(condition, *values)
 
     def certificates(
         self, instrument: str = "", *, known_at: datetime | None = None, include_withdrawn: bool = False
     ) -> tuple[Certificate, ...]:
         """Certificates of one instrument or of all, newest performance first."""
-        records = self._records("(?1 = '' OR c.instrument = ?1)", instrument)
+        records = self.certificate_records(instrument=instrument)
         return tuple(r.certificate for r in records if include_withdrawn or r.known_at(known_at))
 
     def in_force(
@@ -422,12 +423,10 @@ class Register:
         known_at: datetime | None = None,
     ) -> tuple[Finding, ...]:
         """Findings in effect, of a subject or of all."""
-        about, subject = ("certificate", certificate) if certificate else ("instrument", instrument)
-        rows = self._rows(
-            "SELECT state FROM finding WHERE (?2 = '' OR (about = ?1 AND subject = ?2)) AND (?3 = '' OR id = ?3)"
-            " ORDER BY first, id",
-            about, subject, finding_id,
-        )  # fmt: skip
+        subject = certificate or instrument
+        about = ("certificate" if certificate else "instrument") if subject else ""
+        condition, values = matching(about=about, subject=subject, id=finding_id)
+        rows = self._rows(f"SELECT state FROM finding WHERE {condition} ORDER BY first, id", *values)  # noqa: S608
         return tuple(f for row in rows if (f := self._parsed(row, read_finding)).known_at(known_at))
 
     def head(self) -> str:
@@ -456,7 +455,7 @@ class Register:
 
     def _parsed(self, row: Sequence[Any], read: Callable[..., _T]) -> _T:
         """The value of a state; states are immutable text, so each is parsed once."""
-        key = f"{read.__name__}\n" + "\n".join(str(field) for field in row)
+        key = (read.__name__, *row)
         if key not in self._read:
             if len(self._read) > 20_000:
                 self._read.clear()
@@ -577,6 +576,18 @@ class Register:
             yield ReferenceRefused(
                 "T217", where, certificate=use.certificate, owner=owner[0], standard=use.standard
             )
+
+
+def _parents_first(instruments: Iterable[Instrument]) -> list[Instrument]:
+    """The order in which each finds the one that it stands behind; a circle is left for the check to find."""
+    waiting = list(instruments)
+    ordered: list[Instrument] = []
+    while waiting:
+        names = {instrument.id for instrument in waiting}
+        ready = [instrument for instrument in waiting if instrument.parent not in names] or waiting
+        ordered += ready
+        waiting = [instrument for instrument in waiting if instrument not in ready]
+    return ordered
 
 
 def _reason(reason: str) -> str:

@@ -103,11 +103,29 @@ SELECT c.id AS certificate, c.revision, s.value AS stage, p.key + 1 AS number,
        json_extract(p.value, '$.k') AS k, json_extract(p.value, '$.unit') AS unit
 FROM certificate AS c, json_each('["points", "as_found"]') AS s,
      json_each(json_extract(c.state, '$.value.' || s.value)) AS p;
-CREATE VIEW reference_use AS
-SELECT c.id AS certificate, c.revision, c.instrument, c.performed, c.withdrawn,
+CREATE VIEW stated_reference AS
+SELECT c.id AS certificate, c.revision, r.key + 1 AS position, c.performed, c.withdrawn,
        json_extract(r.value, '$.standard') AS standard, json_extract(r.value, '$.certificate') AS parent,
        json_extract(r.value, '$.digest') AS digest, json_extract(r.value, '$.share') AS share
 FROM certificate AS c, json_each(json_extract(c.state, '$.value.references')) AS r;
+"""
+
+# Kept by triggers: who used a standard is asked often, and a view would read every certificate each time.
+_REFERENCES = """
+CREATE TABLE reference_use (
+    certificate TEXT NOT NULL, revision INTEGER NOT NULL, position INTEGER NOT NULL, performed TEXT, withdrawn TEXT,
+    standard TEXT, parent TEXT, digest TEXT, share TEXT, PRIMARY KEY (certificate, revision, position)
+);
+CREATE INDEX reference_use_standard ON reference_use (standard, performed);
+CREATE TRIGGER reference_use_of_new AFTER INSERT ON certificate
+BEGIN INSERT INTO reference_use (certificate, revision, position, performed, withdrawn, standard, parent, digest, share)
+SELECT certificate, revision, position, performed, withdrawn, standard, parent, digest, share FROM stated_reference
+WHERE certificate = NEW.id AND revision = NEW.revision; END;
+CREATE TRIGGER reference_use_of_changed AFTER UPDATE ON certificate
+BEGIN DELETE FROM reference_use WHERE certificate = OLD.id AND revision = OLD.revision;
+INSERT INTO reference_use (certificate, revision, position, performed, withdrawn, standard, parent, digest, share)
+SELECT certificate, revision, position, performed, withdrawn, standard, parent, digest, share FROM stated_reference
+WHERE certificate = NEW.id AND revision = NEW.revision; END;
 """
 
 
@@ -133,7 +151,7 @@ def _statements() -> list[str]:
             f"CREATE INDEX {table}_{number} ON {table} ({index})"
             for number, index in enumerate(_INDEXES.get(table, ()), 1)
         ]
-    for script in (_AUDIT, _VIEWS):
+    for script in (_AUDIT, _VIEWS, _REFERENCES):
         made += _split(script)
     return made
 

@@ -17,9 +17,11 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from calibration.admission import instrument_problems, points_problems
 from calibration.certificate import CalibrationPoint, Instrument, InstrumentKind
 from calibration.intervals import Due
 from calibration.refusals import Refusal, TableRefused, refuse
+from calibration.words import say
 
 ROW_LIMIT = 20_000
 """Largest number of rows read."""
@@ -141,16 +143,25 @@ def instruments_from(grid: Grid) -> tuple[Instrument, ...]:
     """The instruments of a table.
 
     Raises:
-        TableRefused: cells that can't be read; ``error.all`` names each.
+        TableRefused: cells that can't be read or can't be; ``error.all`` names each.
     """
-    return tuple(Instrument(**row) for row in _read(grid, _INSTRUMENT))
+    lines = _read(grid, _INSTRUMENT)
+    made = tuple(Instrument(**values) for values, _ in lines)
+    refuse(
+        [
+            _at_cell(problem, cells, {"T108": "id", "T110": _unit_column(problem, instrument)})
+            for instrument, (_, cells) in zip(made, lines, strict=True)
+            for problem in instrument_problems(instrument)
+        ]
+    )
+    return made
 
 
 def points_from(grid: Grid) -> tuple[CalibrationPoint, ...]:
     """The points of a certificate, in the table's order; corrections become errors of indication.
 
     Raises:
-        TableRefused: cells that can't be read, no k, or neither or both of error and correction.
+        TableRefused: cells that can't be read or can't be, no k, or neither or both of error and correction.
     """
     heads = [_known_as(cell.text, _POINT) for cell in grid.headings]
     if ("error" in heads) == ("correction" in heads):
@@ -158,12 +169,14 @@ def points_from(grid: Grid) -> tuple[CalibrationPoint, ...]:
         raise TableRefused(
             "T400", grid.name, column="error / 示值误差 or correction / 修正值 (one of them)", found=found
         )
+    lines = _read(grid, _POINT)
     made = []
-    for row in _read(grid, _POINT):
-        correction = row.pop("correction", None)
+    for values, _ in lines:
+        correction = values.pop("correction", None)
         if correction is not None:
-            row["error"] = -correction
-        made.append(CalibrationPoint(**row))
+            values["error"] = -correction
+        made.append(CalibrationPoint(**values))
+    _refuse_points(made, [cells for _, cells in lines])
     return tuple(made)
 
 
@@ -220,17 +233,21 @@ def point_rows(points: Iterable[CalibrationPoint], language: str = "en") -> tupl
 def due_rows(due: Iterable[Due], language: str = "en") -> tuple[list[str], list[list[str]]]:
     """Header and rows of a due list."""
     names = (
-        ("instrument", "仪器"), ("kind", "类别"), ("model", "型号"), ("serial", "出厂编号"), ("place", "地点"),
-        ("certificate", "证书"), ("performed", "校准日期"), ("due", "到期日期"), ("days_left", "剩余天数"), ("state", "状态"),
-    )  # fmt: skip
-    states = {
-        "not yet": "未到期", "soon": "即将到期", "overdue": "已过期",
-        "never calibrated": "从未校准", "no due date": "无到期日",
-    }  # fmt: skip
+        ("instrument", "仪器"),
+        ("kind", "类别"),
+        ("model", "型号"),
+        ("serial", "出厂编号"),
+        ("place", "地点"),
+        ("certificate", "证书"),
+        ("performed", "校准日期"),
+        ("due", "到期日期"),
+        ("days_left", "剩余天数"),
+        ("state", "状态"),
+    )
     rows = []
     for one in due:
         what = one.instrument
-        state = one.urgency.value if language == "en" else states[one.urgency.value]
+        state = say(one.urgency.value, language)
         values = (
             what.id, what.kind.value, what.model, what.serial, what.place, one.certificate, one.performed, one.due,
             one.days_left, state,
@@ -248,8 +265,37 @@ def _grid(name: str, rows: Sequence[Sequence[Cell]]) -> Grid:
     return Grid(name, filled[0], tuple(filled[1:]))
 
 
-def _read(grid: Grid, columns: Sequence[_Column]) -> list[dict[str, Any]]:
-    """Every row as values by field name; all wrong cells are named at once."""
+_POINT_CELLS = {
+    "T204": "k", "T205": "U", "T206": "load", "T207": "load", "T208": "unit", "T209": "power_factor", "T210": "error",
+    "T223": "dof", "T224": "quantity",
+}  # fmt: skip
+
+
+def _refuse_points(points: Sequence[CalibrationPoint], lines: Sequence[Mapping[str, str]]) -> None:
+    """What a certificate could not say (k = 0, a load twice, …), named by the cell that says it."""
+    problems = []
+    for problem in points_problems(points):
+        number = int(problem.where.strip("[]")) - 1
+        unit = "unit" if problem.values.get("unit") == points[number].unit else "load_unit"
+        names = _POINT_CELLS | {"T110": unit, "T208": unit}
+        problems.append(_at_cell(problem, lines[number], names))
+    refuse(problems)
+
+
+def _unit_column(problem: Refusal, instrument: Instrument) -> str:
+    return "mpe_unit" if problem.values.get("unit") == instrument.mpe_unit else "range_unit"
+
+
+def _at_cell(problem: Refusal, cells: Mapping[str, str], names: Mapping[str, str]) -> TableRefused:
+    """The same refusal, with the cell as its place (or the row's first cell, if the column is not there)."""
+    name = names.get(problem.code) or str(problem.values.get("field", ""))
+    if name == "error" and name not in cells:
+        name = "correction"
+    return TableRefused(problem.code, cells.get(name) or next(iter(cells.values())), **problem.values)
+
+
+def _read(grid: Grid, columns: Sequence[_Column]) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """Every row as values and places by field name; all wrong cells are named at once."""
     problems: list[Refusal] = []
     by_name = {column.name: column for column in columns}
     heads: list[_Column | None] = []
@@ -271,12 +317,14 @@ def _read(grid: Grid, columns: Sequence[_Column]) -> list[dict[str, Any]]:
     made = []
     for row in grid.rows:
         values: dict[str, Any] = {}
+        places: dict[str, str] = {}
         for n, head in enumerate(heads):
             cell = row[n] if n < len(row) else Cell(None, _beyond(grid, row, n))
             if head is None:
                 if cell.text:
                     problems.append(TableRefused("T401", cell.where, column="", known=", ".join(by_name)))
                 continue
+            places[head.name] = cell.where
             try:
                 if cell.text:
                     values[head.name] = head.read(cell)
@@ -289,7 +337,7 @@ def _read(grid: Grid, columns: Sequence[_Column]) -> list[dict[str, Any]]:
             for cell in row[len(heads) :]
             if cell.text
         ]
-        made.append(values)
+        made.append((values, places))
     refuse(problems)
     return made
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from calibration.certificate import (
     CalibrationPoint,
@@ -19,6 +20,10 @@ from calibration.certificate import (
     ReferenceUse,
 )
 from calibration.register import Register
+
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 
 class Clock:

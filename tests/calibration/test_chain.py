@@ -14,7 +14,8 @@ import pytest
 
 from calibration import refusals
 from calibration.certificate import CertificateKind, Instrument, InstrumentKind, ReferenceUse
-from calibration.chain import Evidence, Holdings, Policy, Status, trace
+from calibration.chain import Evidence, Policy, Status, preview, trace
+from calibration.holdings import Holdings
 from calibration.records import Finding
 from calibration.register import Register
 
@@ -74,6 +75,15 @@ def test_the_agreed_interval_counts_where_it_is_shorter(hierarchy: Register) -> 
     hierarchy.change_instrument(meter, actor="Li Na", reason="new procedure")
     assert trace(hierarchy, "M1", date(2026, 9, 2)).status is Status.VALID
     assert codes(trace(hierarchy, "M1", date(2026, 9, 3))) == ["expired"]
+
+
+def test_an_ad_hoc_calibration_does_not_move_the_due_date(hierarchy: Register, a_certificate: Make) -> None:
+    meter = replace(hierarchy.instrument("M1"), interval_months=12)
+    hierarchy.change_instrument(meter, actor="Li Na", reason="interval agreed")
+    ad_hoc = a_certificate("CAL-2", performed=date(2026, 9, 1), resets_cycle=False, national=True)
+    hierarchy.add_certificate(ad_hoc, actor="Li Na")
+    assert trace(hierarchy, "M1", date(2027, 3, 1)).status is Status.VALID
+    assert "expired" in codes(trace(hierarchy, "M1", date(2027, 3, 3)))
 
 
 def test_a_parent_performed_after_the_child_cannot_have_been_used(
@@ -302,6 +312,19 @@ def test_holdings_answer_as_the_register_does(hierarchy: Register, clock: Make) 
     assert ours == theirs
     bad = replace(held, out_of_tolerance=(finding,))
     assert trace(bad, "M1", JUNE).status is Status.BROKEN
+
+
+def test_a_certificate_can_be_looked_at_before_it_is_registered(
+    hierarchy: Register, a_certificate: Make, clock: Make
+) -> None:
+    good = a_certificate("CAL-2", performed=date(2026, 4, 1), references=(ReferenceUse("WS", "LAB-7"),))
+    late = replace(good, references=(ReferenceUse("RS", "NIM-1"),), performed=date(2026, 5, 2))
+    head = hierarchy.head()
+    assert preview(hierarchy, good, clock()).status is Status.VALID
+    chain = preview(hierarchy, late, clock())
+    assert [step.certificate.id for step in chain.steps] == ["CAL-2"]
+    assert codes(chain) == ["expired"]
+    assert hierarchy.head() == head
 
 
 class TestShown:

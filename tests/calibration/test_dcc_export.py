@@ -87,7 +87,7 @@ certificates = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(certificates)
 def test_what_is_exported_is_read_back_as_it_was(certificate: Certificate) -> None:
     again = import_dcc(export_dcc(certificate, METER, ISSUER), METER, national=certificate.national)

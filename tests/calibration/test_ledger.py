@@ -70,7 +70,9 @@ def test_each_entry_names_the_one_before(hierarchy: Register) -> None:
 def test_an_edited_entry_is_found(path: Path, hierarchy: Register, column: str, value: object) -> None:
     with raw(path) as file:
         file.execute(f"UPDATE audit SET {column} = ? WHERE number = 3", (value,))
-    assert any(fault.number == 3 and fault.kind in {"edited", "unlinked"} for fault in hierarchy.check_audit())
+    assert any(
+        fault.number == 3 and fault.kind in {"edited", "unlinked"} for fault in hierarchy.check_audit()
+    )
 
 
 def test_a_removed_entry_is_found(path: Path, hierarchy: Register) -> None:
@@ -94,6 +96,7 @@ def test_removal_with_a_chain_computed_anew_is_found_by_the_head_kept_elsewhere(
     with raw(path) as file:
         file.execute("DELETE FROM audit WHERE number = 6")
         file.execute("DELETE FROM certificate WHERE id = 'CAL-1'")
+        file.execute("DELETE FROM reference_use WHERE certificate = 'CAL-1'")
     assert hierarchy.check_audit() == ()  # what a chain inside the file can't show
     assert [fault.kind for fault in hierarchy.check_audit(kept)] == ["head"]
 
@@ -122,6 +125,12 @@ def test_the_newest_entry_alone_cannot_be_cut_off(path: Path, hierarchy: Registe
 def test_a_value_edited_behind_the_trail_is_found(path: Path, hierarchy: Register, statement: str) -> None:
     with raw(path, guarded=True) as file:
         assert file.execute(statement).rowcount == 1
+    assert kinds(hierarchy) == {"state"}
+
+
+def test_an_index_of_reference_uses_that_was_edited_is_found(path: Path, hierarchy: Register) -> None:
+    with raw(path, guarded=True) as file:
+        file.execute("UPDATE reference_use SET standard = 'RS' WHERE standard = 'WS'")
     assert kinds(hierarchy) == {"state"}
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.certificate import Certificate, CertificateKind, Instrument
@@ -29,6 +29,7 @@ def test_an_instrument_survives_json(instrument: Instrument) -> None:
     assert again.ratio.as_tuple() == instrument.ratio.as_tuple()  # 1.50 stays 1.50
 
 
+@settings(max_examples=40)
 @given(st.from_type(Certificate))
 def test_a_certificate_survives_json(certificate: Certificate) -> None:
     plain = to_plain(certificate)

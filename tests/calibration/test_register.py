@@ -137,6 +137,20 @@ class TestInstruments:
         with pytest.raises(refusals.CircularParent, match="A → B"):
             register.change_instrument(replace(a, parent="B"), actor="Li Na", reason="mistake")
 
+    def test_a_meter_may_stand_before_its_transformer_in_one_batch(self, register: Register) -> None:
+        ct = Instrument("CT1", InstrumentKind.CT)
+        register.add(instruments=[replace(METER, parent="CT1"), ct], actor="Li Na")
+        assert register.instrument("M1").parent == "CT1"
+
+    def test_a_circle_within_one_batch_is_refused(self, register: Register) -> None:
+        pair = [
+            Instrument("A", InstrumentKind.CT, parent="B"),
+            Instrument("B", InstrumentKind.CT, parent="A"),
+        ]
+        with pytest.raises(TraceabilityError):
+            register.add(instruments=pair, actor="Li Na")
+        assert register.instruments() == ()
+
     def test_a_name_and_a_reason_are_needed(self, register: Register) -> None:
         with pytest.raises(refusals.NotAccountable, match="actor"):
             register.add_instrument(METER, actor=" ")
@@ -352,6 +366,21 @@ class TestInForce:
             a_certificate("CAL-2", performed=date(2026, 9, 1), points=(volts,)), actor="Li Na"
         )
         assert [c.id for c in hierarchy.in_force("M1", date(2026, 10, 1))] == ["CAL-2", "CAL-1"]
+
+    def test_a_verification_speaks_until_anything_newer(
+        self, hierarchy: Register, a_certificate: Make
+    ) -> None:
+        bare = {"points": (), "passed": True, "accuracy_class": "1", "valid_until": date(2032, 1, 1)}
+        hierarchy.add(
+            certificates=[
+                a_certificate("JD-1", kind=CertificateKind.VERIFICATION, performed=date(2026, 4, 1), **bare),
+                a_certificate("REP-1", kind=CertificateKind.TEST, performed=date(2026, 4, 2), points=()),
+            ],
+            actor="Li Na",
+        )
+        assert [c.id for c in hierarchy.in_force("M1", date(2026, 5, 1))] == ["JD-1", "CAL-1"]
+        hierarchy.add_certificate(a_certificate("CAL-2", performed=date(2026, 6, 1)), actor="Li Na")
+        assert [c.id for c in hierarchy.in_force("M1", date(2026, 7, 1))] == ["CAL-2"]
 
     def test_withdrawal_counts_from_its_moment(self, hierarchy: Register, clock: Make) -> None:
         good = clock()

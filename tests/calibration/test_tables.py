@@ -33,14 +33,14 @@ from calibration.tables import (
 Make = Callable[..., Any]
 D = Decimal
 
-words = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp", "Cn", "Co")), max_size=12).map(
-    lambda t: " ".join(t.split()).lstrip("'")
-)
-numbers = st.decimals(-10000, 10000, allow_nan=False, allow_infinity=False, places=4)
+words = st.text(
+    st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp", "Cn", "Co")), max_size=12
+).map(lambda t: " ".join(t.split()).lstrip("'"))
+numbers = st.decimals("0.0001", 10000, allow_nan=False, allow_infinity=False, places=4)
 instruments = st.builds(
     Instrument,
     id=words.filter(bool),
-    kind=st.sampled_from(InstrumentKind),
+    kind=st.sampled_from([InstrumentKind.CT, InstrumentKind.PT, InstrumentKind.OTHER]),
     serial=words,
     tag=words,
     mpe=st.none() | numbers,
@@ -50,10 +50,14 @@ instruments = st.builds(
     note=words,
 )
 points = st.builds(
-    CalibrationPoint, quantity=words.filter(bool), load=numbers, load_unit=st.just("A"), error=numbers, U=numbers,
-    k=numbers, power_factor=numbers, reference=st.none() | numbers, indication=st.none() | numbers,
-    dof=st.none() | numbers,
+    CalibrationPoint, quantity=words.filter(bool), load=numbers, load_unit=st.just("A"),
+    error=st.decimals(-9, 9, places=3), U=numbers, k=st.decimals(1, 14, places=2),
+    power_factor=st.sampled_from([D(1), D("-0.8")]), reference=st.none() | numbers,
+    dof=st.none() | st.decimals(1, 90, places=1),
 )  # fmt: skip
+rising = st.lists(points, min_size=1, max_size=5, unique_by=lambda p: p.load).map(
+    lambda made: sorted(made, key=lambda p: p.load)
+)
 
 
 def sheet(header: list[Any], *rows: list[Any], name: str = "points") -> bytes:
@@ -72,7 +76,7 @@ def test_instruments_survive_csv(given_: list[Instrument], language: str) -> Non
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.lists(points, min_size=1, max_size=5), st.sampled_from(["en", "zh"]))
+@given(rising, st.sampled_from(["en", "zh"]))
 def test_points_survive_csv_and_excel(given_: list[CalibrationPoint], language: str) -> None:
     header, rows = point_rows(given_, language)
     for grid in (read_csv(write_csv(header, rows)), read_excel(write_excel({"points": (header, rows)}))):
@@ -116,6 +120,33 @@ def test_every_wrong_cell_is_named_and_nothing_is_taken() -> None:
     assert "'5 A' is not a number" in str(refused.value)
     assert "k" in str(refused.value.all[1])
     assert "单元格为空" in refused.value.all[1].text("zh")
+
+
+def test_what_a_certificate_could_not_say_is_named_by_its_cell() -> None:
+    data = sheet(
+        [*POINTS, "unit"],
+        ["energy.active", 0.5, "A", 0.1, 0.06, 0, "%"],
+        ["energy.active", 0.5, "A", 0.1, 0, 2, "%"],
+        ["energy.active", 5, "B", 0.1, 0.06, 2, "pct"],
+    )
+    with pytest.raises(TableRefused) as refused:
+        points_from(read_excel(data))
+    where = {(problem.where, problem.code) for problem in refused.value.all}
+    assert {
+        ("points!F2", "T204"),
+        ("points!E3", "T205"),
+        ("points!B3", "T207"),
+        ("points!G4", "T110"),
+    } <= where
+    assert ("points!C4", "T110") in where
+
+
+def test_what_an_instrument_cannot_be_is_named_by_its_cell() -> None:
+    data = sheet(["id", "kind", "ratio", "range_low", "range_unit"], ["M1", "meter", 4000, None, None],
+                 ["F1", "flow", None, 0, "furlong"])  # fmt: skip
+    with pytest.raises(TableRefused) as refused:
+        instruments_from(read_excel(data))
+    assert [(p.where, p.code) for p in refused.value.all] == [("points!C2", "T109"), ("points!E3", "T110")]
 
 
 def test_csv_cells_are_named_by_row_and_column() -> None:
@@ -222,7 +253,7 @@ def test_too_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_text_cannot_become_a_formula() -> None:
-    evil = Instrument("=HYPERLINK(1)", note="@SUM(A1)", mpe=D("-1"))
+    evil = Instrument("=HYPERLINK(1)", note="@SUM(A1)", range_low=D("-1"), range_unit="Cel")
     header, rows = instrument_rows([evil])
     lines = write_csv(header, rows).decode("utf-8-sig").splitlines()
     assert lines[1].startswith("'=HYPERLINK")
