@@ -290,7 +290,7 @@ class Pipeline:
         lane = self._lanes[instrument]
         if tick.missed:
             self._miss(lane, tick.missed, tick.missed_from_us, tick.missed_to_us, NO_TIME)
-        if not any(exchange.answer for exchange in scan.exchanges):
+        if not _answered(scan):
             self._miss(lane, 1, tick.due_us, tick.due_us, str(scan.failure or Missing.TIMEOUT))
             self._at(lane, scan.started)
             return
@@ -674,6 +674,14 @@ def _counted(store: LogStore) -> Counters:
     counters = Counters()
     counters.replay(store.entries(0))
     return counters
+
+
+def _answered(scan: Scan) -> bool:
+    """Whether anything came over the line."""
+    for exchange in scan.exchanges:  # noqa: SIM110 - a third of the time of any()
+        if exchange.answer:
+            return True
+    return False
 
 
 def value_text(y: float) -> str:
