@@ -11,8 +11,9 @@ a directory, a mirrored copy, an archive or a server are the caller's business.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -25,6 +26,7 @@ from .findings import Finding, Findings, Report, Severity
 from .record import Seal, decode
 
 Read: TypeAlias = Callable[[str], bytes | None]
+GROUP: Final = 8  # bundles handed to a process at once
 PARALLEL_FROM: Final = 20_000  # entries; below, starting processes costs more than it gives
 
 
@@ -50,11 +52,17 @@ def read_bundle(data: bytes, width: int) -> Bundle:
     return Bundle(leaves, facts)
 
 
-def _try_bundle(job: tuple[bytes, int]) -> Bundle | str:
+def _try_bundle(data: bytes | None, width: int) -> Bundle | str:
+    if data is None:
+        return "the entry bundle is missing"
     try:
-        return read_bundle(*job)
+        return read_bundle(data, width)
     except ParseError as error:
         return str(error)
+
+
+def _try_bundles(jobs: list[tuple[bytes | None, int]]) -> list[Bundle | str]:
+    return [_try_bundle(data, width) for data, width in jobs]
 
 
 def verify_log(
@@ -101,7 +109,7 @@ def verify_log(
     parallel = jobs > 1 and checkpoint.size >= PARALLEL_FROM
     if parallel:
         with ProcessPoolExecutor(jobs) as pool:
-            walk.follow(wanted.sizes, pool, 4 * jobs)
+            walk.follow(wanted.sizes, pool, 3 * jobs)
     else:
         walk.follow(wanted.sizes, None, 1)
     walk.compare()
@@ -159,24 +167,20 @@ class _Walk:
             self._bundle(tile, leaves, found if isinstance(found, Bundle) else None, sizes)
 
     def _bundles(self, pool: Executor | None, ahead: int) -> Iterator[tuple[log.Tile, Bundle | str]]:
+        """Bundles in order, read and hashed here or, up to ``ahead`` groups in advance, by the pool."""
         tiles = log.bundles(self.checkpoint.size)
-        while group := list(islice(tiles, 16 * ahead)):
-            jobs: list[tuple[bytes, int]] = []
-            for tile in group:
-                data = self.read(tile.path)
-                if data is None:
-                    break
-                jobs.append((data, tile.width))
-            found = map(_try_bundle, jobs) if pool is None else pool.map(_try_bundle, jobs, chunksize=8)
-            yield from zip(group, found, strict=False)
-            if len(jobs) < len(group):
-                # A size can be signed that no disk holds: go on behind a hole only where hashes still lead.
-                for tile in group[len(jobs) :]:
-                    data = self.read(tile.path)
-                    yield (
-                        tile,
-                        ("the entry bundle is missing" if data is None else _try_bundle((data, tile.width))),
-                    )
+        waiting: deque[tuple[list[log.Tile], Future[list[Bundle | str]]]] = deque()
+        while group := list(islice(tiles, GROUP)):
+            if pool is None:
+                yield from ((tile, _try_bundle(self.read(tile.path), tile.width)) for tile in group)
+                continue
+            jobs = [(self.read(tile.path), tile.width) for tile in group]
+            waiting.append((group, pool.submit(_try_bundles, jobs)))
+            if len(waiting) > ahead:
+                first, found = waiting.popleft()
+                yield from zip(first, found.result(), strict=True)
+        for first, found in waiting:
+            yield from zip(first, found.result(), strict=True)
 
     def _bundle(self, tile: log.Tile, leaves: bytes, bundle: Bundle | None, sizes: set[int]) -> None:
         start = tile.start
