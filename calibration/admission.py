@@ -6,7 +6,7 @@ Each check yields its refusals, so that a form is corrected once; nothing is wri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
@@ -43,6 +43,7 @@ def instrument_problems(instrument: Instrument) -> Iterator[Refusal]:
     where = f"instrument {instrument.id}"
     yield from id_problems(instrument.id, where)
     positive = ("mpe", "rated_voltage", "rated_current", "maximum_current", "ratio")
+    finite: dict[str, Decimal] = {}
     for name in (*positive, "range_low", "range_high"):
         value: Decimal | None = getattr(instrument, name)
         if value is None:
@@ -51,21 +52,19 @@ def instrument_problems(instrument: Instrument) -> Iterator[Refusal]:
             yield BadIdentity("T123", where, field=name, value=value)
         elif name in positive and value <= 0:
             yield BadIdentity("T109", where, field=name, value=value, rule="> 0")
-    if _both(instrument.range_low, instrument.range_high) and instrument.range_low >= instrument.range_high:  # type: ignore[operator]
-        yield BadIdentity("T109", where, field="range_low", value=instrument.range_low, rule="< range_high")
-    if _both(instrument.rated_current, instrument.maximum_current):
-        assert instrument.rated_current is not None
-        assert instrument.maximum_current is not None
-        if instrument.maximum_current < instrument.rated_current:
-            rule = f">= rated_current {instrument.rated_current}"
-            yield BadIdentity(
-                "T109", where, field="maximum_current", value=instrument.maximum_current, rule=rule
-            )
-    if instrument.ratio != 1 and instrument.kind not in {
-        InstrumentKind.CT,
-        InstrumentKind.PT,
-        InstrumentKind.OTHER,
-    }:
+        else:
+            finite[name] = value
+    for low, high, strictly in (
+        ("range_low", "range_high", True),
+        ("rated_current", "maximum_current", False),
+    ):
+        if low not in finite or high not in finite:
+            continue
+        if finite[low] > finite[high] or (strictly and finite[low] == finite[high]):
+            rule = f"{'<' if strictly else '<='} {high} {finite[high]}"
+            yield BadIdentity("T109", where, field=low, value=finite[low], rule=rule)
+    with_ratio = {InstrumentKind.CT, InstrumentKind.PT, InstrumentKind.OTHER}
+    if finite.get("ratio", 1) != 1 and instrument.kind not in with_ratio:
         rule = "1: only a CT or PT has a ratio; register it as an instrument of its own"
         yield BadIdentity("T109", where, field="ratio", value=instrument.ratio, rule=rule)
     for name in ("interval_months", "lead_days"):
@@ -284,10 +283,3 @@ def _digit(value: Decimal) -> Decimal:
 def _unit_problems(unit: str, where: str) -> Iterator[Refusal]:
     if unit != ANGLE_MINUTES and not is_known(unit):
         yield UnknownUnit("T110", where, unit=unit, known=", ".join(known_units()))
-
-
-def _both(one: object, other: object) -> bool:
-    return one is not None and other is not None
-
-
-Check = Callable[[], Iterator[Refusal]]

@@ -248,6 +248,9 @@ def _column(quantity: Element) -> Column | None:
         found.append(_joined(listed, [_single(e) for e in listed.iterfind("si:real", NAMESPACES)]))
     if not found:
         return None  # text, formula, complex or constant: no table of values
+    for values in found:
+        if len(values.values) != len(found[0].values):
+            raise DccRefused("T305", values.xpath, found=len(values.values), expected=len(found[0].values))
     relative = quantity.find("dcc:relativeUncertainty", NAMESPACES)
     if relative is not None and all(values.U is None for values in found):
         raise DccRefused("T316", path(relative), form="dcc:relativeUncertainty")

@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lxml import etree
 from signxml.algorithms import DigestAlgorithm, SignatureMethod
-from signxml.exceptions import InvalidCertificate, InvalidInput, SignXMLException
+from signxml.exceptions import InvalidInput, SignXMLException
 from signxml.verifier import XMLVerifier
 from signxml.xades.xades import XAdESSignatureConfiguration, XAdESVerifier
 
@@ -34,6 +35,8 @@ _METHODS = frozenset(
     m for m in SignatureMethod if not any(word in m.name for word in ("SHA1", "HMAC", "DSA_SHA1"))
 )
 _DIGESTS = frozenset(d for d in DigestAlgorithm if "SHA1" not in d.name)
+_BROKEN = (SignXMLException, etree.LxmlError, ValueError, TypeError, AttributeError, KeyError)
+"""What signxml meets in a signature that is not well made: all of it means INVALID."""
 Element = Any
 
 
@@ -115,7 +118,7 @@ def _integrity(root: Element, certificates: Sequence[str]) -> tuple[Any, tuple[s
         verifier = _verifier(root)
         try:
             results = _run(verifier, root, x509_cert=certificate, config=_config(None))
-        except (SignXMLException, ValueError, TypeError, AttributeError) as error:
+        except _BROKEN as error:
             # The digest of the document is telling; that another certificate of the chain did not sign is not.
             reason = _said(error) if not reason or "igest" in str(error) else reason
         else:
@@ -132,9 +135,7 @@ def _distrust(root: Element, store: str, at: datetime) -> str:
     verifier = XAdESVerifier() if is_xades else XMLVerifier()
     try:
         _run(verifier, root, ca_pem_file=store, config=_config(at))
-    except InvalidCertificate as error:
-        return _said(error)
-    except (SignXMLException, ValueError) as error:
+    except _BROKEN as error:
         return _said(error)
     return ""
 

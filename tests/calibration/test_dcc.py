@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -9,6 +11,8 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calibration.certificate import CertificateKind, Instrument, InstrumentKind, ReferenceUse
 from calibration.dcc import find_instrument, import_dcc
@@ -333,6 +337,26 @@ RESULT = (
 )
 
 
+PARTS = re.findall(r"<[^<>]+>|[^<>]+", dcc(TYPICAL, conditions=before_adjustment(TYPICAL)).decode())
+JUNK = ["", "x", "-1", "NaN", "1e999999", "<a/>", "0 0 0", "\\kelvin", "]]>", "\ud7ff", "&amp;"]
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(PARTS) - 1), st.sampled_from(JUNK) | st.sampled_from(PARTS)), max_size=3
+    )
+)
+def test_whatever_is_in_a_file_it_is_read_or_refused(changes: list[tuple[int, str]]) -> None:
+    parts = list(PARTS)
+    for at, new in changes:
+        parts[at] = new
+    with suppress(DccRefused):
+        found = import_dcc("".join(parts).encode(), PROBE, repeats="mean")
+        assert found.points
+        assert all(p.U.is_finite() and p.k > 0 and p.error.is_finite() for p in found.points)
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("old", "new", "where", "code"),
@@ -349,6 +373,7 @@ class TestRefused:
                 f"{RESULT}/dcc:quantity[3]",
                 "T303",
             ),
+            ("33.098 99.971 175.103", "33.098 99.971", f"{RESULT}/dcc:quantity[1]/si:hybrid", "T305"),
             (">0.061<", ">0.061 0.062<", f"{RESULT}/dcc:quantity[3]", "T305"),
             ("306.32 373.21 448.36", "306.32 373.21", f"{RESULT}/dcc:quantity[2]", "T305"),
             ("0.072 0.089", "0,072 0.089", f"{RESULT}/dcc:quantity[3]", "T303"),
