@@ -281,6 +281,10 @@ class Chart:
         u = math.hypot(self._u_level, self.u_slope * years)
         return Prediction(day, self._level + self.slope * years + self._steps, self.k * u, self.k)
 
+    def series(self, days: Sequence[date]) -> list[Prediction]:
+        """The line with its band over days, for a drawing."""
+        return [self.predict(day) for day in days]
+
     def reaches_mpe(self, horizon_years: float = 20.0) -> date | None:
         """The first day after the last calibration on which |error| + U would exceed the MPE, if there is one."""
         if self.mpe is None:

@@ -133,6 +133,7 @@ class Ledger:
         self._timeout_s = busy_timeout_s
         self._lock = threading.RLock()
         self._depth = 0
+        self._writer: Writer | None = None
         self._db = self._open()
 
     def close(self) -> None:
@@ -151,7 +152,7 @@ class Ledger:
 
     @contextmanager
     def writing(self, actor: str, reason: str) -> Iterator[Writer]:
-        """One transaction: all of it is written, or none.
+        """One transaction: all of it is written, or none. Within one, a further one joins it.
 
         Raises:
             NotAccountable: no name. RegisterError: opened for reading, or another program kept it busy.
@@ -160,8 +161,16 @@ class Ledger:
             raise RegisterError("T120", "")
         if not actor.strip():
             raise NotAccountable("T107", "")
-        with self._lock, self._transaction("BEGIN IMMEDIATE") as connection:
-            yield Writer(connection, stamp(self.moment()), actor.strip(), reason.strip())
+        with self._lock:
+            if self._writer is not None:
+                yield self._writer
+                return
+            with self._transaction("BEGIN IMMEDIATE") as connection:
+                self._writer = Writer(connection, stamp(self.moment()), actor.strip(), reason.strip())
+                try:
+                    yield self._writer
+                finally:
+                    self._writer = None
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -169,11 +169,20 @@ class Register:
         actor: str,
         reason: str = "",
         signature: SignatureCheck | None = None,
+        paper: bytes | None = None,
+        paper_name: str = "",
+        media_type: str = "application/octet-stream",
     ) -> None:
-        """Register a certificate; its paper is attached by ``attach``."""
-        self.add(certificates=(certificate,), actor=actor, reason=reason)
-        if signature is not None:
-            self.record_signature(certificate.id, signature, actor=actor, reason=reason)
+        """Register a certificate, with its signature check and its paper if given: all of that, or none."""
+        with self._ledger.writing(actor, reason):
+            self.add(certificates=(certificate,), actor=actor, reason=reason)
+            if signature is not None:
+                self.record_signature(certificate.id, signature, actor=actor, reason=reason)
+            if paper is not None:
+                self.attach(
+                    paper, name=paper_name or certificate.id, media_type=media_type, certificate=certificate.id,
+                    actor=actor, reason=reason,
+                )  # fmt: skip
 
     def add(
         self,

@@ -474,6 +474,22 @@ class TestDocuments:
             hierarchy.attach(content, name="x", media_type="image/jpeg", instrument="M1", actor="Li Na")
 
 
+def test_certificate_signature_and_paper_are_one_step(hierarchy: Register, a_certificate: Make) -> None:
+    paper = b"<dcc/>"
+    good = a_certificate("CAL-9", digest=sha256(paper).hexdigest())
+    check = SignatureCheck(SignatureVerdict.ABSENT)
+    head = hierarchy.head()
+    with pytest.raises(refusals.BadDocument):
+        hierarchy.add_certificate(good, actor="Li Na", signature=check, paper=b"another file")
+    assert hierarchy.head() == head
+    assert "CAL-9" not in [c.id for c in hierarchy.certificates()]
+    hierarchy.add_certificate(good, actor="Li Na", signature=check, paper=paper, media_type="application/xml")
+    assert hierarchy.certificate_record("CAL-9").signature == check
+    assert hierarchy.digests("CAL-9") == {good.digest}
+    assert [e.action for e in hierarchy.audit()[-3:]] == ["register", "check signature", "attach"]
+    assert hierarchy.check_audit() == ()
+
+
 class TestFindings:
     def test_a_finding_is_kept_and_can_be_taken_back(self, hierarchy: Register, clock: Make) -> None:
         finding = Finding(
