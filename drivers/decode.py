@@ -5,94 +5,26 @@
     {"frames":   [{"address", "function", "items": [{"item", "measurand", "value", "unit"}], "error"}],
      "rejected": [{"offset", "reason"}]}
 
-``function`` is the control code in hex for DL/T 645 and CJ/T 188 (``91``), the decimal function code as on the wire
-for Modbus (``3``, ``131`` for an exception), the command number for HJ 212 (``2011``). ``value`` is exact decimal text,
-or null with ``missing`` (the reason) and ``text`` (a date, a time, an identity) or ``detail``; of an address it is the
-digits as printed. A request has no items; what it asks stands under ``request``. Modbus registers are named by their
-absolute address if the request that was answered stands in the same capture, else counted from 0; a profile gives
-measurands only where the address is known.
+``function`` is the control code in hex for DL/T 645, CJ/T 188 and M-Bus (``91``), the decimal function code as on the
+wire for Modbus (``3``, ``131`` for an exception), the command number for HJ 212 (``2011``). ``value`` is exact decimal
+text, or null with ``missing`` (the reason) and ``text`` (a date, a time, an identity) or ``detail``; of an address it
+is the digits as printed. A request has no items; what it asks stands under ``request``. Modbus registers are named by
+their absolute address if the request that was answered stands in the same capture, else counted from 0; a profile
+gives measurands only where the address is known.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from drivers import cjt188, dlt645, dlt645_items, hj212, modbus
+from drivers import captures, cjt188, dlt645, dlt645_items, hj212, modbus
 from drivers import profile as profiles
 from drivers.codec import Answer, Indication, LocalProtocolError, Mismatch, Missing, Reject
+from drivers.decoded import Decoded, DecodedFrame
 from drivers.profile import Profile
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedFrame:
-    """One frame in plain words. ``extra`` holds what only some protocols have (SEQ, transaction, request …)."""
-
-    offset: int
-    raw: bytes
-    address: str
-    function: str
-    direction: str
-    indications: tuple[Indication, ...] = ()
-    error: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """The documented shape, with further keys."""
-        return {
-            "offset": self.offset,
-            "address": self.address,
-            "function": self.function,
-            "direction": self.direction,
-            "items": [_item_json(i) for i in self.indications],
-            "error": self.error or None,
-            **self.extra,
-            "raw": self.raw.hex(" ").upper(),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """All frames of a capture in order, and the bytes that were none."""
-
-    frames: tuple[DecodedFrame, ...]
-    rejected: tuple[Reject, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The documented shape."""
-        return {
-            "frames": [frame.to_json() for frame in self.frames],
-            "rejected": [
-                {
-                    "offset": r.offset,
-                    "reason": str(r.reason),
-                    "detail": r.detail,
-                    "raw": r.raw.hex(" ").upper(),
-                }
-                for r in self.rejected
-            ],
-        }
-
-
-def _item_json(indication: Indication) -> dict[str, Any]:
-    value = indication.value
-    shown: dict[str, Any] = {
-        "item": indication.item,
-        "measurand": indication.measurand,
-        "value": None if value is None else f"{value:f}",
-        "unit": indication.unit,
-    }
-    if indication.item == "address" and indication.missing is Missing.NOT_NUMERIC:
-        return {**shown, "value": indication.detail, "text": indication.detail}
-    if indication.missing is not None:
-        shown["missing"] = str(indication.missing)
-    if indication.detail:
-        shown["text" if indication.missing is Missing.NOT_NUMERIC else "detail"] = indication.detail
-    return shown
-
 
 # ---- DL/T 645 -------------------------------------------------------------------------------------------------------
 
@@ -380,6 +312,18 @@ def _decode_212(data: bytes, profile: Profile | None) -> Decoded:
     )
 
 
+# ---- protocols that need no profile ---------------------------------------------------------------------------------
+
+
+def _plain(decode: Callable[[bytes], Decoded]) -> Callable[[bytes, Profile | None], Decoded]:
+    def decode_plain(data: bytes, profile: Profile | None) -> Decoded:
+        if profile is not None:
+            raise LocalProtocolError(f"{profile.name}: the frames carry their own units and need no profile")
+        return decode(data)
+
+    return decode_plain
+
+
 # ---- by name --------------------------------------------------------------------------------------------------------
 
 _DECODERS: dict[str, Callable[[bytes, Profile | None], Decoded]] = {
@@ -390,6 +334,7 @@ _DECODERS: dict[str, Callable[[bytes, Profile | None], Decoded]] = {
     "modbus-ascii": _decode_modbus("ascii"),
     "cjt188": _decode_188,
     "hj212": _decode_212,
+    "mbus": _plain(captures.decode_mbus),
 }
 _SPELLINGS = {"dlt645": "dlt645-2007", "modbus": "modbus-rtu", "rtu": "modbus-rtu"}
 NAMES: Sequence[str] = tuple(_DECODERS)
