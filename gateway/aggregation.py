@@ -16,9 +16,9 @@ from decimal import Decimal
 from math import nan
 
 from calibration.energy import EnergyResult, EnergyTotal, NoUncertaintyError
+from calibration.operating import OperatingPoint
 from calibration.state import CalibrationState, format_u, format_value
 from evidence.record import Reading, Reference
-from gateway.operating import OperatingPoint
 
 _CHUNK = 256  # readings kept before they are added up
 METHOD = "register_difference/1"

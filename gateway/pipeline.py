@@ -21,6 +21,7 @@ from decimal import Decimal
 
 import msgspec
 
+from calibration.operating import OperatingPoint, operating_point, phase_of
 from calibration.state import CalibrationState, format_u, format_value
 from drivers.codec import Instant, Missing, Scan
 from evidence import record as records
@@ -29,7 +30,6 @@ from evidence.record import SALT_BYTES, Head, RawExchange, Reading, Reference, T
 from gateway.aggregation import METHOD, Aggregator, IntervalEnergy, texts
 from gateway.clock import Clock
 from gateway.counters import NOT_SCHEDULED, START, STOP, Counter, Counters
-from gateway.operating import OperatingPoint, operating_point, phase_of
 from gateway.schedule import Tick, polls_between
 from gateway.store import LogStore, StoreError
 
