@@ -101,8 +101,6 @@ class Ran:
     vkey: str
     store: Path
     size: int
-    readings: int
-    missed: int
     last: Outcome
     receipts: int
     alarms: tuple[str, ...]
@@ -138,10 +136,8 @@ async def _run(site: SiteFile, platform: Path, duration: float | None, screen: o
             collecting.cancel()
         size = agent.store.size
         receipts = len({outcome.size for outcome in outcomes if outcome.receipt})
-        readings = sum(i.received for i in status.instruments)
-        missed = sum(i.missed for i in status.instruments)
         last = outcomes[-1]
-        return Ran(vkey, platform, size, readings, missed, last, receipts, status.alarms)
+        return Ran(vkey, platform, size, last, receipts, status.alarms)
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ UNITS = {"power.active.total": "kW", "voltage.l1": "V", "current.l1": "A", "ener
 K = 2.0
 EVERY_S = 0.5
 TALK_EVERY_S = 10.0
+NBSP = "\u00a0"
 
 
 class Screen:
@@ -66,7 +67,7 @@ class Screen:
             self._console.print(self._last)
         self._console.print(_energies(summary.channels))
         self._console.print(
-            phrase("demo.readings", taken=summary.ran.readings, missed=summary.ran.missed)
+            phrase("demo.readings", taken=summary.readings, missed=summary.missed)
             + "; "
             + phrase("demo.log", size=summary.ran.size, checkpoint=summary.report.size)
             + "; "
@@ -109,7 +110,7 @@ def _cell(measurand: MeasurandStatus | None) -> str | Text:
     if measurand.measurand.startswith("energy.") or measurand.value is None or measurand.u is None:
         return Text(str(measurand.value or measurand.indication), style="dim")
     value, expanded = rounded(measurand.value, K * float(measurand.u))
-    return f"{value} ± {expanded}"
+    return f"{value}{NBSP}±{NBSP}{expanded}"
 
 
 def _footer(status: AgentStatus) -> str:
@@ -147,7 +148,7 @@ def _energies(channels: Sequence[Channel]) -> Table:
         energies.add_row(
             Text(total.instrument, style="bold"),
             phrase(f"demo.direction.{total.measurand.rpartition('.')[2]}"),
-            f"{value} ± {expanded} {total.unit}",
+            f"{value}{NBSP}±{NBSP}{expanded}{NBSP}{total.unit}",
             f"{channel.truth:.{places}f}",
             f"{total.value - channel.truth:+.{places}f}",
             Text(phrase(known), style=style),
