@@ -15,6 +15,7 @@ import ctypes
 import heapq
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
 from itertools import count
 from pathlib import Path
@@ -247,3 +248,8 @@ class StepWatch:
         if abs(now.utc_us - expected) <= self._limit_us:
             return None
         return ClockStep(expected, now.utc_us, now.boot_us)
+
+
+def moment() -> datetime:
+    """Now, by the machine's clock, as an aware moment: for what thinks in dates (registers, certificates)."""
+    return datetime.fromtimestamp(SystemClock().now().utc_us / SECOND_US, UTC)

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from gateway.words import phrase
 if TYPE_CHECKING:
     from central.collect import Collector, Outcome
     from gateway.agent import Agent
+    from gateway.cli.demo_summary import Ran
     from gateway.config import SiteFile
 
 EPILOG = """Five simulated meters on three lines (DL/T 645-2007, Modbus RTU, Modbus TCP) with certificates, an agent,
@@ -94,19 +95,8 @@ def _demo(directory: Path, given: argparse.Namespace, duration: float | None) ->
     return DONE if summary.ok else NO
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What is left when everything has stopped: the agent's last word, and the platform's."""
-
-    vkey: str
-    store: Path
-    size: int
-    last: Outcome
-    receipts: int
-    alarms: tuple[str, ...]
-
-
 async def _run(site: SiteFile, platform: Path, duration: float | None, screen: object) -> Ran:
+    from gateway.cli.demo_summary import Ran
     from gateway.cli.demo_view import Screen
 
     assert isinstance(screen, Screen)
@@ -143,7 +133,7 @@ async def _run(site: SiteFile, platform: Path, duration: float | None, screen: o
 @asynccontextmanager
 async def _simulator(site: SiteFile, stop: asyncio.Event) -> AsyncIterator[None]:
     """The meters, in a process of their own, ready when every port can be opened."""
-    from gateway.cli.site import moment
+    from gateway.clock import moment
     from gateway.prepare import prepare, unreachable
     from gateway.toml_source import ConfigError
 
@@ -169,8 +159,7 @@ async def _simulator(site: SiteFile, stop: asyncio.Event) -> AsyncIterator[None]
 async def _agent(site: SiteFile) -> AsyncIterator[tuple[Agent, str, asyncio.Task[None]]]:
     """The agent at work, with the vkey of its log."""
     from gateway.agent import Agent
-    from gateway.cli.site import moment
-    from gateway.clock import SystemClock
+    from gateway.clock import SystemClock, moment
     from gateway.prepare import prepare
     from gateway.running import log_key, plan_of
 

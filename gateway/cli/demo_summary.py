@@ -16,7 +16,19 @@ from gateway.cli.totals import RunTotal, run_totals
 from gateway.config import SiteFile
 
 if TYPE_CHECKING:
-    from gateway.cli.demo import Ran
+    from central.collect import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What is left when everything has stopped: the agent's last word, and the platform's."""
+
+    vkey: str
+    store: Path
+    size: int
+    last: Outcome
+    receipts: int
+    alarms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from pathlib import Path
 from gateway.agent import Agent
 from gateway.cli import DONE, NO, WRONG_USE
 from gateway.cli.output import say
-from gateway.cli.site import moment
-from gateway.clock import SystemClock
+from gateway.clock import SystemClock, moment
 from gateway.config import SiteFile
 from gateway.notify import Notifier
 from gateway.prepare import prepare, unreachable

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,15 +51,9 @@ def run(command: str, given: argparse.Namespace) -> int:
     return _check(given) if command == "check" else _run(given)
 
 
-def moment() -> datetime:
-    """Now, by the machine's clock, as an aware moment."""
-    from gateway.clock import SystemClock
-
-    return datetime.fromtimestamp(SystemClock().now().utc_us / 1e6, tz=UTC)
-
-
 def _check(given: argparse.Namespace) -> int:
     from gateway.cli.output import UsageError
+    from gateway.clock import moment
     from gateway.config import Site, SiteFile
     from gateway.prepare import prepare, unreachable
     from gateway.toml_source import ConfigError
