@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drivers import mbus
+from drivers import iec62056, mbus
 from drivers.codec import Indication, Missing, Reject, RejectReason
 from drivers.decoded import Decoded, DecodedFrame
 from drivers.mbus_records import Malformed
@@ -84,3 +84,78 @@ def decode_mbus(data: bytes) -> Decoded:
         except Malformed as problem:
             rejected.append(Reject(found.offset, RejectReason.LENGTH, found.raw, str(problem)))
     return Decoded(tuple(frames), _in_order(rejected))
+
+
+# ---- IEC 62056-21 ---------------------------------------------------------------------------------------------------
+
+
+class _Dialogue62056:
+    """Remembers whom the sign-on called and what the last command asked for."""
+
+    def __init__(self) -> None:
+        self._address = ""
+        self._asked = ""
+
+    def frame(self, frame: iec62056.Frame) -> DecodedFrame:
+        kind = iec62056.Kind
+        extra: dict[str, Any] = {}
+        indications: tuple[Indication, ...] = ()
+        function = frame.command or str(frame.kind)
+        who = frame.identification
+        if who is not None:
+            extra |= {
+                "manufacturer": who.manufacturer,
+                "baud_char": who.baud_character,
+                "identification": who.name,
+                "mode": who.mode,
+                "baud": who.baud,
+            }
+            self._asked = ""
+        elif frame.kind in (kind.DATA, kind.PUSH):
+            if not frame.error:
+                indications = iec62056.decode(frame.text, self._asked)
+            if frame.more:
+                extra["more"] = True
+            if not frame.checked:
+                extra["note"] = "no check sum vouches for this telegram"
+        elif frame.command == "P0":
+            extra["operand"] = frame.text.strip("()")
+        elif frame.kind is not kind.ACKNOWLEDGE:
+            extra["request"] = self._request(frame)
+        direction = "response" if frame.from_meter else "request"
+        if frame.kind in (kind.ACKNOWLEDGE, kind.REFUSAL):
+            direction = ""
+        return DecodedFrame(
+            frame.offset, frame.raw, self._address, function, direction, indications, frame.error, extra
+        )
+
+    def _request(self, frame: iec62056.Frame) -> dict[str, Any]:
+        if frame.kind is iec62056.Kind.SIGN_ON:
+            self._address, self._asked = frame.address, ""
+            return {"what": str(frame.kind), "address": frame.address}
+        if frame.kind is iec62056.Kind.OPTION:
+            protocol, baud, mode = list(frame.text[1:4])
+            modes = {"0": "readout", "1": "programming", "2": "binary (HDLC)"}
+            return {
+                "what": f"{frame.kind}: {modes.get(mode, 'maker specific')}",
+                "protocol": protocol,
+                "baud_char": baud,
+                "mode": mode,
+            }
+        if frame.kind is iec62056.Kind.COMMAND:
+            text = frame.text if frame.command[0] != "B" else ""
+            item, _, _ = text.partition("(")
+            self._asked = item if frame.command[0] == "R" else ""
+            shown = {"what": iec62056.what(frame.command), "command": frame.command, "item": item}
+            return {**shown, "data": text.strip("()") if frame.command[0] == "P" else text}
+        return {"what": str(frame.kind)}
+
+
+def decode_62056(data: bytes) -> Decoded:
+    """IEC 62056-21, both sides of a dialogue."""
+    decoder, dialogue = iec62056.Decoder(), _Dialogue62056()
+    found = [*decoder.feed(data), *decoder.finish()]
+    return Decoded(
+        tuple(dialogue.frame(f) for f in found if isinstance(f, iec62056.Frame)),
+        tuple(r for r in found if isinstance(r, Reject)),
+    )

@@ -334,6 +334,7 @@ _DECODERS: dict[str, Callable[[bytes, Profile | None], Decoded]] = {
     "modbus-ascii": _decode_modbus("ascii"),
     "cjt188": _decode_188,
     "hj212": _decode_212,
+    "iec62056-21": _plain(captures.decode_62056),
     "mbus": _plain(captures.decode_mbus),
 }
 _SPELLINGS = {"dlt645": "dlt645-2007", "modbus": "modbus-rtu", "rtu": "modbus-rtu"}
@@ -364,16 +365,28 @@ def parse_hex_or_text(text: str) -> bytes:
     r"""Bytes from what somebody pasted: hex in any dress, or a text frame.
 
     Hex may have spaces, line ends, commas, colons, dashes, brackets and 0x. Text is what begins with ``##`` (HJ 212),
-    ``:`` and hex without gaps (Modbus ASCII) or ``/`` (IEC 62056-21); ``\r``, ``\n`` and ``\x02`` in it are understood,
-    and a missing CR LF at the end is added. ValueError tells where it is neither.
+    ``:`` and hex without gaps (Modbus ASCII), ``/`` or a control character of IEC 62056-21; ``\r``, ``\n`` and ``\x02``
+    in it are understood, and a missing CR LF at the end is added where the last line has no check character after ETX.
+    ValueError tells where it is neither.
     """
-    stripped = text.strip()
+    stripped = text.strip(" \t\r\n")
     if not stripped:
         raise ValueError("no bytes given: paste a frame as hex, like 68 12 90 78 56 34 12 68 …")
-    if stripped.startswith(("##", "/")) or re.match(r":[0-9A-Fa-f]{6,}(\s|\\|$)", stripped):
-        plain = _ESCAPE.sub(lambda m: _unescape(m.group(1)), stripped)
+    if _is_text(stripped):
+        plain = _ESCAPE.sub(lambda m: _unescape(m.group(1)), text.lstrip(" \t\r\n"))
+        head, etx, check = plain.rpartition("\x03")
+        if etx and check:
+            # After the last ETX only its check character counts, be it a blank or a line end.
+            return re.sub(r"(?<!\r)\n", "\r\n", head).encode("utf-8") + b"\x03" + check[:1].encode("utf-8")
+        if plain[0] in "\x06\x15":
+            return (
+                plain.encode("utf-8") if plain.endswith("\n") or len(plain) == 1 else f"{plain}\r\n".encode()
+            )
         lines = [line.rstrip("\r") for line in plain.split("\n")]
-        return "".join(line + "\r\n" for line in lines if line).encode("utf-8")
+        while lines and not lines[-1].strip():
+            lines.pop()
+        keep = plain.startswith("/")  # there an empty line means something
+        return "".join(line.strip(" ") + "\r\n" for line in lines if line or keep).encode("utf-8")
     out = bytearray()
     for found in re.finditer(r"[^\s,;:\-\[\]{}()\"']+", stripped):
         token = found.group()
@@ -388,6 +401,15 @@ def parse_hex_or_text(text: str) -> bytes:
     if not out:
         raise ValueError("no bytes given: paste a frame as hex, like 68 12 90 78 56 34 12 68 …")
     return bytes(out)
+
+
+def _is_text(stripped: str) -> bool:
+    if stripped.startswith(("##", "/", "\x01", "\x02", "\x06", "\x15")):
+        return True
+    if re.match(r":[0-9A-Fa-f]{6,}(\s|\\|$)", stripped):
+        return True
+    escaped = re.match(r"\\x(0[126]|15)", stripped) is not None
+    return escaped and re.fullmatch(r"(\\x[0-9A-Fa-f]{2}[\s,;]+)*\\x[0-9A-Fa-f]{2}", stripped) is None
 
 
 def _unescape(code: str) -> str:
