@@ -32,6 +32,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "stopped: {entries} entries in the log, checkpoint signed",
         "已停止：日志 {entries} 条，检查点已签名",
     ),
+    "restore.done": (
+        "restored: {entries} entries; start the agent",
+        "已恢复：{entries} 条记录；请启动采集代理",
+    ),
     # verification
     "verify.yes": (
         "VERIFIED: {entries} entries, nothing missing, nothing changed",

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "verify": ("verify", "verify a log or a mirrored copy", "核验日志或其镜像"),
     "key": ("key", "make or show a signing key", "生成或显示签名密钥"),
+    "restore": ("restore", "put a gateway's log back from the platform's copy", "用平台副本恢复网关日志"),
     "collect": (
         "collect",
         "pull, verify and acknowledge a gateway's log (the platform's side)",
@@ -126,6 +127,8 @@ def _run(name: str, argv: list[str]) -> int:
         return int(ended.code or 0)
     try:
         return module.run(name, given)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         # every error of ours that a user can mend is a ValueError with its own words; anything else is a bug
         if type(error).__module__ == "builtins" and not isinstance(error, OSError):

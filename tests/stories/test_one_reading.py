@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,6 +89,27 @@ def test_one_bit_anywhere_and_the_answer_is_no(demo: Path, where: str) -> None:
         path.write_bytes(whole)
     assert done.returncode == 1
     assert json.loads(done.stdout)["findings"]
+
+
+def test_a_lost_log_is_put_back_from_the_platforms_copy(demo: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(demo, site, ignore=shutil.ignore_patterns("platform", "run"))
+    (site / "data" / "log.db").write_bytes(b"not a database any more" * 500)
+    assert suyuan("restore", site / "site.toml", "--from", site / "mirror").returncode == 0
+    assert suyuan("verify", site / "data", "--key", vkey(demo)).returncode == 0
+    assert (site / "data" / "log.db.damaged-1").exists()
+
+
+def test_a_copy_that_was_changed_restores_nothing(demo: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(demo, site, ignore=shutil.ignore_patterns("platform", "run"))
+    before = (site / "data" / "log.db").read_bytes()
+    bundle = min(p for p in (site / "mirror" / "tile" / "entries").rglob("*") if p.is_file())
+    changed = bytearray(bundle.read_bytes())
+    changed[100] ^= 1
+    bundle.write_bytes(changed)
+    assert suyuan("restore", site / "site.toml", "--from", site / "mirror").returncode == 1
+    assert (site / "data" / "log.db").read_bytes() == before
 
 
 def test_another_key_verifies_nothing(demo: Path, tmp_path: Path) -> None:
