@@ -48,11 +48,15 @@ def _exact(value: Any) -> Decimal:
     return number
 
 
+class DurationError(ValueError):
+    """A text that is no duration."""
+
+
 def seconds(text: str) -> float:
-    """A duration such as ``500ms``, ``1s``, ``15min``, ``2h``, ``90d`` in seconds. Raises ValueError."""
+    """A duration such as ``500ms``, ``1s``, ``15min``, ``2h``, ``90d`` in seconds. Raises DurationError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)", text.strip())
     if not found:
-        raise ValueError(f"'{text}' is not a duration: write for example 500ms, 1s, 15min, 2h")
+        raise DurationError(f"'{text}' is not a duration: write for example 500ms, 1s, 15min, 2h")
     return float(Decimal(found[1]) * _UNITS[found[2]])
 
 
