@@ -170,11 +170,13 @@ def _equipment(data: Element, use: ReferenceUse, certificate: Certificate) -> No
     if use.standard:
         _identification(_add(made, "identifications"), "owner", use.standard)
     if use.share is not None:
-        unit = certificate.points[0].unit if certificate.points else "1"
+        unit, quantity = (
+            (certificate.points[0].unit, certificate.points[0].quantity) if certificate.points else ("1", "")
+        )
         quantities = _add(made, "measuringEquipmentQuantities")
         real = _si(_add(quantities, "measuringEquipmentQuantity", refType="suyuan_share"), "real")
         _si(real, "value", _number(use.share))
-        _si(real, "unit", _dsi(unit))
+        _si(real, "unit", _dsi(unit, quantity))
 
 
 def _runs(points: Sequence[CalibrationPoint]) -> Iterator[list[CalibrationPoint]]:
@@ -193,17 +195,23 @@ def _table(data: Element, points: Sequence[CalibrationPoint]) -> None:
     own = _own_unit(first)
     listed = _add(data, "list", refType="suyuan_table")
     _named(listed, first.quantity)
-    _column(listed, "suyuan_load", [p.load for p in points], first.load_unit)
+    _column(listed, "suyuan_load", [p.load for p in points], first.load_unit, first.quantity)
     _column(listed, "suyuan_powerFactor", [p.power_factor for p in points], "1")
     if first.reference is not None:
-        _column(listed, "basic_referenceValue", [p.reference for p in points if p.reference is not None], own)
+        _column(
+            listed,
+            "basic_referenceValue",
+            [p.reference for p in points if p.reference is not None],
+            own,
+            first.quantity,
+        )
     if first.indication is not None:
         _column(
             listed, "basic_measuredValue", [p.indication for p in points if p.indication is not None], own
         )
     if first.dof is not None:
         _column(listed, "suyuan_dof", [p.dof for p in points if p.dof is not None], "1")
-    values = _column(listed, "basic_measurementError", [p.error for p in points], first.unit)
+    values = _column(listed, "basic_measurementError", [p.error for p in points], first.unit, first.quantity)
     uncertainty = _si(values, "expandedUncXMLList")
     _si(uncertainty, "uncertaintyXMLList", " ".join(_number(p.U) for p in points))
     _si(uncertainty, "coverageFactorXMLList", " ".join(_number(p.k) for p in points))
@@ -217,15 +225,16 @@ def _own_unit(point: CalibrationPoint) -> str:
     return "1" if point.unit == "%" else point.unit
 
 
-def _column(data: Element, token: str, values: Sequence[Decimal], unit: str) -> Element:
+def _column(data: Element, token: str, values: Sequence[Decimal], unit: str, quantity: str = "") -> Element:
     listed = _si(_add(data, "quantity", refType=token), "realListXMLList")
     _si(listed, "valueXMLList", " ".join(_number(value) for value in values))
-    _si(listed, "unitXMLList", _dsi(unit))
+    _si(listed, "unitXMLList", _dsi(unit, quantity))
     return listed
 
 
-def _dsi(unit: str) -> str:
-    known = units.UNITS.get("'" if unit == "min" else unit)
+def _dsi(unit: str, quantity: str) -> str:
+    """The D-SI string; ``min`` of a phase displacement is a minute of arc, elsewhere one of time."""
+    known = units.UNITS.get("'" if unit == "min" and quantity == "phase" else unit)
     if known is None or not known.dsi:
         raise DccRefused("T315", "", value=unit, why="the unit has no D-SI string")
     return known.dsi

@@ -21,7 +21,6 @@ from calibration.certificate import (
 )
 from calibration.register import Register
 
-
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 
@@ -61,7 +60,9 @@ def a_point() -> Callable[..., CalibrationPoint]:
     """A point of a meter's certificate; keywords replace what is usual."""
 
     def make(load: str = "5", **changes: object) -> CalibrationPoint:
-        usual = CalibrationPoint("energy.active", Decimal(load), "A", Decimal("0.12"), Decimal("0.06"), Decimal(2))
+        usual = CalibrationPoint(
+            "energy.active", Decimal(load), "A", Decimal("0.12"), Decimal("0.06"), Decimal(2)
+        )
         return replace(usual, **changes)  # type: ignore[arg-type]
 
     return make
@@ -92,7 +93,9 @@ def hierarchy(register: Register, a_certificate: Callable[..., Certificate]) -> 
     register.add(
         instruments=[Instrument("RS", standard), Instrument("WS", standard), Instrument("M1", serial="123")],
         certificates=[
-            a_certificate("NIM-1", "RS", performed=date(2024, 5, 1), valid_until=date(2026, 5, 1), national=True),
+            a_certificate(
+                "NIM-1", "RS", performed=date(2024, 5, 1), valid_until=date(2026, 5, 1), national=True
+            ),
             a_certificate(
                 "LAB-7",
                 "WS",

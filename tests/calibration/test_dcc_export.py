@@ -106,7 +106,8 @@ def test_a_verification_certificate_without_values_travels_too(a_certificate: Ma
 
 
 @pytest.mark.parametrize(
-    ("quantity", "unit"), [("energy.reactive", "kvar.h"), ("energy.apparent", "kV.A.h"), ("phase", "min")]
+    ("quantity", "unit"),
+    [("energy.reactive", "kvar.h"), ("energy.apparent", "kV.A.h"), ("phase", "min"), ("duration", "min")],
 )
 def test_units_that_share_a_d_si_string_come_back_by_their_quantity(
     a_certificate: Make, a_point: Make, quantity: str, unit: str
