@@ -1,5 +1,6 @@
 """The map stays true: every module stands in docs/architecture.md with its job; names and sizes are looked at."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,11 @@ def test_the_base_install_verifies_without_the_rest() -> None:
     code = f"import sys, evidence.verify, gateway.cli, gateway.cli.verify; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_the_page_of_failures_names_exists() -> None:
+    page = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:tests/[a-z]+/)?test_\w+\.py)`", page))
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+    assert named
+    assert {name for name in named if not any(path.endswith(name) for path in there)} == set()
