@@ -9,9 +9,9 @@ from gateway.cli import DONE, NO
 from gateway.cli.output import UsageError, say
 from gateway.words import phrase
 
-EPILOG = """The agent must be stopped. The copy is taken only as far as this log's own key has signed it, and only if it is
-not older than what has left this box: going on from less would sign a second history. What was there is set aside,
-not deleted.
+EPILOG = """The agent must be stopped. The copy is taken only as far as this log's own key has signed it, and only
+if it is not older than what has left this box: going on from less would sign a second history. What was there is set
+aside, not deleted.
 
 examples:
   suyuan collect http://gateway:8475 --key "$VKEY" --store ./platform --mirror ./copy      (on the platform, before)
