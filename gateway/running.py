@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from calibration.state import CalibrationState
 from drivers.link import link
@@ -22,7 +23,7 @@ from gateway.calibrations import Calibrations
 from gateway.config import SiteFile
 from gateway.keys import Key, load_or_create
 from gateway.pipeline import DocumentNotice
-from gateway.prepare import Prepared, PreparedBus
+from gateway.prepare import Prepared, PreparedBus, PreparedMeter
 from gateway.receipts import PlatformKey
 
 WATCH_EVERY_S = 2.0
@@ -82,45 +83,70 @@ def software() -> str:
 
 
 def configuration(prepared: Prepared) -> bytes:
-    """What an auditor needs to decode the raw frames again, as canonical JSON (sorted keys, no floats)."""
+    """What an auditor needs to decode the raw frames again and to add up energies, as canonical JSON.
+
+    Sorted keys, no floats. What meters of one model are asked stands once, under ``profiles``: an entry has 65 535
+    bytes. A query holds what was asked and the points that its answer carries.
+    """
+    profiles: dict[str, dict[str, object]] = {}
     body = {
         "format": "suyuan/configuration/1",
         "site": prepared.file.site.site.name,
         "origin": prepared.file.site.site.origin,
+        "aggregate_us": round(prepared.file.site.log.aggregate * 1e6),
         "instruments": {
             meter.config.id: {
                 "bus": bus.config.name,
                 "protocol": bus.codec.name,
                 "address": meter.meter.address,
                 "period_us": round(meter.config.period * 1e6),
+                "refresh_us": round(meter.config.refresh * 1e6),
                 "serial": meter.config.serial,
                 "ct": meter.config.ct or "",
                 "pt": meter.config.pt or "",
-                "profile": {
-                    "name": meter.profile.name,
-                    "protocol": meter.profile.protocol,
-                    "source": meter.profile.source,
-                    "points": [
-                        {
-                            name: _plain(value)
-                            for name, value in asdict(point).items()
-                            if value not in (None, "", ())
-                        }
-                        for query in meter.queries
-                        for point in query.points
-                    ],
-                },
+                "profile": _shared(profiles, meter),
             }
             for bus in prepared.buses
             for meter in bus.meters
         },
+        "profiles": profiles,
     }
     return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
+def _shared(profiles: dict[str, dict[str, object]], meter: PreparedMeter) -> str:
+    """The key under which what this meter is asked stands in ``profiles``; entered if it is new."""
+    asked: dict[str, object] = {
+        "name": meter.profile.name,
+        "protocol": meter.profile.protocol,
+        "kind": meter.profile.kind,
+        "maker": meter.profile.maker,
+        "model": meter.profile.model,
+        "source": meter.profile.source,
+        "queries": [_plain_fields(query) for query in meter.queries],
+    }
+    number = 1
+    while (
+        profiles.setdefault(key := meter.profile.name + (f"/{number}" if number > 1 else ""), asked) != asked
+    ):
+        number += 1
+    return key
+
+
+def _plain_fields(value: Any) -> dict[str, object]:
+    """The fields of one of the drivers' values that differ from their defaults, decimals as text."""
+    return {
+        field.name: _plain(part)
+        for field in fields(value)
+        if (part := getattr(value, field.name)) != field.default
+    }
+
+
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(part) for part in value]
+    if is_dataclass(value):
+        return _plain_fields(value)
     return value if isinstance(value, bool | int | str) else str(value)
 
 
@@ -152,7 +178,9 @@ def _documents(site: SiteFile) -> tuple[DocumentNotice, ...]:
     register = site.site.calibration.register_file
     skip = site.directory / register if register else None
     papers = [(path.name, path.read_bytes()) for path in certificate_paths(site) if path != skip]
-    return tuple(DocumentNotice(sha256(data).hexdigest(), "certificates", name, len(data)) for name, data in papers)
+    return tuple(
+        DocumentNotice(sha256(data).hexdigest(), "certificates", name, len(data)) for name, data in papers
+    )
 
 
 async def watch_certificates(site: SiteFile, agent: Agent) -> None:

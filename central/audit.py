@@ -1,0 +1,438 @@
+"""Recomputation: every number of a log again from its own records, and compared with what stands there.
+
+For each reading: the configuration that it names says what was asked and how an answer is read, so the raw bytes are
+decoded anew by the drivers' codec and must give the indications; the calibration state that it names must give the
+results, at the operating point of the same scan, text for text. Energies are added up again from the readings and
+must give the aggregates: value, uncertainty, contributions.
+
+Nothing is taken from installed profiles, a database or a network. The gateway's own rule, how intervals are cut, is
+handed over as ``aggregator``. Whether the records are authentic is another question: ``evidence.verify`` answers it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
+from decimal import Decimal
+from functools import cache
+from types import NoneType
+from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from calibration.operating import OperatingPoint, operating_point, phase_of
+from calibration.state import CalibrationState, format_u, format_value
+from drivers.codec import Answer, Indication, LocalProtocolError, Missing, Reject
+from drivers.points import Profile, Query
+from drivers.profile import decode as decode_answer
+from drivers.protocols import Codec, Request, codec
+from evidence import record as records
+from evidence.errors import ParseError
+from evidence.findings import Finding, Findings, Severity
+from evidence.record import Reading, Reference, decimal_text
+
+from .audit_energy import Energies, NewAggregator
+
+_T = TypeVar("_T")
+FORMAT: Final = "suyuan/configuration/1"
+# Why there may be no answer on the line: which of them it was, the bytes cannot tell.
+_NO_ANSWER: Final = frozenset(
+    str(reason)
+    for reason in (
+        Missing.TIMEOUT,
+        Missing.CORRUPT,
+        Missing.MISMATCH,
+        Missing.LINK_DOWN,
+        Missing.SKIPPED,
+        Missing.UNKNOWN_FORMAT,
+    )
+)
+_NOT_A_NUMBER: Final = "not_a_number"
+_LONGEST: Final = 32  # characters; a decimal within this length is always one that a record can carry
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """What was computed again, and what came out otherwise. ``skipped``: what could not be, and why."""
+
+    findings: tuple[Finding, ...]
+    readings: int = 0
+    indications: int = 0
+    results: int = 0
+    aggregates: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was computed again agrees."""
+        return not any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "ok": self.ok,
+            "readings": self.readings,
+            "indications": self.indications,
+            "results": self.results,
+            "aggregates": self.aggregates,
+            "skipped": dict(self.skipped),
+        }
+
+    def to_text(self) -> str:
+        """One line for people; the findings are listed with the report."""
+        text = (
+            f"recomputed {self.readings} readings ({self.indications} indications, {self.results} results), "
+            f"{self.aggregates} energies"
+        )
+        return text + "".join(f"; {count} {what}" for what, count in self.skipped.items())
+
+
+def recompute(
+    entries: Iterable[tuple[int, bytes]], aggregator: NewAggregator, *, partial: bool = False
+) -> Recomputed:
+    """Compute everything again from ``entries`` (log index and bytes, ascending).
+
+    ``partial``: entries of the log are left out (an audit bundle), so an interval whose beginning is not there is
+    counted as skipped.
+    """
+    audit = Audit(aggregator, partial=partial)
+    for index, data in entries:
+        audit.add(index, data)
+    return audit.finish()
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One instrument by one configuration: what was asked, and what its answers mean."""
+
+    protocol: Codec
+    profile: Profile
+    queries: Mapping[bytes, tuple[int, Query, Request]]  # by request bytes, the transaction number left out
+    units: Mapping[str, str]
+    moduli: Mapping[str, Decimal]
+    refresh_us: int
+    phases: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def numbered(self) -> bool:
+        return self.protocol.name == "modbus-tcp"
+
+    def key(self, request: bytes) -> bytes:
+        return request[2:] if self.numbered else request
+
+
+class Audit:
+    """Follows a log entry by entry."""
+
+    def __init__(self, aggregator: NewAggregator, *, partial: bool = False) -> None:
+        self._findings = Findings()
+        self._configurations: dict[tuple[int, str], Mapping[str, Any] | None] = {}
+        self._asked: dict[tuple[int, str, str], _Asked | None] = {}
+        self._states: dict[tuple[int, str], CalibrationState | None] = {}
+        self._newest: tuple[int, str] = (-1, "")
+        self._energies = Energies(aggregator, self._registers, self._findings, partial=partial)
+        self._skipped: dict[str, int] = {}
+        self._readings = self._indications = self._results = 0
+
+    def add(self, index: int, data: bytes) -> None:
+        """Compute one entry again."""
+        try:
+            record = records.decode(data)
+        except ParseError as error:
+            self._findings.add("record", str(error), index)
+            return
+        match record:
+            case Reading():
+                self._reading(index, record)
+            case records.Configuration():
+                self._configuration(index, record)
+            case records.CalibrationState():
+                self._state(index, record)
+            case records.Aggregate():
+                self._energies.stated(index, record)
+            case records.Gap():
+                self._energies.gap(record)
+            case records.Event(kind="start"):
+                self._energies.restart()
+            case _:
+                pass
+
+    def finish(self) -> Recomputed:
+        """What came out."""
+        self._energies.finish()
+        skipped = dict(self._skipped)
+        if self._energies.skipped:
+            skipped["energies whose beginning is not among the entries"] = self._energies.skipped
+        return Recomputed(
+            self._findings.all(),
+            self._readings,
+            self._indications,
+            self._results,
+            self._energies.agreed,
+            skipped,
+        )
+
+    # -- what readings refer to
+
+    def _configuration(self, index: int, record: records.Configuration) -> None:
+        body = json.loads(bytes(record.body))
+        if not isinstance(body, dict) or body.get("format") != FORMAT:
+            what = f"cannot be recomputed with: its format is not {FORMAT}"
+            self._findings.add("configuration_format", what, index)
+            body = None
+        self._configurations[index, record.digest] = body
+        self._newest = (index, record.digest)
+        if body is not None:
+            period = body.get("aggregate_us")
+            self._energies.period_us = period if isinstance(period, int) and period > 0 else None
+            if self._energies.period_us is None:
+                self._findings.add("configuration_lacks", "says nothing of aggregate_us", index)
+
+    def _state(self, index: int, record: records.CalibrationState) -> None:
+        reference = Reference(index, record.digest)
+        try:
+            state = CalibrationState.from_json(bytes(record.body))
+        except ValueError as error:
+            self._findings.add("calibration_state", str(error), index)
+            self._states[index, record.digest] = None
+            return
+        self._states[index, record.digest] = state
+        self._energies.use(state, reference)
+
+    def _registers(self, instrument: str) -> tuple[Mapping[str, Decimal], int]:
+        """What the newest configuration says of an instrument's registers."""
+        body = self._configurations.get(self._newest)
+        if not body or instrument not in body.get("instruments", {}):
+            return {}, 0
+        asked = asked_of(body, instrument)
+        return asked.moduli, asked.refresh_us
+
+    def _asked_of(self, index: int, reading: Reading) -> _Asked | None:
+        reference = (reading.configuration.index, reading.configuration.digest)
+        key = (*reference, reading.instrument)
+        if key not in self._asked:
+            body = self._configurations.get(reference)
+            asked = None
+            if reference not in self._configurations:
+                what = f"names configuration {reference[0]}, which is not among the entries"
+                self._findings.add("configuration_missing", what, index, reading.instrument)
+            elif body is not None:
+                try:
+                    asked = asked_of(body, reading.instrument)
+                except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+                    what = (
+                        f"configuration {reference[0]} does not say how it was asked: "
+                        f"{type(error).__name__}: {error}"
+                    )
+                    self._findings.add("configuration_lacks", what, index, reading.instrument)
+            self._asked[key] = asked
+        return self._asked[key]
+
+    # -- readings
+
+    def _reading(self, index: int, reading: Reading) -> None:
+        self._readings += 1
+        asked = self._asked_of(index, reading)
+        reference = (reading.state.index, reading.state.digest)
+        state = self._states.get(reference)
+        if reference not in self._states:
+            what = f"names calibration state {reference[0]}, which is not among the entries"
+            self._findings.add("state_missing", what, index, reading.instrument)
+        elif state is not None and state.instrument != reading.instrument:
+            what = f"was corrected with the calibration state of {state.instrument}"
+            self._findings.add("state_foreign", what, index, reading.instrument)
+        if asked is None or state is None:
+            self._skipped["readings without a usable configuration or state"] = (
+                self._skipped.get("readings without a usable configuration or state", 0) + 1
+            )
+            return
+        self._decode(index, reading, asked)
+        values = {name: float(text) for name, text in reading.indications.items()}
+        total = self._correct(index, reading, asked, state, values)
+        self._energies.reading(index, reading, total, asked.units, (state, reading.state))
+
+    def _decode(self, index: int, reading: Reading, asked: _Asked) -> None:
+        """The raw bytes again: every indication, every reason for having none."""
+        indications: dict[str, str] = {}
+        missing: dict[str, str] = {}
+        for indication in self._indicated(index, reading, asked):
+            name, value = indication.measurand, indication.value
+            if not name:
+                continue
+            if value is None:
+                missing[name] = str(indication.missing)
+                continue
+            text = str(value)
+            if len(text) > _LONGEST and not decimal_text(text):
+                missing[name] = str(Missing.OUT_OF_RANGE)
+            else:
+                indications[name] = text
+        self._indications += len(reading.indications)
+        if indications != reading.indications:
+            self._differing(index, reading, "indication", indications, reading.indications)
+        for name in dict.fromkeys((*asked.units, *reading.missing)):
+            stated = reading.missing.get(name)
+            if name in missing or name in indications or name not in asked.units:
+                right = stated == missing.get(name)
+            else:  # no answer: which of the reasons it was, the bytes cannot tell
+                right = stated in _NO_ANSWER
+            if not right:
+                decoded = "a value" if name in indications else missing.get(name, "not answered")
+                what = f"{name}: decoded as {decoded}, the record says {stated or 'nothing'}"
+                self._findings.add("missing", what, index, reading.instrument)
+
+    def _indicated(self, index: int, reading: Reading, asked: _Asked) -> list[Indication]:
+        """The indications of all queries that were answered."""
+        found: list[Indication] = []
+        parts: dict[int, list[Answer]] = {}
+        done: set[int] = set()
+        following: dict[bytes, tuple[int, Request]] = {}
+        for exchange in reading.raw:
+            if not exchange.answer:
+                continue
+            key = asked.key(exchange.request)
+            known = asked.queries.get(key)
+            if known is not None:
+                number, query, request = known
+            elif key in following:
+                number, request = following[key]
+                query = next(q for n, q, _ in asked.queries.values() if n == number)
+            else:
+                what = f"the request {exchange.request.hex()} is none that the configuration asks"
+                self._findings.add("request", what, index, reading.instrument)
+                continue
+            if number in done:
+                continue
+            answer = _matched(asked, request, exchange.request, exchange.answer)
+            if answer is None:
+                continue
+            chain = parts.setdefault(number, [])
+            chain.append(answer)
+            if answer.more:
+                more = asked.protocol.follow(request, answer)
+                if more is not None:
+                    following[asked.key(asked.protocol.encode(more))] = (number, more)
+                continue
+            done.add(number)
+            try:
+                whole = answer if answer.error or len(chain) == 1 else asked.protocol.join(chain)
+                found += decode_answer(asked.profile, query, whole)
+            except LocalProtocolError:
+                continue  # what the protocol cannot say is missing, and the record must say so
+        return found
+
+    def _correct(
+        self,
+        index: int,
+        reading: Reading,
+        asked: _Asked,
+        state: CalibrationState,
+        values: Mapping[str, float],
+    ) -> OperatingPoint:
+        """The results again from the record's own indications; the operating point of the whole."""
+        points: dict[str, OperatingPoint] = {"total": operating_point("total", values, asked.units, state)}
+        results: dict[str, tuple[str, str]] = {}
+        flags: dict[str, None] = {}
+        correct, phases = state.correct, asked.phases
+        for name, value in values.items():
+            phase = phases.get(name)
+            if phase is None:
+                phase = phases[name] = phase_of(name)
+            point = points.get(phase)
+            if point is None:
+                point = points[phase] = operating_point(phase, values, asked.units, state)
+            try:
+                result = correct(name, value, load_a=point[0], power_factor=point[1])
+            except ValueError:
+                flags[_NOT_A_NUMBER] = None
+                continue
+            if result is None:
+                continue
+            y, u = format_value(result.y), format_u(result.u)
+            if not (decimal_text(y) and decimal_text(u)):
+                flags[_NOT_A_NUMBER] = None
+                continue
+            results[name] = (y, u)
+            for flag in result.flags:
+                flags[flag] = None
+        self._results += len(reading.results)
+        if results != reading.results:
+            self._differing(index, reading, "result", results, reading.results)
+        if tuple(flags) != reading.flags:
+            what = f"recomputed {', '.join(flags) or 'none'}, the record says {', '.join(reading.flags) or 'none'}"
+            self._findings.add("flags", what, index, reading.instrument)
+        return points["total"]
+
+    def _differing(
+        self, index: int, reading: Reading, what: str, computed: Mapping[str, Any], stated: Mapping[str, Any]
+    ) -> None:
+        for name in dict.fromkeys((*stated, *computed)):
+            if computed.get(name) != stated.get(name):
+                told = f"{name}: recomputed {_text(computed.get(name))}, the record says {_text(stated.get(name))}"
+                self._findings.add(what, told, index, reading.instrument)
+
+
+def asked_of(body: Mapping[str, Any], instrument: str) -> _Asked:
+    """How an instrument was asked, by a configuration record's body. KeyError names what is not in it."""
+    about = body["instruments"][instrument]
+    said = body["profiles"][about["profile"]]
+    queries = [_rebuilt(Query, query) for query in said["queries"]]
+    points = tuple(point for query in queries for point in query.points)
+    profile = Profile(
+        said["name"], said["protocol"], said["maker"], said["model"], said["kind"], said["source"], points
+    )
+    protocol = codec(about["protocol"])
+    requests = [protocol.request(about["address"], query) for query in queries]
+    cut = 2 if about["protocol"] == "modbus-tcp" else 0
+    return _Asked(
+        protocol,
+        profile,
+        {
+            protocol.encode(request)[cut:]: (number, query, request)
+            for number, (query, request) in enumerate(zip(queries, requests, strict=True))
+        },
+        {point.measurand: point.unit for point in points},
+        {point.measurand: point.modulus for point in points if point.modulus is not None},
+        int(about["refresh_us"]),
+    )
+
+
+def _rebuilt(kind: type[_T], said: Mapping[str, Any]) -> _T:
+    """A value of the drivers' from its fields as the record holds them; what is left out has its default."""
+    hints = _hints(cast(Hashable, kind))
+    return kind(**{name: _value(hints[name], value) for name, value in said.items()})
+
+
+@cache
+def _hints(kind: Hashable) -> Mapping[str, Any]:
+    return get_type_hints(kind)
+
+
+def _value(hint: Any, value: Any) -> Any:
+    options = [option for option in get_args(hint) if option is not NoneType]
+    if get_origin(hint) is tuple:
+        return tuple(_value(options[0], each) for each in value)
+    wanted = options[0] if options else hint
+    if wanted is Decimal:
+        return Decimal(value)
+    return _rebuilt(wanted, value) if is_dataclass(wanted) and isinstance(wanted, type) else value
+
+
+def _matched(asked: _Asked, request: Request, sent: bytes, answer: bytes) -> Answer | None:
+    """The answer to this request among these bytes; None if none is (they are kept all the same)."""
+    protocol = asked.protocol
+    if asked.numbered:
+        request = protocol.numbered(request, int.from_bytes(sent[:2], "big"))
+    decoder = protocol.decoder()
+    for item in (*decoder.feed(answer), *decoder.finish()):
+        if isinstance(item, Reject):
+            continue
+        found = protocol.match(request, item)
+        if isinstance(found, Answer):
+            return found
+    return None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " u ".join(map(str, value))
+    return "nothing" if value is None else str(value)
