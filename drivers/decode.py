@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from drivers import captures, cjt188, dlt645, dlt645_items, hj212, modbus
+from drivers import captures, captures_dlms, cjt188, dlt645, dlt645_items, hj212, modbus
 from drivers import profile as profiles
 from drivers.codec import Answer, Indication, LocalProtocolError, Mismatch, Missing, Reject
 from drivers.decoded import Decoded, DecodedFrame
@@ -336,8 +336,16 @@ _DECODERS: dict[str, Callable[[bytes, Profile | None], Decoded]] = {
     "hj212": _decode_212,
     "iec62056-21": _plain(captures.decode_62056),
     "mbus": _plain(captures.decode_mbus),
+    "dlms-hdlc": _plain(captures_dlms.decode_dlms),
 }
-_SPELLINGS = {"dlt645": "dlt645-2007", "modbus": "modbus-rtu", "rtu": "modbus-rtu"}
+_SPELLINGS = {
+    "dlms": "dlms-hdlc",
+    "dlt645": "dlt645-2007",
+    "hdlc": "dlms-hdlc",
+    "iec62056": "iec62056-21",
+    "modbus": "modbus-rtu",
+    "rtu": "modbus-rtu",
+}
 NAMES: Sequence[str] = tuple(_DECODERS)
 
 
