@@ -314,6 +314,34 @@ def encode_payload(values: Mapping[str, Decimal], unit: str = "m3") -> bytes:
     return out + bytes(9)
 
 
+def encode_heat(values: Mapping[str, Decimal], units: Mapping[str, str]) -> bytes:
+    """A heat meter's payload for 901F (2004); FF where there is no value. The clock is not told (zeros)."""
+    out = b""
+    for name, decimals, unit in (
+        ("settlement_heat", 2, "kWh"),
+        ("current_heat", 2, "kWh"),
+        ("power", 2, "kW"),
+        ("flow", 4, "m3/h"),
+        ("current_cumulative", 2, "m3"),
+    ):
+        told = units.get(name, unit)
+        code = next((code for code, known in UNITS.items() if known == (told, 1)), None)
+        if code is None:
+            raise LocalProtocolError(f"{told!r} has no unit code in CJ/T 188")
+        out += _encoded(values.get(name), 4, decimals) + bytes((code,))
+    for name, size, decimals in (
+        ("supply_temperature", 3, 2),
+        ("return_temperature", 3, 2),
+        ("working_time", 3, 0),
+    ):
+        out += _encoded(values.get(name), size, decimals)
+    return out + bytes(9)
+
+
+def _encoded(value: Decimal | None, size: int, decimals: int) -> bytes:
+    return b"\xff" * size if value is None else encode_number(value, size, decimals, signed=False)
+
+
 def _volume(payload: bytes) -> tuple[Indication, ...]:
     return (
         _quantity("current_cumulative", "volume.total", payload[0:5], 2, _VOLUME),

@@ -31,7 +31,9 @@ class Missing(StrEnum):
     WRONG_LENGTH = "wrong_length"  # the item's length is not the one that its format asks for
     NOT_NUMERIC = "not_numeric"  # a date, a time, a text or a status word: what it says is in ``detail``
     UNKNOWN_FORMAT = "unknown_format"  # the item is not in the table: its bytes are kept, no value is guessed
-    OUT_OF_RANGE = "out_of_range"  # outside what the profile calls possible
+    OUT_OF_RANGE = "out_of_range"  # outside what the profile calls possible, or the instrument can measure
+    FAULT = "fault"  # the instrument itself says that it is out of order (NAMUR NE 43, an HJ 212 data flag)
+    FLAGGED = "flagged"  # the sender calls it no measurement: stopped, maintenance, calibrating, set by hand
     ERROR_ANSWER = "error_answer"  # the meter answered with an error word or an exception
     MISMATCH = "mismatch"  # answers came, none belonged to the request
     CORRUPT = "corrupt"  # bytes came, no frame was whole (checksum, end byte, length)

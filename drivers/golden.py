@@ -6,9 +6,9 @@ must be the one that would be sent for these points, and the values must be thos
 
 from __future__ import annotations
 
-from drivers import dlt645, modbus, protocols
+from drivers import dlt645, hj212, modbus, protocols
 from drivers import profile as profiles
-from drivers.codec import Mismatch, Reject
+from drivers.codec import Answer, Indication, Mismatch, Reject
 from drivers.profile import Profile, Query, Vector
 from drivers.protocols import Codec, Request
 
@@ -42,13 +42,15 @@ def query_for(profile: Profile, request: Request) -> Query:
         points = tuple(
             p
             for p in profile.points
-            if p.function == request.function and request.start <= p.address and p.end <= end
+            if p.function == request.function and request.start <= p.start and p.end <= end
         )
         return Query(profile.protocol, points, "", request.function, request.start, request.count)
     return Query(profile.protocol, profile.points, request.item, kind=profile.kind)
 
 
 def _complaints(profile: Profile, vector: Vector) -> list[str]:
+    if profile.protocol == "hj212":
+        return _packet_complaints(profile, vector)
     codec = codec_for(profile, vector)
     decoder = codec.decoder()
     found = [*decoder.feed(vector.request + vector.answer), *decoder.finish()]
@@ -63,10 +65,23 @@ def _complaints(profile: Profile, vector: Vector) -> list[str]:
     if isinstance(answer, Mismatch):
         return [f"the answer does not answer the request: {answer.detail}"]
     query = query_for(profile, request)
-    shown = {
-        i.measurand: (None if i.value is None else f"{i.value:f}")
-        for i in profiles.decode(profile, query, answer)
-    }
+    return _differences(vector, profiles.decode(profile, query, answer))
+
+
+def _packet_complaints(profile: Profile, vector: Vector) -> list[str]:
+    """A packet that a logger pushes: nothing asks for it."""
+    decoder = hj212.Decoder()
+    found = [*decoder.feed(vector.answer), *decoder.finish()]
+    if len(found) != 1 or isinstance(found[0], Reject):
+        rejects = "; ".join(f"byte {r.offset}: {r.reason} {r.detail}" for r in found if isinstance(r, Reject))
+        return [f"the packet is not one sound frame ({rejects or f'{len(found)} frames'})"]
+    (query,) = profiles.plan(profile)
+    answer = Answer("", vector.answer, vector.answer)
+    return _differences(vector, profiles.decode(profile, query, answer))
+
+
+def _differences(vector: Vector, indications: tuple[Indication, ...]) -> list[str]:
+    shown = {i.measurand: (None if i.value is None else f"{i.value:f}") for i in indications}
     return [
         f"{measurand} is {shown.get(measurand, 'not in the answer') or 'missing'}, expected {expected or 'missing'}"
         for measurand, expected in vector.expect.items()

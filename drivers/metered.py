@@ -41,9 +41,12 @@ def encode_answer(
     if isinstance(request, cjt188.Request):
         told = {p.item: values[p.measurand] for p in profile.points if p.measurand in values}
         meter_type = cjt188.meter_type_of(profile.kind)
-        if request.item != "901F" or 0x20 <= meter_type <= 0x29:
+        if request.item != "901F":
             raise LocalProtocolError(f"no model of a {profile.kind} meter's answer to {request.item}")
-        payload = cjt188.encode_payload(told, profile.points[0].unit)
+        if 0x20 <= meter_type <= 0x29:
+            payload = cjt188.encode_heat(told, {p.item: p.unit for p in profile.points})
+        else:
+            payload = cjt188.encode_payload(told, profile.points[0].unit)
         return cjt188.answer(request, payload, address_text=address, meter_type=meter_type)
     by_item = {p.item: values[p.measurand] for p in profile.points if p.measurand in values}
     known = {p.item for p in profile.points}
@@ -61,22 +64,35 @@ def register_image(
     """The registers of a meter with these values; None if it has none of them. Unused registers are 0."""
     image = bytearray(2 * count)
     hit = False
-    for point in profile.points:
-        if point.function != function or point.end <= start or point.address >= start + count:
-            continue
-        hit = True
-        raw = _register_bytes(point, values.get(point.measurand))
+
+    def put(address: int, raw: bytes) -> None:
         for n, byte in enumerate(raw):
-            at = 2 * (point.address - start) + n
+            at = 2 * (address - start) + n
             if 0 <= at < len(image):
                 image[at] = byte
+
+    for point in profile.points:
+        if point.function != function or point.end <= start or point.start >= start + count:
+            continue
+        hit = True
+        put(point.address, _register_bytes(point, values.get(point.measurand)))
+        if point.scale_at is not None:
+            put(point.scale_at, _power(point).to_bytes(2, "big", signed=True))
     return bytes(image) if hit else None
+
+
+def _power(point: Point) -> int:
+    """The power of ten that this meter shows: the one with which a step of the register is the resolution."""
+    if point.resolution is None:
+        return 0
+    return (point.resolution / point.scale).normalize().adjusted()
 
 
 def _register_bytes(point: Point, value: Decimal | None) -> bytes:
     if value is not None:
-        raw_value = registers.unscaled(value, point.scale)
-        return registers.encode(raw_value, point.type, point.word_order, point.length)
+        signal = value if point.span is None else point.span.signal(value)
+        scale = point.scale if point.scale_at is None else point.scale.scaleb(_power(point))
+        return registers.encode(registers.unscaled(signal, scale), point.type, point.word_order, point.length)
     if point.sentinels:
         big = point.sentinels[0].to_bytes(2 * point.length, "big")
     elif point.type in ("f32", "f64"):

@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 
-from drivers import cjt188, dlt645_items, registers
+from drivers import cjt188, dlt645_items, hj212_points, registers
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing
 from drivers.metered import encode_answer, register_image
-from drivers.points import Point, Probe, Profile, ProfileError, Query, Vector
+from drivers.points import Point, Probe, Profile, ProfileError, Query, Span, Vector
 from drivers.profile_file import nearest, parse
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Profile",
     "ProfileError",
     "Query",
+    "Span",
     "Vector",
     "decode",
     "encode_answer",
@@ -48,6 +50,8 @@ __all__ = [
     "register_image",
     "register_value",
 ]
+
+_POWERS = 10  # SunSpec: a scale factor is -10 to 10, 0x8000 where there is none
 
 
 def load(name: str, extra_dirs: Sequence[Path] = ()) -> Profile:
@@ -102,6 +106,8 @@ def plan(profile: Profile, measurands: Collection[str] | None = None) -> tuple[Q
         return _register_plan(profile, wanted)
     if profile.protocol == "cjt188":
         return (Query("cjt188", tuple(wanted), item="901F", kind=profile.kind),) if wanted else ()
+    if profile.protocol == "hj212":  # nothing is asked: what a logger pushes carries all of them
+        return (Query("hj212", tuple(wanted)),) if wanted else ()
     queries: list[Query] = []
     blocks: dict[str, list[Point]] = {}
     for point in wanted:
@@ -120,13 +126,14 @@ def plan(profile: Profile, measurands: Collection[str] | None = None) -> tuple[Q
 
 def _register_plan(profile: Profile, wanted: Sequence[Point]) -> tuple[Query, ...]:
     groups: list[list[Point]] = []
-    for point in sorted(wanted, key=lambda p: (p.function, p.address)):
+    for point in sorted(wanted, key=lambda p: (p.function, p.start)):
         last = groups[-1] if groups else []
+        end = max((p.end for p in last), default=0)
         near = (
             last
             and last[-1].function == point.function
-            and point.address - last[-1].end <= profile.holes
-            and point.end - last[0].address <= profile.most
+            and point.start - end <= profile.holes
+            and max(end, point.end) - last[0].start <= profile.most
         )
         if near:
             last.append(point)
@@ -136,7 +143,12 @@ def _register_plan(profile: Profile, wanted: Sequence[Point]) -> tuple[Query, ..
     groups.sort(key=lambda group: min(order[point.measurand] for point in group))
     return tuple(
         Query(
-            "modbus", tuple(group), "", group[0].function, group[0].address, group[-1].end - group[0].address
+            "modbus",
+            tuple(group),
+            "",
+            group[0].function,
+            group[0].start,
+            max(point.end for point in group) - group[0].start,
         )
         for group in groups
     )
@@ -165,25 +177,60 @@ def decode(profile: Profile, query: Query, answer: Answer) -> tuple[Indication, 
     if profile.protocol == "cjt188":
         told = cjt188.decode(cjt188.meter_type_of(profile.kind), query.item, answer.payload)
         return tuple(_limited(p, _told_value(p, {i.item: i for i in told}, query)) for p in query.points)
+    if profile.protocol == "hj212":
+        return tuple(map(_limited, query.points, hj212_points.decode(query.points, answer.payload)))
     found = {i.item: i for i in dlt645_items.decode(query.item, answer.payload)}
     return tuple(_limited(p, _item_value(p, found, query)) for p in query.points)
 
 
 def register_value(point: Point, start: int, payload: bytes) -> Indication:
     """One point out of the bytes of the registers from ``start`` on."""
-    at = 2 * (point.address - start)
-    raw = payload[at : at + 2 * point.length] if at >= 0 else b""
-    if len(raw) != 2 * point.length:
-        detail = f"{len(payload)} bytes from {start} do not hold it"
-        return Indication(point.where, point.measurand, None, point.unit, Missing.WRONG_LENGTH, detail)
+
+    def none(reason: Missing, detail: str) -> Indication:
+        return Indication(point.where, point.measurand, None, point.unit, reason, detail)
+
+    raw = _registers(payload, start, point.address, point.length)
+    power = None if point.scale_at is None else _registers(payload, start, point.scale_at, 1)
+    if raw is None or (point.scale_at is not None and power is None):
+        return none(Missing.WRONG_LENGTH, f"{len(payload)} bytes from {start} do not hold it")
     big = registers.arrange(raw, point.word_order)
     if int.from_bytes(big, "big") in point.sentinels:
-        reason = Missing.NOT_SUPPORTED
-        return Indication(point.where, point.measurand, None, point.unit, reason, big.hex().upper())
+        return none(Missing.NOT_SUPPORTED, big.hex().upper())
     value = registers.decode(raw, point.type, point.word_order)
     if isinstance(value, Missing):
-        return Indication(point.where, point.measurand, None, point.unit, value, big.hex().upper())
-    return Indication(point.where, point.measurand, registers.scaled(value, point.scale), point.unit)
+        return none(value, big.hex().upper())
+    scale = point.scale
+    if power is not None:
+        exponent = int.from_bytes(power, "big", signed=True)
+        if not -_POWERS <= exponent <= _POWERS:
+            return none(
+                Missing.NOT_SUPPORTED, f"register {point.scale_at} holds no power of ten: {power.hex()}"
+            )
+        scale = scale.scaleb(exponent)
+    value = registers.scaled(value, scale)
+    if point.span is not None:
+        return _spanned(point, point.span, value)
+    return Indication(point.where, point.measurand, value, point.unit)
+
+
+def _registers(payload: bytes, start: int, address: int, count: int) -> bytes | None:
+    at = 2 * (address - start)
+    raw = payload[at : at + 2 * count] if at >= 0 else b""
+    return raw if len(raw) == 2 * count else None
+
+
+def _spanned(point: Point, span: Span, signal: Decimal) -> Indication:
+    """What a transmitter's signal stands for, unless the signal says that it stands for nothing (NAMUR NE 43)."""
+    reason = None
+    if not span.fault_low < signal < span.fault_high:
+        reason = Missing.FAULT
+    elif not span.under <= signal <= span.over:
+        reason = Missing.OUT_OF_RANGE
+    if reason is not None:
+        detail = f"the signal is {signal:f}"
+        return Indication(point.where, point.measurand, None, point.unit, reason, detail)
+    value = registers.scaled(span.value(signal), Decimal(1))
+    return Indication(point.where, point.measurand, value, point.unit)
 
 
 def _item_value(point: Point, found: Mapping[str, Indication], query: Query) -> Indication:

@@ -202,7 +202,7 @@ def _with_registers_of(config: InstrumentConfig, profile: Profile) -> Profile:
             point,
             resolution=config.register_resolution or point.resolution,
             modulus=config.register_modulus or point.modulus,
-        )
+        ).resolved()
 
     return replace(profile, points=tuple(map(stated, profile.points)))
 

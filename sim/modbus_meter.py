@@ -56,6 +56,7 @@ class Register:
     unit: str
     count: int  # 16-bit registers
     absent: int | None = None  # what stands there if the meter has no such value; None: all ones
+    constant: int | None = None  # always this, whatever the meter shows: a scale factor
 
     def __post_init__(self) -> None:
         if self.type not in _TYPES:
@@ -67,7 +68,9 @@ class Register:
 
     def words(self, shown: Decimal | None) -> tuple[int, ...]:
         """The registers for a value in our base unit, or for its absence."""
-        if shown is None:
+        if self.constant is not None:
+            packed = (self.constant % (1 << 16 * self.count)).to_bytes(2 * self.count, "big")
+        elif shown is None:
             nothing = self.absent if self.absent is not None else 2 ** (16 * self.count) - 1
             packed = nothing.to_bytes(2 * self.count, "big")
         else:

@@ -160,7 +160,17 @@ def build(spec: SimMeter, plant: Plant, *, shows_primary: bool) -> Meter:
 
 def registers(profile: Profile) -> tuple[Register, ...]:
     """The register map that a Modbus profile describes."""
-    return tuple(_register(point) for point in profile.points)
+    powers = {(p.function, p.scale_at): _power(p) for p in profile.points if p.scale_at is not None}
+    scales = tuple(
+        Register(f"scale.{address}", function, address, "i16", "ABCD", Decimal(1), "1", 1, constant=power)
+        for (function, address), power in powers.items()
+    )
+    return tuple(_register(point) for point in profile.points) + scales
+
+
+def _power(point: Point) -> int:
+    """SunSpec: the power of ten that a meter shows, with which one step of its register is its resolution."""
+    return ((point.resolution or point.scale) / point.scale).normalize().adjusted()
 
 
 def _register(point: Point) -> Register:
@@ -170,7 +180,7 @@ def _register(point: Point) -> Register:
         address=point.address,
         type=point.type,
         word_order=point.word_order,
-        scale=point.scale,
+        scale=point.scale if point.scale_at is None else point.scale.scaleb(_power(point)),
         unit=point.unit,
         count=point.length,
         absent=point.sentinels[0] if point.sentinels else None,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,14 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers import dlt645, golden, modbus, profile, protocols, registers
+from drivers import dlt645, golden, hj212, hj212_points, modbus, profile, protocols, registers
 from drivers.codec import Answer, LocalProtocolError, Missing
-from drivers.profile import Profile, ProfileError
+from drivers.profile import Profile, ProfileError, Span
 from drivers.protocols import Codec, Request
 
 SHIPPED = profile.names()
 LOADED = {name: profile.load(name) for name in SHIPPED}
-VECTORS = [(name, n) for name, p in LOADED.items() for n in range(len(p.vectors))]
+ASKED = [name for name in SHIPPED if LOADED[name].protocol != "hj212"]  # the others push
+VECTORS = [(name, n) for name, p in LOADED.items() if name in ASKED for n in range(len(p.vectors))]
 
 
 def codec_of(p: Profile) -> Codec:
@@ -39,7 +43,8 @@ def test_a_shipped_profile_says_where_its_numbers_come_from_and_has_golden_excha
     p = LOADED[name]
     assert p.source
     assert golden.check(p) == ()
-    assert {"energy.active.import", "volume.total"} & set(profile.measurands(p.points))
+    for point in p.points:
+        assert not point.counts or point.resolution, f"{point.measurand} states no resolution"
     assert p.probe is None or p.point(p.probe.point)
 
 
@@ -83,7 +88,7 @@ def test_a_profile_without_golden_exchanges_is_told():
     assert "no [[vector]]" in golden.check(profile.parse(HEAD + register("voltage.l1", 0), "t"))[0]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", ASKED)
 def test_every_point_of_a_shipped_profile_is_asked_exactly_once(name):
     p = LOADED[name]
     queries = profile.plan(p)
@@ -92,11 +97,11 @@ def test_every_point_of_a_shipped_profile_is_asked_exactly_once(name):
     for query in queries:
         if p.protocol == "modbus":
             assert query.count <= 125
-            assert all(query.start <= q.address and q.end <= query.start + query.count for q in query.points)
+            assert all(query.start <= q.start and q.end <= query.start + query.count for q in query.points)
             assert {q.function for q in query.points} == {query.function}
 
 
-@given(st.sampled_from(SHIPPED), st.data())
+@given(st.sampled_from(ASKED), st.data())
 def test_a_meter_made_of_a_profile_is_read_back_exactly(name, data):
     p = LOADED[name]
     values: dict[str, Decimal] = {}
@@ -108,7 +113,7 @@ def test_a_meter_made_of_a_profile_is_read_back_exactly(name, data):
             assert isinstance(exact, Decimal)
             values[point.measurand] = registers.scaled(exact, point.scale) if point.scale == 1 else low
         else:
-            step = point.scale if p.protocol == "modbus" else point.resolution or Decimal("0.01")
+            step = point.resolution or (point.scale if p.protocol == "modbus" else Decimal("0.01"))
             assert step is not None
             values[point.measurand] = data.draw(st.integers(int(low / step), int(high / step))) * step
     codec = codec_of(p)
@@ -170,7 +175,7 @@ def test_a_water_meters_unit_must_be_the_profiles():
         ('kind = "water"', 'kind = "beer"', "kind 'beer'"),
         ('item = "current_cumulative"', 'item = "power"', "item 'power'"),
         ('unit = "m3"', 'unit = "m3"\nscale = "0.1"', "no meaning in cjt188"),
-        ('unit = "m3"', 'unit = "kWh"', "volume.total in 'kWh'"),
+        ('unit = "m3"', 'unit = "kWh"', "volume.water in 'kWh'"),
     ],
 )
 def test_a_water_profile_is_checked_too(old, new, what):
@@ -369,3 +374,236 @@ def test_a_meter_without_a_value_says_so_where_the_protocol_can():
     assert shown == [(Decimal("1.500"), None), (None, Missing.NOT_SUPPORTED), (None, Missing.NOT_SUPPORTED)]
     with pytest.raises(LocalProtocolError, match="no way to say so"):
         profile.encode_answer(LOADED["acrel-adl3000"], modbus.Request("1", 3, 97, 1), {})
+
+
+# ---- counters: resolution and modulus -------------------------------------------------------------------------------
+
+
+def counter(kind: str, more: str = "", measurand: str = "energy.active.import") -> str:
+    return register(measurand, 0, kind, "m3" if measurand.startswith("volume") else "kWh", more)
+
+
+@pytest.mark.parametrize("measurand", ["energy.active.import", "volume.water", "mass.steam"])
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_a_float_counter_without_a_resolution_is_refused(measurand, kind):
+    with pytest.raises(ProfileError, match="states no resolution") as caught:
+        profile.parse(HEAD + counter(kind, "", measurand), "t")
+    assert "smallest step" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "resolution"),
+    [
+        ("u32", 'scale = "0.01"', "0.01"),  # an integer counts in steps of its scale
+        ("u32", 'scale = "0.01"\nresolution = "0.1"', "0.1"),  # or in wider ones, if the maker says so
+        ("f32", 'resolution = "0.01"', "0.01"),  # nothing is known of where it ends
+        ("f32", 'resolution = "0.01"\nmodulus = "100000"', "0.01"),  # 2^17 > 100000: steps of 0.0078
+        ("f32", 'resolution = "0.01"\nmodulus = "1000000"', "0.0625"),  # 2^19 < 1e6 <= 2^20
+        ("f32", 'resolution = "0.01"\nmodulus = "1048576"', "0.0625"),  # the largest value is below 2^20
+        ("f32", 'resolution = "0.01"\nmodulus = "1048577"', "0.125"),
+        ("f32", 'scale = "0.001"\nresolution = "0.001"\nmodulus = "1000000"', "0.064"),
+        ("f64", 'resolution = "0.01"\nmodulus = "1000000"', "0.01"),
+    ],
+)
+def test_a_counter_has_the_wider_of_its_stated_step_and_its_registers_spacing(kind, more, resolution):
+    p = profile.parse(HEAD + counter(kind, more), "t")
+    assert p.points[0].resolution == Decimal(resolution)
+
+
+@given(st.integers(1, 2**30), st.sampled_from(["1", "0.001", "0.1"]))
+def test_the_spacing_is_that_of_the_floats_around_the_largest_below_the_modulus(modulus, scale):
+    p = profile.parse(
+        HEAD + counter("f32", f'scale = "{scale}"\nresolution = "0.000000001"\nmodulus = "{modulus}"'), "t"
+    )
+    raw = Decimal(modulus) / Decimal(scale)
+    below = int.from_bytes(registers.encode(raw, "f32"), "big")
+    while registers.decode(below.to_bytes(4, "big"), "f32") >= raw:  # type: ignore[operator]
+        below -= 1
+    (low,) = struct.unpack(">f", below.to_bytes(4, "big"))
+    (high,) = struct.unpack(">f", (below + 1).to_bytes(4, "big"))
+    assert p.points[0].resolution == max(
+        Decimal("0.000000001"), (Decimal(high) - Decimal(low)) * Decimal(scale)
+    )
+
+
+# ---- SunSpec's powers of ten ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("power", "value", "missing"),
+    [
+        ("0001", "12340", None),
+        ("0000", "1234", None),
+        ("FFFE", "12.34", None),
+        ("8000", None, Missing.NOT_SUPPORTED),
+        ("000B", None, Missing.NOT_SUPPORTED),
+    ],
+)
+def test_the_power_of_ten_is_read_with_the_value(power, value, missing):
+    p = profile.parse(HEAD + register("voltage.l1", 10, more="scale_at = 12"), "t")
+    (query,) = profile.plan(p)
+    assert (query.start, query.count) == (10, 3)
+    (found,) = profile.decode(p, query, Answer("", bytes.fromhex("04D20000" + power), b""))
+    assert (None if found.value is None else f"{found.value:f}") == value
+    assert found.missing is missing
+
+
+def test_a_power_of_ten_may_stand_before_its_value_and_is_never_left_out_of_the_request():
+    text = HEAD + "[ask]\nmost = 6\nholes = 2\n"
+    text += register("voltage.l1", 10, more="scale_at = 5") + register("voltage.l2", 11, more="scale_at = 5")
+    queries = profile.plan(profile.parse(text, "t"))
+    assert [(q.start, q.count) for q in queries] == [(5, 6), (5, 7)]
+
+
+# ---- HJ 212 ---------------------------------------------------------------------------------------------------------
+
+CEMS = LOADED["hj212-cems-2017"]
+
+
+def told(cp: str, command: str = "2011") -> dict[str, tuple[str | None, Missing | None]]:
+    header = {"QN": "20261124080000000", "ST": "31", "CN": command, "PW": "1", "MN": "M", "Flag": "4"}
+    groups = [dict(pair.split("=") for pair in group.split(",")) for group in cp.split(";")]
+    (query,) = profile.plan(CEMS)
+    found = profile.decode(CEMS, query, Answer("", hj212.build(header, groups), b""))
+    return {i.measurand: (None if i.value is None else f"{i.value:f}", i.missing) for i in found}
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("N", ("12.3", None)),
+        ("T", (None, Missing.OUT_OF_RANGE)),
+        ("D", (None, Missing.FAULT)),
+        ("B", (None, Missing.FAULT)),
+        ("C", (None, Missing.FLAGGED)),
+        ("M", (None, Missing.FLAGGED)),
+        ("F", (None, Missing.FLAGGED)),
+        ("S", (None, Missing.FLAGGED)),
+        ("7", (None, Missing.FLAGGED)),
+    ],
+)
+def test_a_value_whose_flag_is_not_n_is_no_measurement(flag, expected):
+    assert (
+        told(f"DataTime=20261124080000;a05001-Rtd=12.3,a05001-Flag={flag}")["concentration.co2"] == expected
+    )
+
+
+def test_each_command_means_its_own_value_of_a_factor():
+    both = "DataTime=20261124080000;a01011-Rtd=1.5,a01011-Avg=2.5,a01011-Max=9,a01011-Flag=N"
+    assert told(both)["velocity.gas"] == ("1.5", None)
+    for command in ("2051", "2061", "2031"):
+        assert told(both, command)["velocity.gas"] == ("2.5", None)
+    assert told("a00000-Cou=7.25,a00000-Avg=1,a00000-Flag=N", "2051")["interval.volume.gas"] == ("7.25", None)
+
+
+def test_a_factor_that_is_not_there_is_missing_and_a_wrong_number_is_none():
+    found = told("DataTime=20261124080000;a01011-Rtd=12,5,a01011-Flag=N".replace("12,5", "1e5"))
+    assert found["velocity.gas"] == (None, Missing.NOT_A_NUMBER)
+    assert found["concentration.co2"] == (None, Missing.NOT_SUPPORTED)
+
+
+@pytest.mark.parametrize(
+    ("text", "offset", "expected"),
+    [
+        ("20240122170000", 480, "2024-01-22T09:00:00+00:00"),
+        ("20240122170000500", 480, "2024-01-22T09:00:00.500000+00:00"),
+        ("20240101000000", 480, "2023-12-31T16:00:00+00:00"),
+        ("20240101000000", 0, "2024-01-01T00:00:00+00:00"),
+        ("20240132000000", 480, None),
+        ("2024", 480, None),
+        ("00010101000000", 480, None),
+        ("", 480, None),
+    ],
+)
+def test_datatime_is_local_time(text, offset, expected):
+    found = hj212_points.data_time(((("DataTime", text),),), offset)
+    assert (None if found is None else _iso(found)) == expected
+
+
+def _iso(us: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ('basis = "site"', 'basis = "damp"', "basis 'damp'"),
+        ('basis = "site"\n', "", "basis ''"),
+        ('item = "a01011"', 'item = "a01011-Zs"', "no factor"),
+        ('unit = "m/s"', 'unit = "m3"', "velocity.gas in 'm3'"),
+        ('unit = "m/s"', 'unit = "m/s"\nbasis = "wet"', "velocity.gas has no basis"),
+    ],
+)
+def test_a_factor_states_its_unit_and_a_concentration_its_basis(old, new, what):
+    text = Path(profile.__file__).with_name("profiles").joinpath("hj212-cems-2017.toml").read_text("utf-8")
+    assert old in text
+    with pytest.raises(ProfileError) as caught:
+        profile.parse(text.replace(old, new, 1), "t")
+    assert what in str(caught.value)
+
+
+def test_a_concentration_over_modbus_states_its_basis_too():
+    text = HEAD + register("concentration.co2", 0, "f32", "%")
+    with pytest.raises(ProfileError, match="basis"):
+        profile.parse(text, "t")
+    assert profile.parse(text + 'basis = "dry"\n', "t").points[0].basis == "dry"
+
+
+# ---- analogue inputs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("signal", "value", "missing"),
+    [
+        ("4", "-40", None),
+        ("20", "160", None),
+        ("12", "60", None),
+        ("3.8", "-42.5", None),  # a little below zero is still told
+        ("20.5", "166.25", None),
+        ("3.799", None, Missing.OUT_OF_RANGE),
+        ("20.501", None, Missing.OUT_OF_RANGE),
+        ("3.6", None, Missing.FAULT),
+        ("0", None, Missing.FAULT),
+        ("21", None, Missing.FAULT),
+    ],
+)
+def test_a_signal_is_a_value_only_within_namur_ne_43(signal, value, missing):
+    point = replace(
+        LOADED["analogue-inputs-4-20ma"].points[0],
+        measurand="temperature.gas",
+        unit="Cel",
+        span=Span(Decimal(-40), Decimal(160)),
+    )
+    raw = registers.encode(Decimal(signal) * 1000, "u16")
+    found = profile.register_value(point, 0, raw)
+    assert found.value == (None if value is None else Decimal(value))
+    assert found.missing is missing
+    assert found.unit == "Cel"
+
+
+@given(
+    st.decimals(-1000, 1000, places=3),
+    st.decimals(-1000, 1000, places=3),
+    st.integers(3800, 20500),
+)
+def test_a_transmitters_span_and_its_inverse_agree(low, high, micro):
+    if low == high:
+        return
+    span = Span(low, high)
+    signal = Decimal(micro) / 1000
+    assert abs(span.signal(span.value(signal)) - signal) < Decimal("1E-9")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"high": Decimal(0)},
+        {"signal_low": Decimal(20)},
+        {"under": Decimal("3.5")},
+        {"over": Decimal(22)},
+        {"under": Decimal("4.5")},
+    ],
+)
+def test_a_span_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"span|signal"):
+        Span(**{"low": Decimal(0), "high": Decimal(10), **wrong})

@@ -17,9 +17,13 @@ from sim.modbus_meter import ModbusMeter
 from sim.site import registers
 
 MakeMeter = Callable[..., Meter]
-PROFILES = [name for name in names() if load(name).protocol in ("modbus", "dlt645-2007")]
+PROFILES = [
+    name
+    for name in names()
+    if load(name).protocol in ("modbus", "dlt645-2007") and load(name).kind == "electricity"
+]
 KILO = {"W": 1000, "var": 1000, "V.A": 1000, "Wh": 1000, "var.h": 1000}
-SINGLE_PHASE = ("single", "sdm120")
+SINGLE_PHASE = ("single", "sdm120", "ddsu666")
 
 
 def station_for(profile: Profile, meter: Meter) -> MeterStation:
@@ -34,7 +38,7 @@ def step_of(profile: Profile, measurand: str, shown: Decimal) -> Decimal:
     if point.type == "f32":
         return abs(shown) * Decimal("1.2e-7") + Decimal("1e-12")
     if point.type:
-        return point.scale
+        return point.scale if point.scale_at is None else point.resolution or point.scale
     decimals = {"00": 2, "0201": 1, "0202": 3, "0203": 4, "0204": 4, "0205": 4, "0206": 3, "01": 4, "0280": 2}
     return Decimal(1).scaleb(-next(n for head, n in decimals.items() if point.item.startswith(head)))
 
