@@ -77,6 +77,10 @@ FAMILIES = (
 """Measurands that begin with the first name are corrected by the table with the second."""
 
 
+REGISTERS = ("energy.", "volume.", "mass.")
+"""Measurands that begin with these are cumulative registers: what is measured is the difference of two standings."""
+
+
 def family_of(measurand: str) -> str:
     """Name of the quantity family of a measurand; itself, unless it is an energy, a power or a demand."""
     for prefix, family in FAMILIES:

@@ -28,7 +28,7 @@ from calibration.accuracy import AccuracyClasses
 from calibration.certificate import Certificate, Instrument
 from calibration.compilation import Policy, compiled
 from calibration.correction import Correction, Result
-from calibration.curve import Bound, Flag, Table, family_of
+from calibration.curve import REGISTERS, Bound, Flag, Table, family_of
 from calibration.limits import ANYTHING
 from calibration.notation import (
     decimal_of,
@@ -162,9 +162,9 @@ class CalibrationState:
         for this measurand (:attr:`Flag.UNCALIBRATED`): a value with no stated uncertainty is refused; record
         the indication alone.
 
-        A cumulative register (``energy.*``) is not a measurement result: nobody knows with which load each of
-        its past kilowatt-hours ran through the meter, what the CT was then, nor what it stood at when new.
-        What is measured is the energy of an interval, the difference of two standings, and
+        A cumulative register (``energy.*``, ``volume.*``, ``mass.*``) is not a measurement result: nobody knows
+        with which load each of its past kilowatt-hours ran through the meter, what the CT was then, nor what
+        it stood at when new. What is measured is the energy of an interval, the difference of two standings, and
         :mod:`calibration.energy` corrects that with the loads of the interval. So for ``energy.*`` the y is
         the standing on the primary side (ratio once, no correction), u is its resolution alone, and ``kind``
         is ``register``. It is comparable with the same register and nothing else.
@@ -178,7 +178,7 @@ class CalibrationState:
             correction = self.correction(measurand)
         if correction is None:
             return None
-        if measurand.startswith("energy."):
+        if measurand.startswith(REGISTERS):
             y = float(value) * correction.ratio
             if y - y != 0.0:
                 raise ValueError(f"{measurand}: the register's standing {value!r} is not a number")
@@ -204,7 +204,7 @@ class CalibrationState:
         correction = self.correction(measurand)
         if correction is None:
             return None
-        if measurand.startswith("energy."):
+        if measurand.startswith(REGISTERS):
             return Uncertain(float(value) * correction.ratio, {}, correction.resolution_variance)
         return correction.contributions(float(value), load_a, power_factor, bound)
 
@@ -225,7 +225,7 @@ class CalibrationState:
         x = np.asarray(values, dtype=np.float64)
         if not np.isfinite(x).all():
             raise ValueError(f"{measurand}: the values hold a number that is not finite")
-        if measurand.startswith("energy."):
+        if measurand.startswith(REGISTERS):
             return (
                 x * correction.ratio,
                 np.full(x.shape, correction.resolution_u),

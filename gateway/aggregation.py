@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import nan
 
+from calibration.curve import REGISTERS
 from calibration.energy import EnergyResult, EnergyTotal, NoUncertaintyError
 from calibration.operating import OperatingPoint
 from calibration.state import CalibrationState, format_u, format_value
@@ -93,7 +94,7 @@ class Aggregator:
 
         ``point``: load and power factor of the total, from the same scan.
         """
-        energies = [name for name in reading.indications if name.startswith("energy.")]
+        energies = [name for name in reading.indications if name.startswith(REGISTERS)]
         if not energies or not reading.raw:
             return []
         sent = min(exchange.sent_us for exchange in reading.raw)
