@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from drivers import captures, captures_dlms, cjt188, dlt645, dlt645_items, hj212, modbus
+from drivers import captures, captures_698, captures_dlms, cjt188, dlt645, dlt645_items, hj212, modbus
 from drivers import profile as profiles
 from drivers.codec import Answer, Indication, LocalProtocolError, Mismatch, Missing, Reject
 from drivers.decoded import Decoded, DecodedFrame
@@ -337,10 +337,12 @@ _DECODERS: dict[str, Callable[[bytes, Profile | None], Decoded]] = {
     "iec62056-21": _plain(captures.decode_62056),
     "mbus": _plain(captures.decode_mbus),
     "dlms-hdlc": _plain(captures_dlms.decode_dlms),
+    "dlt698": _plain(captures_698.decode_698),
 }
 _SPELLINGS = {
     "dlms": "dlms-hdlc",
     "dlt645": "dlt645-2007",
+    "dlt69845": "dlt698",
     "hdlc": "dlms-hdlc",
     "iec62056": "iec62056-21",
     "modbus": "modbus-rtu",
