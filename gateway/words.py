@@ -14,6 +14,11 @@ Language = Literal["en", "zh"]
 
 PHRASES: dict[str, tuple[str, str]] = {
     # states of a site
+    "init.done": ("written: {site} and its certificates", "已写入：{site} 及其证书"),
+    "init.next": (
+        "next:\n  suyuan sim {site} &\n  suyuan check {site}\n  suyuan run {site}",
+        "下一步：\n  suyuan sim {site} &\n  suyuan check {site}\n  suyuan run {site}",
+    ),
     "check.good": (
         "{file}: good: {buses} buses, {instruments} instruments",
         "{file}：正确：{buses} 条总线，{instruments} 台仪器",

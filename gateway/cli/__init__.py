@@ -19,6 +19,7 @@ DONE, NO, WRONG_USE = 0, 1, 2
 # command: (module, what it does, 中文)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "run the main job on a simulated site", "在模拟现场运行全过程"),
+    "init": ("init", "write a first site of your own, simulated", "写出第一个（模拟）现场"),
     "check": (
         "site",
         "check a site file, its ports and certificates; start nothing",
@@ -33,7 +34,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "evaluate a measurement model: the uncertainty budget",
         "评定测量模型：不确定度评定表",
     ),
-    "verify": ("verify", "verify a log or a mirrored copy", "核验日志或其镜像"),
+    "verify": (
+        "verify",
+        "verify a log, a mirrored copy or an audit bundle",
+        "核验日志、其镜像或审计包",
+    ),
+    "bundle": (
+        "bundle",
+        "make an audit bundle: one instrument, one HTML file that verifies itself offline",
+        "生成审计包：一台仪器、一个可离线自验的网页文件",
+    ),
     "key": ("key", "make or show a signing key", "生成或显示签名密钥"),
     "restore": ("restore", "put a gateway's log back from the platform's copy", "用平台副本恢复网关日志"),
     "collect": (

@@ -108,7 +108,9 @@ def free_port() -> int:
 PERIODS = {"dlt645-2007": "5s", "modbus-rtu": "2s", "modbus-tcp": "1s"}
 
 
-def write_demo(directory: Path, seed: int, platform_key: str, *, checkpoint: str = "5s") -> Path:
+def write_demo(
+    directory: Path, seed: int, platform_key: str, *, checkpoint: str = "5s", listen: str = ""
+) -> Path:
     """Write the demo's site file and its certificates as a user would; returns the site file's path."""
     spec = demo_spec(Path("run"), seed)
     site = SimSite(spec)
@@ -118,7 +120,7 @@ def write_demo(directory: Path, seed: int, platform_key: str, *, checkpoint: str
     document: dict[str, Any] = {
         "site": {"name": "Demo · 演示", "origin": "suyuan.example/gw/demo", "data": "data"},
         "log": {"commit": "1s", "checkpoint": checkpoint, "aggregate": "5s"},
-        "serve": {"listen": f"127.0.0.1:{free_port()}"},
+        "serve": {"listen": listen or f"127.0.0.1:{free_port()}"},
         "platform": [{"name": "platform", "key": platform_key}],
         "calibration": {"certificates": ["certificates/*.toml"]},
         "bus": [_bus_table(bus) for bus in spec.buses],
