@@ -347,7 +347,7 @@ class _Choice:
             taken[index] = self._known[index]
             found = record.decode(self._known[index])
             if isinstance(found, record.CalibrationState):
-                wanted |= certificate_digests(bytes(found.body))
+                wanted |= certificates_named(bytes(found.body))
         taken.update(self._documents(wanted, last))
         taken.update(self._always)
         seals = [*self._seals]
@@ -357,24 +357,28 @@ class _Choice:
         return tuple(sorted(taken.items()))
 
     def _documents(self, wanted: set[str], last: int) -> dict[int, bytes]:
-        """The certificates that the states name; all of them, where the states name none by a file's digest."""
+        """The certificates that the states name, by digest or by the name of the file; all, where none is found so."""
         found = {}
         for index, data in self._known.items():
             if index < last and data.startswith(b'{"type":"document"'):
                 document = record.decode(data)
                 if isinstance(document, record.Document):
                     found[index] = data, document
-        named = {index: each for index, each in found.items() if each[1].digest in wanted}
+        named = {
+            index: each
+            for index, each in found.items()
+            if each[1].digest in wanted or each[1].name.rpartition(".")[0] in wanted
+        }
         chosen = named or {i: each for i, each in found.items() if each[1].kind == "certificates"}
         self.digests |= {document.digest for _, document in chosen.values()}
         return {index: data for index, (data, _) in chosen.items()}
 
 
-def certificate_digests(body: bytes) -> set[str]:
-    """The digests of certificates that a calibration state names."""
+def certificates_named(body: bytes) -> set[str]:
+    """The certificates that a calibration state names: digests of files, and numbers."""
     try:
         found = msgspec.json.decode(body)
-        return {each["digest"] for each in found["certificates"] if each.get("digest")}
+        return {str(each[name]) for each in found["certificates"] for name in ("digest", "id") if each.get(name)}
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
         return set()
 

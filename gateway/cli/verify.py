@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evidence.command import UsageError as KeyRefused
 from evidence.command import directory_reader, known_checkpoint, load_key
@@ -17,7 +18,11 @@ from evidence.findings import Report
 from evidence.verify import Read, verify_log
 from gateway.cli import DONE, NO
 from gateway.cli.output import UsageError, emit, say
+from gateway.cli.recomputing import entries_of, joined, recomputed
 from gateway.words import phrase
+
+if TYPE_CHECKING:
+    from central.audit import Recomputed
 
 EPILOG = """The key comes from whoever answers for the gateway, by another way than the data: a key that lies with
 the data is refused, because whoever changed the data could have changed the key. `suyuan key show`
@@ -26,6 +31,8 @@ prints it on the gateway.
 examples:
   suyuan verify ./mirror --key "platform.example/gw/0001+1a2b3c4d+AU8c…"
   suyuan verify http://gateway:8475 --key gateway.vkey --json
+  suyuan verify ./mirror --key gateway.vkey --recompute
+  suyuan verify meter.html --policy auditor.policy      an audit bundle (suyuan bundle)
 
 Exit code 0: verified. 1: not verified; every finding names its entry or tile. 2: the question was wrong."""
 
@@ -37,12 +44,14 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = EPILOG
     parser.add_argument(
-        "source", metavar="PATH|URL", help="a log's directory (checkpoint, tile/…) or its address"
+        "source",
+        metavar="PATH|URL",
+        help="a log's directory (checkpoint, tile/…) or its address, or an audit bundle (FILE.html)",
     )
     parser.add_argument(
         "--key",
         action="append",
-        required=True,
+        default=[],
         metavar="VKEY|FILE",
         help="the log's key; more than one after a change of keys",
     )
@@ -55,6 +64,15 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--known", metavar="FILE", type=Path, help="an earlier checkpoint that the log must continue"
     )
+    parser.add_argument(
+        "--policy",
+        metavar="FILE",
+        type=Path,
+        help="an audit bundle: logs, witnesses and quorum (C2SP tlog-policy)",
+    )
+    parser.add_argument(
+        "--recompute", action="store_true", help="decode and correct every reading again, add up every energy"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
@@ -62,6 +80,12 @@ def run(_command: str, given: argparse.Namespace) -> int:
     """Verify and report."""
     remote = "://" in given.source
     data = Path(given.source)
+    if not remote and data.is_file():
+        from gateway.cli.bundle import verify_file
+
+        return verify_file(data, given)
+    if given.policy or not given.key:
+        raise UsageError("a log is verified with --key; --policy is for an audit bundle (FILE.html)")
     if not remote and not data.is_dir():
         raise UsageError(f"{data}: there is no such directory")
     try:
@@ -75,9 +99,20 @@ def run(_command: str, given: argparse.Namespace) -> int:
         report = verify_log(
             read, *verifiers, witnesses=witnesses, known=known, receipts=receipts, jobs=os.cpu_count() or 1
         )
-    if given.json:
-        emit(report.to_json() | {"entries": report.size})
+        computed = recomputed(entries_of(read)) if given.recompute else None
+    return told(report, computed, as_json=given.json)
+
+
+def told(report: Report, computed: Recomputed | None, *, as_json: bool) -> int:
+    """Print a report, with what was computed again; the exit code."""
+    if computed is not None:
+        report = joined(report, computed)
+    if as_json:
+        again = {} if computed is None else {"recomputed": computed.to_json()}
+        emit(report.to_json() | {"entries": report.size} | again)
     else:
+        if computed is not None:
+            print(computed.to_text())
         print(report.to_text().rstrip())
         say(verdict(report))
     return DONE if report.ok else NO
