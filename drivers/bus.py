@@ -5,8 +5,10 @@ with its reason. How one exchange is kept free of late and foreign answers is to
 
 * A time-out, a corrupt answer or a mismatch is asked again (``retries``); an error answer is an answer and is not.
 * DL/T 645 answers that go on (B1) are followed to their end and joined, or missing altogether.
-* A meter that is silent about some queries is asked those last, and once. If it answers none of the first three, the
-  others are not asked.
+* A meter that is silent about some queries is asked those last, and once; if it stays so, in one scan of 2, 3, 5 … 61.
+  If it answers none of the first three, the others are not asked.
+* A query whose answer could be mistaken for a late one (:mod:`drivers.stray`) is asked in two parts, which have other
+  lengths; if it cannot be divided it is asked last, or not in this scan.
 * A meter that was silent for ``dead_after`` scans is left out of 1, 2, 4 … 60 scans between two probes of one
   query, so that it costs no more than its time-out now and then. It is back with the first answer.
 * A line that is down fails no meter: what was not asked says nothing about it.
@@ -17,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from drivers import dlt645_items
 from drivers import profile as profiles
@@ -34,11 +37,15 @@ from drivers.line import Line, Patience, Reply, Timing, Usage
 from drivers.link import Link
 from drivers.profile import Profile, Query
 from drivers.protocols import Codec, Request
+from drivers.stray import halves, shape
 
 LONGEST_SKIP = 60
 _METERS_FAULT = frozenset((Missing.TIMEOUT, Missing.CORRUPT, Missing.MISMATCH))
 _SILENT_ENOUGH = 3  # queries without an answer, after which the others are not asked in this scan
 _DEFAULT = Patience()
+_STRAY_S = (
+    4.0  # and four times the time-out: how much later than that an answer is feared, if nothing is known
+)
 _AROUND_ITEM = 20  # bytes of a DL/T 645 answer beside its data, preamble included
 
 
@@ -47,7 +54,8 @@ class Meter:
     """One meter on a line and how long to wait for it. ``address`` as its protocol writes it.
 
     ``timeout_s``: from the end of a request to the first byte of the answer, at most. ``late_s``: the silence waited
-    for after a time-out; the maker's maximum reply delay, if it is known, else (None) as long as the time-out.
+    for after a time-out; the maker's maximum reply delay, if it is known, else (None) as long as the time-out. Only
+    if it is None, answers that are later still are reckoned with where they could be mistaken (Modbus RTU).
     ``gap_s``: silence that the meter wants before a request, beyond 3.5 characters.
     """
 
@@ -62,7 +70,9 @@ class Meter:
     @property
     def patience(self) -> Patience:
         """The meter's times, as the line wants them."""
-        return Patience(self.timeout_s, self.timeout_s if self.late_s is None else self.late_s, self.gap_s)
+        if self.late_s is not None:
+            return Patience(self.timeout_s, self.late_s, self.gap_s)
+        return Patience(self.timeout_s, self.timeout_s, self.gap_s, max(_STRAY_S, 4 * self.timeout_s))
 
 
 @dataclass(slots=True)
@@ -73,7 +83,15 @@ class _Health:
     skip: int = 0  # scans between two probes, once it counts as dead
     left: int = 0  # scans yet to be skipped
     probes: int = 0
-    mute: frozenset[str] = frozenset()  # what it said nothing about when last asked: asked last, and once
+    mute: dict[str, _Mute] = field(default_factory=dict)  # what it said nothing about when last asked
+
+
+@dataclass(slots=True)
+class _Mute:
+    """A query without an answer: asked last, and once, and after some time in some scans only."""
+
+    times: int = 1
+    left: int = 0  # scans in which it is yet to be left out
 
 
 @dataclass(slots=True)
@@ -81,11 +99,25 @@ class _Work:
     """One scan as it goes on."""
 
     meter: Meter
+    patience: Patience
+    since: float  # loop time at which it began
     requests: tuple[Request, ...] = ()
     exchanges: list[Exchange] = field(default_factory=list)
     answered: bool = False
     silent: bool = False  # a query went unanswered since the last answer
     fault: Reply | None = None  # the line itself failed since the last answer
+
+    @property
+    def stuck(self) -> bool:
+        """The line cannot be opened, or never falls silent: asking on would cost that again and again."""
+        return self.fault is not None and self.fault.exchange is None
+
+
+class _Part(NamedTuple):
+    """One half of a query."""
+
+    query: Query
+    request: Request
 
 
 class Bus:
@@ -126,7 +158,7 @@ class Bus:
         """Ask ``meter`` all ``queries``, in order. Never raises for what a meter or a line does."""
         async with self._lock:
             started = self._now()
-            work = _Work(meter)
+            work = _Work(meter, meter.patience, asyncio.get_running_loop().time())
             indications = await self._scan(work, queries)
             return Scan(tuple(indications), tuple(work.exchanges), started, self._now())
 
@@ -164,17 +196,30 @@ class Bus:
             if queries[first].where in health.mute:
                 first = order[health.probes % len(order)]
                 health.probes += 1
-            found[first] = await self._query(work, queries[first], first, attempts=1)
+            found[first] = await self._query(work, queries[first], first, 1, last=True) or ()
             order = [n for n in order if n not in found] if work.answered else []
+        if not health.skip:
+            if health.silent_scans and all(query.where in health.mute for query in queries):
+                order = order[:1]  # it has been asked everything, in vain
+            found |= self._left_out(health, queries, order)
+            order = [n for n in order if n not in found]
+        left_out = frozenset(found)
+        held: list[int] = []
         for n in order:
-            if work.fault is not None and work.fault.exchange is None:
-                break  # the line cannot be opened, or never falls silent: asking on would cost that again and again
-            if not work.answered and len(found) >= _SILENT_ENOUGH:
+            if work.stuck:
+                break
+            if not work.answered and len(found) - len(left_out) >= _SILENT_ENOUGH:
                 break
             attempts = 1 if work.silent or queries[n].where in health.mute else 1 + meter.retries
-            found[n] = await self._query(work, queries[n], n, attempts)
-        unheard = {queries[n].where for n, got in found.items() if _unheard(got)}
-        health.mute = health.mute - {queries[n].where for n in found} | unheard
+            if (got := await self._query(work, queries[n], n, attempts)) is None:
+                held.append(n)
+            else:
+                found[n] = got
+        for n in held:
+            if work.stuck:
+                break
+            found[n] = await self._query(work, queries[n], n, 1, last=True) or ()
+        self._remember(health, queries, {n: got for n, got in found.items() if n not in left_out})
         self._learn(health, work)
         why, detail = Missing.SKIPPED, "not asked: no answer to what was asked before"
         if work.fault is not None:
@@ -185,27 +230,83 @@ class Bus:
             for indication in (found[n] if n in found else profiles.missing(query, why, detail))
         ]
 
+    def _left_out(
+        self, health: _Health, queries: Sequence[Query], order: Sequence[int]
+    ) -> dict[int, Sequence[Indication]]:
+        """What is not asked in this scan because it went unanswered so often."""
+        found: dict[int, Sequence[Indication]] = {}
+        for n in order:
+            mute = health.mute.get(queries[n].where)
+            if mute is not None and mute.left:
+                mute.left -= 1
+                detail = f"no answer {mute.times} times; asked again after {mute.left} scans"
+                found[n] = profiles.missing(queries[n], Missing.SKIPPED, detail)
+        return found
+
+    def _remember(
+        self, health: _Health, queries: Sequence[Query], found: dict[int, Sequence[Indication]]
+    ) -> None:
+        """What went unanswered in this scan, and what is answered again."""
+        for n, got in found.items():
+            where = queries[n].where
+            if not _unheard(got):
+                if got and not any(i.missing is Missing.SKIPPED for i in got):
+                    health.mute.pop(where, None)
+            elif (mute := health.mute.get(where)) is None:
+                health.mute[where] = _Mute()
+            elif not health.skip:
+                mute.times += 1
+                mute.left = min(2 ** min(mute.times - 2, 6), LONGEST_SKIP)
+
     def _learn(self, health: _Health, work: _Work) -> None:
         if work.answered:
+            if health.skip:  # it is back: what it said nothing about while it was dead tells nothing
+                health.mute.clear()
             health.silent_scans = health.skip = health.probes = 0
         elif work.silent and work.fault is None:
+            if health.skip:
+                self.line.give_up()
             health.silent_scans += 1
             if health.silent_scans >= self.dead_after:
                 health.skip = min(max(1, 2 * health.skip), LONGEST_SKIP)
                 health.left = health.skip
 
-    async def _query(self, work: _Work, query: Query, n: int, attempts: int) -> Sequence[Indication]:
+    async def _query(
+        self, work: _Work, query: Query, n: int, attempts: int, *, last: bool = False
+    ) -> Sequence[Indication] | None:
+        """The indications of one query; None if it has to wait for a late answer to pass, unless it is the last try."""
+        request = work.requests[n]
+        if self._held(work, request) and (parts := self._parts(work, query)):
+            return [i for p in parts for i in await self._asked(work, p.query, p.request, attempts) or ()]
+        return await self._asked(work, query, request, attempts, last=last)
+
+    async def _asked(
+        self, work: _Work, query: Query, request: Request, attempts: int, *, last: bool = True
+    ) -> Sequence[Indication] | None:
         try:
-            reply = await self._whole(work, n, attempts)
+            reply = await self._whole(work, request, attempts)
+            if reply.held and not last:
+                return None
             if reply.answer is None:
                 return profiles.missing(query, reply.failure or Missing.TIMEOUT, reply.detail)
             return profiles.decode(work.meter.profile, query, reply.answer)
         except LocalProtocolError as error:  # the profile asks for what the protocol cannot say
             return profiles.missing(query, Missing.UNKNOWN_FORMAT, str(error))
 
-    async def _whole(self, work: _Work, n: int, attempts: int) -> Reply:
+    def _held(self, work: _Work, request: Request) -> bool:
+        return self.line.held_s(self.codec, request.address, request, work.since) > 0
+
+    def _parts(self, work: _Work, query: Query) -> tuple[_Part, ...]:
+        """The query as two, whose answers no late one can be mistaken for; empty if there are no such two."""
+        for pair in halves(query):
+            parts = tuple(_Part(half, self.codec.request(work.meter.address, half)) for half in pair)
+            apart = shape(parts[0].request) != shape(parts[1].request)
+            if apart and not any(self._held(work, p.request) for p in parts):
+                return parts
+        return ()
+
+    async def _whole(self, work: _Work, request: Request, attempts: int) -> Reply:
         """The answer to a request, with all that follows it."""
-        request: Request = work.requests[n]
         reply = await self._insist(work, request, attempts)
         if reply.answer is None or not reply.answer.more:
             return reply
@@ -222,11 +323,12 @@ class Bus:
 
     async def _insist(self, work: _Work, request: Request, attempts: int) -> Reply:
         """Ask until answered, ``attempts`` times at most."""
-        meter = work.meter
         while True:
             reply = await self.line.exchange(
-                self.codec, request.address, request, meter.patience, work.requests
+                self.codec, request.address, request, work.patience, work.requests, work.since
             )
+            if reply.held:
+                return reply
             attempts -= 1
             if reply.exchange is not None:
                 work.exchanges.append(reply.exchange)

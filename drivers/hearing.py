@@ -25,6 +25,7 @@ class Hearing:
         "_raw",
         "_request",
         "answer",
+        "broken",
         "causes",
         "heard",
         "mismatched",
@@ -39,6 +40,7 @@ class Hearing:
         self._decoder = codec.decoder()
         self._echo: bytes | None = b""  # what may be the beginning of our echo; None: decided
         self.answer: Answer | None = None
+        self.broken: list[bytes] = []  # frames that did not keep their checksum
         self.causes: dict[str, int] = {}
         self.heard = False  # anything but an echo
         self.mismatched = ""  # the last mismatch in words
@@ -98,6 +100,8 @@ class Hearing:
         for item in items:
             if isinstance(item, Reject):
                 self._count(item.reason)
+                if item.reason is RejectReason.CHECKSUM:
+                    self.broken.append(item.raw)
                 self.trailing = self.answer is not None
             elif self.answer is not None:
                 self._count(MismatchReason.UNASKED)

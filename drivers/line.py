@@ -9,7 +9,9 @@ The rules, in the order in which an exchange meets them:
 2. **Resynchronise.** Where a frame does not say which registers it carries (Modbus RTU), and an answer of the same
    shape to an earlier request may still be on its way, a request of another shape is asked first. A meter answers in
    order: once that has been answered, the older answer has come, and was dropped, or never will. So a late answer is
-   recognised whatever the delay, not only within the silence waited for. In the same way an answer that is, byte for
+   recognised whatever the delay, not only within the silence waited for. Where nothing is known of the meter's
+   lateness (``stray_s``), order is not relied on either: for that long, nothing is asked that the missing answer would
+   fit (:class:`~drivers.stray.Strays`). In the same way an answer that is, byte for
    byte, a frame just before it (equal values, or an answer sent twice) is not believed: it is asked for again, behind
    a request of another shape.
 3. **Ask.** The request is written, exactly its bytes.
@@ -44,6 +46,7 @@ from drivers.codec import (
 from drivers.hearing import Hearing
 from drivers.link import Link, LinkDown, parse_framing
 from drivers.protocols import Codec, Request
+from drivers.stray import Strays, shape
 
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
 _OWED_PATIENCE = 5  # no late answer is feared after so many times what its meter was given, and silence
@@ -100,13 +103,14 @@ class Reply(NamedTuple):
     """How one exchange ended: an answer (an error answer is one), or why there is none.
 
     ``exchange`` is None if nothing was asked. ``failure`` is TIMEOUT, CORRUPT or MISMATCH where a meter failed,
-    LINK_DOWN or SKIPPED where the line did.
+    LINK_DOWN or SKIPPED where the line did. ``held``: not asked, because a late answer would fit.
     """
 
     answer: Answer | None
     exchange: Exchange | None = None
     failure: Missing | None = None
     detail: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +119,13 @@ class Patience:
 
     ``reply_s``: from the request's end to the answer's first byte, at most. ``late_s``: how much longer after that
     an answer may still come, at most: the silence waited for after a time-out. ``gap_s``: silence before a request.
+    ``stray_s``: how long beyond that an answer is feared all the same, where ``late_s`` is only a guess.
     """
 
     reply_s: float = 1.0
     late_s: float = 1.0
     gap_s: float = 0.0
+    stray_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,7 @@ class Line:
         self._silence_s = 0.0  # what the line owes us before the next request, beyond the gap
         self._suspect = ""  # address of the meter whose answer may be late
         self._owed: list[_Owed] = []  # requests that may still be answered
+        self._strays = Strays()
         self._recent: deque[tuple[Request | None, bytes]] = deque(
             maxlen=_RECENT
         )  # frames, and what they answered
@@ -161,15 +168,36 @@ class Line:
         self._reopen_at = float("-inf")
         self._reopen_s = 0.0
 
+    def held_s(self, codec: Codec, address: str, request: Request, since: float = float("inf")) -> float:
+        """Seconds for which ``request`` must not be asked, because an answer that would fit it may be on its way.
+
+        ``since``: a late answer to the same request is welcome if that was asked after this loop time.
+        """
+        if not self._strays:
+            return 0.0
+        if self.link.is_open and (stale := self.link.take()):  # perhaps it has come
+            self._discard(codec, stale)
+            self._silence_s = max(self._silence_s, self.timing.quiet_s)
+        return self._strays.held_s(address, request, asyncio.get_running_loop().time(), since)
+
     async def exchange(
-        self, codec: Codec, address: str, request: Request, patience: Patience, others: Iterable[Request] = ()
+        self,
+        codec: Codec,
+        address: str,
+        request: Request,
+        patience: Patience,
+        others: Iterable[Request] = (),
+        since: float = float("inf"),
     ) -> Reply:
-        """Ask once. ``others``: requests that the same meter is known to answer, for rule 2.
+        """Ask once. ``others``: requests that the same meter is known to answer, for rule 2; ``since`` as above.
 
         Raises nothing for what a line or a meter may do; LocalProtocolError for what we may not ask.
         """
         clock = asyncio.get_running_loop().time
         began = clock()
+        if held_s := self.held_s(codec, address, request, since):
+            detail = f"not asked: for {held_s:.1f} s, an answer of its length to an earlier request may come"
+            return Reply(None, None, Missing.SKIPPED, detail, held=True)
         try:
             if not self.link.is_open:
                 await self._up(clock, patience)
@@ -191,6 +219,10 @@ class Line:
             return Reply(None, None, Missing.SKIPPED, detail)
         finally:
             self.usage.busy_us += round((clock() - began) * 1e6)
+
+    def give_up(self) -> None:
+        """No answer is waited for any more: who was asked last seems to be dead. The others need not wait for it."""
+        self._silence_s = min(self._silence_s, self.timing.quiet_s)
 
     async def close(self) -> None:
         """Close the link; the next exchange would open it again."""
@@ -242,7 +274,7 @@ class Line:
         for item in (*decoder.feed(stale), *decoder.finish()):
             cause = item.reason if isinstance(item, Reject) else MismatchReason.UNASKED
             if not isinstance(item, Reject):
-                self._recent.append((None, item.raw))
+                self._stray(item.raw)
             self.counts.add(self._suspect, cause)
             whole = whole and cause is MismatchReason.UNASKED
         return whole
@@ -274,12 +306,19 @@ class Line:
         if shape(request) not in shapes:
             return None
         shapes.add(None)
+        shapes |= self._strays.shapes(address)
         lengths = {len(raw) for _, raw in self._recent}  # what may be repeated
-        # There are more alternatives than requests owed and frames remembered.
+        # There are more alternatives than requests owed, strays and frames remembered.
         candidates = (*others, *_alternatives(request))
         return next(
             r for r in candidates if shape(r) not in shapes and codec.expected_length(r) not in lengths
         )
+
+    def _stray(self, raw: bytes) -> None:
+        """A sound frame that is no answer: perhaps the one that was missed. A repetition of another is not."""
+        if all(raw != known for _, known in self._recent):
+            self._strays.came(raw)
+        self._recent.append((None, raw))
 
     def _owe(self, address: str, request: Request, patience: Patience) -> None:
         """Remember a request that may be answered late and then be taken for another's."""
@@ -317,6 +356,10 @@ class Line:
         if not numbered:
             self._silence_s = max(self._gap_s, self.timing.quiet_s, patience.late_s)
             self._owe(address, request, patience)
+            if patience.stray_s:
+                self._strays.asked(
+                    address, request, clock(), patience.reply_s + patience.late_s + patience.stray_s
+                )
         hearing = Hearing(codec, sent_request, raw)
         try:
             await self.link.write(raw)
@@ -348,7 +391,10 @@ class Line:
         if hearing.causes:
             for cause, count in hearing.causes.items():
                 self.counts.add(address, cause, count)
-            self._recent.extend((None, stray) for stray in hearing.strays)
+            for stray in hearing.strays:
+                self._stray(stray)
+            for broken in hearing.broken:
+                self._strays.came(broken)
             self.echoes = self.echoes or MismatchReason.ECHO in hearing.causes
         if numbered and hearing.torn:
             await self.link.close()  # the rest of a frame is still to come: the stream's boundaries are lost
@@ -359,6 +405,8 @@ class Line:
             exchange = Exchange(raw, bytes(hearing.rubbish), sent, self._now(), failure)
             return Reply(None, exchange, failure, hearing.detail(patience.reply_s))
         self._spoke_at = clock()
+        if self._strays:
+            self._strays.answered(address, request, refused=bool(answer.error))
         # A late exception looks like one to this request: if it was, this request's own answer is still to come.
         if self._owed and not (answer.error and len(self._owed) > 1):
             self._owed = [owed for owed in self._owed if owed.address != address]
@@ -383,13 +431,6 @@ class Line:
         usage.heard_bytes += heard
         if self._character_s:
             usage.line_time_us += round((sent + heard) * self._character_s * 1e6)
-
-
-def shape(request: Request) -> tuple[int, int | None] | None:
-    """What an answer can be recognised by, where that is not the item: function and bytes of data (Modbus RTU)."""
-    if isinstance(request, modbus.Request) and request.framing != "tcp":
-        return request.function, request.answer_bytes
-    return None
 
 
 def _alternatives(request: Request) -> Iterable[Request]:

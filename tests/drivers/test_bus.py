@@ -74,7 +74,9 @@ def reasons(scan) -> list[Missing | None]:
 
 
 def meter(address: str = "1", **more) -> Meter:
-    return Meter(f"meter {address}", address, more.pop("profile", BLOCKS), timeout_s=0.2, **more)
+    """Its answers are known to be 0.2 s late at most, unless a test says otherwise."""
+    times = {"timeout_s": 0.2, "late_s": 0.2} | more
+    return Meter(f"meter {address}", address, times.pop("profile", BLOCKS), **times)
 
 
 @pytest.fixture
@@ -232,10 +234,110 @@ def test_a_meter_that_is_silent_about_one_block_keeps_the_others(virtual, on_bus
 
     async def main():
         bus, _ = await on_bus(lambda request, n: [] if asked(request).start == 1000 else alive(request, n))
-        for _ in range(10):
+        why = []
+        for _ in range(20):
             scan = await bus.scan(meter(), QUERIES)
             assert values(scan) == [None, truth(2000), truth(3000)]
-            assert scan.indications[0].missing is Missing.TIMEOUT
+            why.append("t" if scan.indications[0].missing is Missing.TIMEOUT else "-")
+        assert (
+            "".join(why) == "tt-t--t----t--------"
+        )  # less and less often, for it costs a time-out each time
+
+    virtual(main)
+
+
+# ---- answers that come at any time, in any order --------------------------------------------------------------------
+
+
+def pairs(blocks: int, points: int) -> profile.Profile:
+    """Blocks of equal length, far apart, each of so many two-register values."""
+    return profile.parse(
+        'protocol = "modbus"\n[model]\nmaker = "Nobody"\nname = "Blocks"\n'
+        'kind = "electricity"\n[source]\ntitle = "test"\n'
+        + "".join(
+            f'[[point]]\nmeasurand = "voltage.l{10 * b + p}"\nfunction = 3\naddress = {1000 * b + 2 * p}\n'
+            'type = "u32"\nunit = "V"\n'
+            for b in range(1, blocks + 1)
+            for p in range(points)
+        ),
+        "blocks",
+    )
+
+
+def wandering(late_s: float):
+    """The first answer is ``late_s`` late, and the others do not wait for it: no meter's order helps."""
+    return lambda request, n: [(late_s if n == 0 else 0.02, right(request))]
+
+
+@pytest.mark.parametrize("late_s", [0.25, 0.5, 0.9, 1.7, 2.4, 4.0])
+@pytest.mark.parametrize("points", [1, 2, 5])
+def test_nothing_is_asked_that_a_wandering_answer_would_fit(virtual, on_bus, late_s, points):
+    known = pairs(3, points)
+    queries = profile.plan(known)
+    asker = Meter("m", "1", known, timeout_s=0.2, retries=0)
+
+    async def main():
+        bus, _ = await on_bus(wandering(late_s))
+        for n in range(20):
+            scan = await bus.scan(asker, queries)
+            for indication, point in zip(scan.indications, known.points, strict=True):
+                assert indication.value in (None, truth(point.address))
+                assert n < 1 or indication.value is not None or indication.missing is Missing.SKIPPED
+            await asyncio.sleep(0.3)
+        assert None not in values(scan)
+
+    virtual(main)
+
+
+def test_a_block_is_asked_in_two_parts_while_an_answer_of_its_length_may_come(virtual, on_bus):
+    """One block is silent; the others are read in the same scan, though they have its length."""
+    known = pairs(3, 5)
+    asker = Meter("m", "1", known, timeout_s=0.2, retries=0)
+
+    async def main():
+        bus, far = await on_bus(lambda request, n: [] if asked(request).start == 1000 else alive(request, n))
+        scan = await bus.scan(asker, profile.plan(known))
+        assert values(scan) == 5 * [None] + [truth(a) for b in (2000, 3000) for a in range(b, b + 10, 2)]
+        lengths = [(asked(request).start, asked(request).count) for request in far.heard]
+        assert lengths == [(1000, 10), (2000, 2), (2002, 8), (3000, 2), (3002, 8)]
+
+    virtual(main)
+
+
+def test_the_reason_is_told_where_a_value_waits_for_a_late_answer(virtual, on_bus):
+    known = pairs(2, 1)
+
+    async def main():
+        bus, far = await on_bus(lambda request, n: [] if n == 0 else alive(request, n))
+        scan = await bus.scan(Meter("m", "1", known, timeout_s=0.2, retries=0), profile.plan(known))
+        assert reasons(scan) == [Missing.TIMEOUT, Missing.SKIPPED]
+        assert "an answer of its length to an earlier request may come" in scan.indications[1].detail
+        assert len(far.heard) == 1
+        assert bus.skips("m") == 0
+
+    virtual(main)
+
+
+def test_a_late_answer_that_has_come_holds_nothing_up_any_more(virtual, on_bus):
+    known = pairs(2, 1)
+
+    async def main():
+        bus, _ = await on_bus(wandering(0.3))
+        asker = Meter("m", "1", known, timeout_s=0.2, retries=0)
+        await bus.scan(asker, profile.plan(known))
+        await asyncio.sleep(0.5)
+        assert None not in values(await bus.scan(asker, profile.plan(known)))
+
+    virtual(main)
+
+
+def test_other_meters_need_not_wait_for_the_late_answer_of_one(virtual, on_bus):
+    known = pairs(2, 1)
+
+    async def main():
+        bus, _ = await on_bus(lambda request, n: [] if asked(request).address == "1" else alive(request, n))
+        await bus.scan(Meter("1", "1", known, timeout_s=0.2, retries=0), profile.plan(known))
+        assert None not in values(await bus.scan(Meter("2", "2", known, timeout_s=0.2), profile.plan(known)))
 
     virtual(main)
 

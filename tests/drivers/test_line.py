@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from drivers import dlt645, modbus
 from drivers.codec import MismatchReason, Missing, RejectReason
-from drivers.line import Patience, Timing, shape
+from drivers.line import Patience, Timing
 from drivers.link import LinkDown
 from drivers.protocols import codec
+from drivers.stray import shape
 
 RTU, TCP, DLT = codec("modbus-rtu"), codec("modbus-tcp"), codec("dlt645-2007")
 QUICK = Patience(reply_s=0.2, late_s=0.2)
