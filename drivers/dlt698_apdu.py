@@ -486,7 +486,10 @@ def _scaled(
     if known is None or not data.numeric:
         name = TEXTS.get(oi, "") if present and known is None and data.number is None else ""
         name = known.name(element) if known is not None and present else name
-        yield _plain(item, data, name)
+        plain = _plain(item, data, name)
+        if oi in (0x4001, 0x4002) and data.tag == OCTETS and data.raw:
+            plain = Indication(item, name, None, "", Missing.NOT_NUMERIC, data.raw.hex().upper())
+        yield plain
         return
     name = known.name(element) if present else ""
     if data.number is None or data.tag not in (5, 6, 0x0F, 0x10, 0x11, 0x12, 0x14, 0x15):
