@@ -164,6 +164,7 @@ class Decoder(Stream[Frame]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._searched = (-1, 0)  # a message begun here has no end before there: not to be searched again
         self._identified = (-1, b"")  # where the last identification ended, and its bytes
 
     def _candidate(self, held: memoryview, at: int, final: bool) -> Frame | Refusal | None:
@@ -217,7 +218,12 @@ class Decoder(Stream[Frame]):
             if len(head) > 2 and head[2] not in (STX, ETX):
                 return RejectReason.NOISE, 1, ""
             search = at + 4 if len(head) > 2 and head[2] == STX else at + 3
+        offset = self._offset + at
+        if self._searched[0] == offset:
+            search = max(search, self._searched[1] - self._offset)
         found = _OUTSIDE.search(held, min(search, len(held)))
+        if found is None:
+            self._searched = (offset, self._offset + len(held))
         end = found.start() if found else len(held)
         if end - at > LONGEST:
             return RejectReason.LENGTH, 1, f"no end within {LONGEST} characters"
@@ -229,7 +235,7 @@ class Decoder(Stream[Frame]):
         wanted = bcc(raw[1:-1])
         if raw[-1] != wanted:
             return RejectReason.CHECKSUM, len(raw), f"BCC is {wanted:02X}, message says {raw[-1]:02X}"
-        return Frame(self._offset + at, raw, Kind.COMMAND if command else Kind.DATA)
+        return Frame(offset, raw, Kind.COMMAND if command else Kind.DATA)
 
     def _push(self, held: memoryview, at: int, final: bool) -> Frame | Refusal | None:
         """Mode D: an empty line after the identification, data, !, perhaps four hex digits."""
