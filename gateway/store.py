@@ -361,12 +361,18 @@ class LogStore:
             if self._root_at(receipt.size) != receipt.root:
                 raise ValueError(f"at size {receipt.size} this log has another root: a fork, keep both notes")
             row = (receipt.platform, receipt.size, receipt.root, receipt.received_us, receipt.note)
-            self._file.write(
-                lambda: self._file.run(
+            held = self._file.one("SELECT max(size) FROM receipt WHERE platform = ?", (receipt.platform,))
+            if held is not None and held >= receipt.size:
+                return
+
+            def work() -> None:
+                self._file.run("DELETE FROM receipt WHERE platform = ?", (receipt.platform,))
+                self._file.run(
                     "INSERT INTO receipt (platform, size, root, received_us, note) VALUES (?, ?, ?, ?, ?)",
                     row,
                 )
-            )
+
+            self._file.write(work)
 
     def prune(self, below: int) -> int:
         """Delete the entries of full bundles below an index, never beyond the newest receipt; how many bundles went.
