@@ -27,11 +27,10 @@ from typing import Final
 import httpx
 
 from evidence import log, note
-from evidence.continuity import Continuity, fact_of
 from evidence.errors import ParseError
-from evidence.findings import Finding, Severity
-from evidence.record import CalibrationState, Configuration, Key, Record, Seal, decode
+from evidence.findings import Finding
 
+from .advance import HELD, Course, LogAlarm, receipt_for
 from .fetch import FetchError, LogClient, Patience
 from .rows import Advance, Gateway
 from .store import Store
@@ -69,13 +68,6 @@ class Outcome:
     def exit_code(self) -> int:
         """0: done. 1: an alarm, or it could not be finished."""
         return 0 if self.ok else 1
-
-
-class _Alarm(Exception):
-    def __init__(self, kind: str, what: str, findings: Sequence[Finding] = ()) -> None:
-        super().__init__(what)
-        self.kind = kind
-        self.findings = tuple(findings)
 
 
 @dataclass(slots=True)
@@ -118,14 +110,14 @@ class Collector:
         keys = (self.verifier, *map(note.Verifier.parse, self.store.keys(gateway)))
         pull = _Pull(self.store, gateway, self._client, keys, self.utc_us)
         try:
-            if gateway.alarm in ("fork", "unsound"):
-                raise _Alarm(gateway.alarm, "held since an earlier alarm; look into it, then release it")
+            if gateway.alarm in HELD:
+                raise LogAlarm(gateway.alarm, "held since an earlier alarm; look into it, then release it")
             served = await self._client.checkpoint()
             head, signed_note = note.open_checkpoint(served, *keys)
             signed = head.size
             gateway = await pull.to(head, signed_note)
             receipt = await self._receipt(gateway)
-        except _Alarm as found:
+        except LogAlarm as found:
             alarm, error, findings = found.kind, str(found), found.findings
             if served:
                 ours = self.store.last_head(gateway)
@@ -171,17 +163,14 @@ class Collector:
 
     async def _receipt(self, gateway: Gateway) -> bool:
         """Cosign the head that is stored, keep the receipt, bring it. Only ever called after the COMMIT returned."""
-        head = self.store.last_head(gateway)
-        if self.signer is None or head is None or head.size != gateway.size or self._client is None:
+        if self.signer is None or self._client is None:
             return False
-        if head.posted:
-            return True
-        receipt = head.receipt
-        if receipt is None:
-            receipt = note.Note.parse(head.note).cosigned_by(self.signer, self.utc_us() // 1_000_000).encode()
-            self.store.receipt(gateway, head.size, receipt, posted=False)
-        await self._client.post_receipt(receipt)
-        self.store.receipt(gateway, head.size, receipt, posted=True)
+        head = receipt_for(self.store, gateway, self.signer, self.utc_us)
+        if head is None or head.receipt is None:
+            return False
+        if not head.posted:
+            await self._client.post_receipt(head.receipt)
+            self.store.receipt(gateway, head.size, head.receipt, posted=True)
         return True
 
 
@@ -199,21 +188,17 @@ class _Pull:
 
     async def to(self, head: note.Checkpoint, signed: note.Note) -> Gateway:
         gateway = self.began
-        tree = log.Tree(gateway.size, gateway.peaks)
+        course = Course.of(self.store, gateway, self.verifiers)
+        tree = course.tree
         if head.size < tree.size:
-            raise _Alarm("rollback", f"the gateway shows {head.size} entries; {tree.size} are stored here")
+            raise LogAlarm("rollback", f"the gateway shows {head.size} entries; {tree.size} are stored here")
         if head.size == tree.size:
             if head.root != tree.root():
-                raise _Alarm("fork", f"another root hash for the same {head.size} entries")
+                raise LogAlarm("fork", f"another root hash for the same {head.size} entries")
+            last = self.store.last_head(gateway)
+            if last is None or last.size != head.size:  # the entries came in under a longer checkpoint
+                return self.store.advance(gateway, course.step(head, signed), self.utc_us())
             return gateway
-        follow = Continuity(
-            head.origin,
-            self.verifiers,
-            self.store.places(gateway),
-            self.store.references(gateway),
-            self.store.roots(gateway),
-            vouched=gateway.size > 0,
-        )
         ends = [*range((tree.size // 256 + STEP) * 256, head.size, STEP * 256), head.size]
         loop = asyncio.get_running_loop()
         storing: asyncio.Future[Gateway] | None = None
@@ -225,7 +210,7 @@ class _Pull:
                     data = await coming
                     if following is not None:
                         coming = ahead.create_task(self._bundles(end, following))
-                    step = await self._step(tree, follow, data, end, head, signed)
+                    step = await self._step(course, data, end, head, signed)
                     if storing is not None:
                         gateway = await storing
                     storing = loop.run_in_executor(None, self.store.advance, gateway, step, self.utc_us())
@@ -254,52 +239,23 @@ class _Pull:
 
     async def _step(
         self,
-        tree: log.Tree,
-        follow: Continuity,
+        course: Course,
         data: list[tuple[log.Tile, bytes]],
         end: int,
         head: note.Checkpoint,
         signed: note.Note,
     ) -> Advance:
         self.fetched = {tile.path: bundle for tile, bundle in data}
-        start = tree.size
+        start = course.tree.size
         new: list[bytes] = []
         for tile, bundle in data:
             entries = log.decode_bundle(bundle, tile.width)
             new += entries[max(0, start - tile.start) :]
-        tree.extend(map(log.leaf_hash, new))
-        await self._belongs(tree, start, end, head)
-        records = self._sound(follow, new, start, end, head)
-        bundles = [(tile.index, tile.width, bundle) for tile, bundle in self._kept(start, data)]
+        course.grow(new)
+        await self._belongs(course.tree, start, end, head)
+        step = course.step(head, signed)
         self.fetched = {}
-        return Advance(
-            end,
-            tree.peaks,
-            bundles,
-            records,
-            {name: place for name, place in follow.places.items() if place.entry >= start},
-            [
-                (index, str(type(record).__struct_config__.tag), record.digest)
-                for index, record in records
-                if isinstance(record, Configuration | CalibrationState)
-            ],
-            [(index, record.vkey) for index, record in records if isinstance(record, Key)],
-            max(
-                (record.utc_us for _, record in records if isinstance(record, Seal)),
-                default=self.began.sealed_us,
-            ),
-            (head.root, signed.encode()) if end == head.size else None,
-        )
-
-    def _kept(self, start: int, data: list[tuple[log.Tile, bytes]]) -> list[tuple[log.Tile, bytes]]:
-        """What to store. Of the bundle that was open, the entries stored before are kept as they were verified."""
-        tile, bundle = data[0]
-        stored = start - tile.start
-        if stored <= 0:
-            return data
-        before = self.store.bundle(self.began, tile.index) or b""
-        entries = log.decode_bundle(bundle, tile.width)[stored:]
-        return [(tile, before + log.encode_bundle(entries)), *data[1:]]
+        return step
 
     async def _belongs(self, tree: log.Tree, start: int, end: int, head: note.Checkpoint) -> None:
         """That the tree so far, stored entries and new ones, is a beginning of the signed tree.
@@ -322,7 +278,7 @@ class _Pull:
             raise FetchError(f"tiles that cannot be read: {error}") from error
         proven = log.check_consistency(began.size, head.size, stored, head.root, proof)
         if began.size and proven and stored != log.root_of_peaks(began.peaks):
-            raise _Alarm(
+            raise LogAlarm(
                 "fork",
                 f"the signed tree of {head.size} entries does not begin with the {began.size} entries stored here",
             )
@@ -346,23 +302,3 @@ class _Pull:
         for tile in wanted - self._tiles.keys():
             self._tiles[tile] = await self.client.tile(tile)
         return log.tile_node_reader(self._tiles.__getitem__, size)
-
-    def _sound(
-        self, follow: Continuity, new: list[bytes], start: int, end: int, head: note.Checkpoint
-    ) -> list[tuple[int, Record]]:
-        """The new entries as records, each strict and following from those before. Raises the alarm ``unsound``."""
-        found: list[tuple[int, Record]] = []
-        for index, entry in enumerate(new, start):
-            try:
-                record = decode(entry)
-            except ParseError as error:
-                follow.findings.add("record", str(error), index)
-                continue
-            found.append((index, record))
-            follow.add(index, fact_of(record))
-        if end == head.size:
-            follow.finish(end)
-        errors = [f for f in follow.findings.all() if f.severity is Severity.ERROR]
-        if errors:
-            raise _Alarm("unsound", str(errors[0]), errors)
-        return found

@@ -35,6 +35,15 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """A checkpoint rightly signed that follows from what is stored, its entries still on their way."""
+
+    size: int
+    root: bytes
+    note: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Alarm:
     """An alarm: kind (fork, rollback, unsound …), what was seen, and both notes."""
 

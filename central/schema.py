@@ -56,5 +56,11 @@ CREATE TABLE quarantine(
   alarm INTEGER NOT NULL REFERENCES alarm, path TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (alarm, path)
 ) STRICT;
 """
+PENDING: Final = """
+CREATE TABLE IF NOT EXISTS pending(
+  gateway INTEGER NOT NULL REFERENCES gateway, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL,
+  PRIMARY KEY (gateway, size)
+) STRICT, WITHOUT ROWID;
+"""  # since version 2: signed checkpoints whose entries are still on their way
 APPLICATION_ID: Final = 0x5375_5975  # 'SuYu'
-VERSION: Final = 1
+VERSION: Final = 2

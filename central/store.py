@@ -23,8 +23,8 @@ from evidence import log
 from evidence.continuity import Place
 from evidence.record import Aggregate, Event, Reading, Record
 
-from .rows import Advance, Alarm, Gateway, Head, Total, Value
-from .schema import APPLICATION_ID, TABLES, VERSION
+from .rows import Advance, Alarm, Gateway, Head, Pending, Total, Value
+from .schema import APPLICATION_ID, PENDING, TABLES, VERSION
 
 _to_json: Final = msgspec.json.Encoder().encode
 FIXED_IN: Final = (3, 51, 3)  # of the WAL-reset bug
@@ -55,7 +55,7 @@ class Store:
             empty = fresh or not self._db.execute("SELECT count(*) FROM sqlite_schema").get
             if not empty and self._db.execute("PRAGMA application_id").get != APPLICATION_ID:
                 raise StoreError(f"{self.path} is not a store of the platform")
-            if not empty and self._db.execute("PRAGMA user_version").get != VERSION:
+            if not empty and self._db.execute("PRAGMA user_version").get not in (1, VERSION):
                 raise StoreError(f"{self.path} was written by another version of this program")
             for pragma in (
                 "journal_mode=WAL",
@@ -70,6 +70,8 @@ class Store:
                 self._create(directory)
             with self._db:  # takes the exclusive lock now, not at the first write
                 self._db.execute("UPDATE gateway SET id = id WHERE 0")
+                self._db.execute(PENDING)
+                self._db.execute(f"PRAGMA user_version={VERSION}")
         except apsw.BusyError as error:
             raise StoreError(
                 f"{self.path} is open in another process; only one may collect into it"
@@ -88,6 +90,11 @@ class Store:
     def _transaction(self) -> Iterator[apsw.Connection]:
         with self._lock, self._db:
             yield self._db
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Rows as they were before or after a transaction of another thread, never from its middle."""
+        with self._lock:
+            return self._db.execute(query, tuple(values)).fetchall()
 
     def _create(self, directory: Path) -> None:
         with self._db:
@@ -133,7 +140,7 @@ class Store:
         )
         return tuple(
             Gateway(number, origin, vkey, size, _split(peaks), *rest)
-            for number, origin, vkey, size, peaks, *rest in self._db.execute(query)
+            for number, origin, vkey, size, peaks, *rest in self._rows(query)
         )
 
     def heads(self, gateway: Gateway, since: int = 0) -> tuple[Head, ...]:
@@ -141,7 +148,7 @@ class Store:
         query = "SELECT size, root, note, receipt, posted FROM head WHERE gateway=? AND size>=? ORDER BY size"
         return tuple(
             Head(size, root, note, receipt, bool(posted))
-            for size, root, note, receipt, posted in self._db.execute(query, (gateway.id, since))
+            for size, root, note, receipt, posted in self._rows(query, (gateway.id, since))
         )
 
     def last_head(self, gateway: Gateway) -> Head | None:
@@ -149,30 +156,34 @@ class Store:
         query = (
             "SELECT size, root, note, receipt, posted FROM head WHERE gateway=? ORDER BY size DESC LIMIT 1"
         )
-        row = self._db.execute(query, (gateway.id,)).fetchone()
-        return Head(row[0], row[1], row[2], row[3], bool(row[4])) if row else None
+        rows = self._rows(query, (gateway.id,))
+        return next((Head(size, root, note, receipt, bool(p)) for size, root, note, receipt, p in rows), None)
 
-    def roots(self, gateway: Gateway) -> dict[int, bytes]:
-        """Size to root of all verified checkpoints."""
-        return dict(self._db.execute("SELECT size, root FROM head WHERE gateway=?", (gateway.id,)))
+    def roots(self, gateway: Gateway, sizes: Iterable[int]) -> dict[int, bytes]:
+        """Size to root of the verified checkpoints of these sizes, as far as there are any."""
+        found: dict[int, bytes] = {}
+        for size in sizes:
+            for (root,) in self._rows("SELECT root FROM head WHERE gateway=? AND size=?", (gateway.id, size)):
+                found[size] = root
+        return found
 
     def places(self, gateway: Gateway) -> dict[str, Place]:
         """Where each instrument's series stands."""
         query = "SELECT name, number, entry, received, missed FROM instrument WHERE gateway=?"
-        return {name: Place(*place) for name, *place in self._db.execute(query, (gateway.id,))}
+        return {name: Place(*place) for name, *place in self._rows(query, (gateway.id,))}
 
     def references(self, gateway: Gateway) -> dict[str, set[tuple[int, str]]]:
         """Configurations and calibration states that later entries may name."""
         found: dict[str, set[tuple[int, str]]] = {"configuration": set(), "calibration_state": set()}
         query = "SELECT kind, entry, digest FROM reference WHERE gateway=?"
-        for kind, entry, digest in self._db.execute(query, (gateway.id,)):
+        for kind, entry, digest in self._rows(query, (gateway.id,)):
             found[kind].add((entry, digest))
         return found
 
     def keys(self, gateway: Gateway) -> tuple[str, ...]:
         """Keys (vkeys) that the log's own key records brought in."""
         query = "SELECT vkey FROM key WHERE gateway=? ORDER BY entry"
-        return tuple(vkey for (vkey,) in self._db.execute(query, (gateway.id,)))
+        return tuple(vkey for (vkey,) in self._rows(query, (gateway.id,)))
 
     def advance(self, gateway: Gateway, step: Advance, now_us: int) -> Gateway:
         """Store what was verified, in one durable transaction, and move the head."""
@@ -210,6 +221,8 @@ class Store:
                 "UPDATE gateway SET size=?, peaks=?, sealed_us=?, advanced_us=?, alarm='' WHERE id=?",
                 (step.size, b"".join(step.peaks), step.sealed_us, now_us, gateway.id),
             )
+            # an older pending checkpoint that these entries have passed will not be completed any more
+            self._db.execute("DELETE FROM pending WHERE gateway=? AND size<=?", (gateway.id, step.size))
             if step.head is not None:
                 root, note = step.head
                 self._db.execute(
@@ -219,6 +232,22 @@ class Store:
         return Gateway(
             gateway.id, gateway.origin, gateway.vkey, step.size, step.peaks, step.sealed_us, now_us, ""
         )
+
+    def pending(self, gateway: Gateway) -> tuple[Pending, ...]:
+        """Signed checkpoints whose entries are not all here yet, smallest first."""
+        query = "SELECT size, root, note FROM pending WHERE gateway=? ORDER BY size"
+        return tuple(Pending(*row) for row in self._rows(query, (gateway.id,)))
+
+    def add_pending(self, gateway: Gateway, pending: Pending, keep: int = 8) -> None:
+        """Keep a signed checkpoint that follows from the newest one known, durably; the last ``keep`` are kept."""
+        with self._transaction():
+            row = (gateway.id, pending.size, pending.root, pending.note)
+            self._db.execute("INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?)", row)
+            self._db.execute(
+                "DELETE FROM pending WHERE gateway=?1 AND size NOT IN "
+                "(SELECT size FROM pending WHERE gateway=?1 ORDER BY size DESC LIMIT ?2)",
+                (gateway.id, keep),
+            )
 
     def receipt(self, gateway: Gateway, size: int, receipt: bytes, *, posted: bool) -> None:
         """Keep the receipt for a head, and whether the gateway has it."""
@@ -278,10 +307,12 @@ class Store:
 
     def bundle(self, gateway: Gateway, number: int) -> bytes | None:
         """A stored bundle, as wide as it is."""
-        row = self._db.execute(
-            "SELECT packed, data FROM bundle WHERE gateway=? AND number=?", (gateway.id, number)
-        ).fetchone()
-        return None if row is None else zlib.decompress(row[1]) if row[0] else row[1]
+        query = "SELECT packed, data FROM bundle WHERE gateway=? AND number=?"
+        rows = self._rows(query, (gateway.id, number))
+        if not rows:
+            return None
+        packed, data = rows[0]
+        return zlib.decompress(data) if packed else bytes(data)
 
     def entries(self, gateway: Gateway, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Entries ``start`` to ``end`` (all if None)."""
