@@ -78,6 +78,8 @@ _PRESENT = {
     0x2008: Quantity("reactive power, mean of a minute", "var", -1),
     0x2009: Quantity("apparent power, mean of a minute", "V.A", -1),
     0x200A: Quantity("power factor", "1", -3, _total("power_factor")),
+    0x200B: Quantity("distortion of the voltage", "%", -2),
+    0x200C: Quantity("distortion of the current", "%", -2),
     0x200F: Quantity("frequency", "Hz", -2, ("frequency",)),
     0x2010: Quantity("meter temperature", "Cel", -1, ("temperature.meter",)),
     0x2011: Quantity("clock battery voltage", "V", -2, ("voltage.battery.clock",)),
@@ -89,6 +91,7 @@ _PRESENT = {
     0x2026: Quantity("voltage unbalance", "%", -2),
     0x2027: Quantity("current unbalance", "%", -2),
 }
+_HARMONICS = {0x200D: "voltage harmonics", 0x200E: "current harmonics"}
 TEXTS = {
     0x4000: "clock",
     0x4001: "address",
@@ -117,6 +120,10 @@ def quantity(oi: int, attribute: int) -> Quantity | None:
         title, unit, name = demand
         names = (name + (f".l{phase}" if phase else ""),) if name else ()
         return Quantity(title, unit, -4, names, tariffs=not phase)
+    if oi == 0x2001 and attribute == 4:
+        return Quantity("zero sequence current", "A", -3)
+    if oi in _HARMONICS and attribute in (2, 3, 4):
+        return Quantity(_HARMONICS[oi], "%", -2)
     return _PRESENT.get(oi) if attribute == 2 else None
 
 
