@@ -413,7 +413,9 @@ def _error(tag: int, name: str, reader: Reader698) -> Apdu:
     words = {1: "the APDU cannot be parsed", 2: "service not supported", 255: "other"}.get(
         kind, f"type {kind}"
     )
-    return Apdu(tag, name, service, error=f"error answer: {words}", detail=_tail(reader, answer=False))
+    # Every APDU of a server may be followed by a report; some leave that byte out here.
+    detail = _tail(reader, answer=reader.left > 1)
+    return Apdu(tag, name, service, error=f"error answer: {words}", detail=detail)
 
 
 def _security(tag: int, name: str, reader: Reader698, depth: int) -> Apdu:

@@ -193,6 +193,7 @@ def test_a_refusal_is_an_error_without_values(code):
 
 
 def test_other_refusals_are_errors_too():
+    assert "cannot be parsed" in answer("EE 05 01 00 00")["error"]
     assert "cannot be parsed" in answer("EE 05 01 00")["error"]
     assert answer("86 01 05 40000200 03 00 00")["error"] == "40000200: DAR 3: reading or writing refused"
     assert answer("86 01 05 40000200 00 00 00")["error"] is None
