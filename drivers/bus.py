@@ -84,6 +84,17 @@ class _Health:
     left: int = 0  # scans yet to be skipped
     probes: int = 0
     mute: dict[str, _Mute] = field(default_factory=dict)  # what it said nothing about when last asked
+    asked: tuple[Codec, str, tuple[Query, ...]] | None = None
+    requests: tuple[Request, ...] = ()  # for what was asked last: it is mostly asked again
+
+    def requests_for(self, codec: Codec, address: str, queries: Sequence[Query]) -> tuple[Request, ...]:
+        """The requests for these queries. Raises ValueError where there is none."""
+        asked = self.asked
+        if asked is None or asked[2] is not queries or asked[1] != address or asked[0] is not codec:
+            self.requests = tuple(codec.request(address, query) for query in queries)
+            # Only a tuple is remembered by what it is: a list may be another one tomorrow.
+            self.asked = (codec, address, queries) if isinstance(queries, tuple) else None
+        return self.requests
 
 
 @dataclass(slots=True)
@@ -185,11 +196,14 @@ class Bus:
             detail = f"silent for {health.silent_scans} scans; asked again after {health.left} more"
             return [i for q in queries for i in profiles.missing(q, Missing.SKIPPED, detail)]
         found: dict[int, Sequence[Indication]] = {}
+        left_out: dict[int, Sequence[Indication]] = {}
         try:
-            work.requests = tuple(self.codec.request(meter.address, query) for query in queries)
+            work.requests = health.requests_for(self.codec, meter.address, queries)
         except ValueError as error:  # no address, or the meter and the line speak different protocols
             return [i for q in queries for i in profiles.missing(q, Missing.UNKNOWN_FORMAT, str(error))]
-        order = sorted(range(len(queries)), key=lambda n: queries[n].where in health.mute)
+        order = list(range(len(queries)))
+        if health.mute:
+            order.sort(key=lambda n: queries[n].where in health.mute)
         if health.skip and order:
             # A dead meter is asked one query, another one each time: some are silent about what they do not have.
             first = order[0]
@@ -198,17 +212,16 @@ class Bus:
                 health.probes += 1
             found[first] = await self._query(work, queries[first], first, 1, last=True) or ()
             order = [n for n in order if n not in found] if work.answered else []
-        if not health.skip:
+        if health.mute and not health.skip:
             if health.silent_scans and all(query.where in health.mute for query in queries):
                 order = order[:1]  # it has been asked everything, in vain
-            found |= self._left_out(health, queries, order)
-            order = [n for n in order if n not in found]
-        left_out = frozenset(found)
+            left_out = self._left_out(health, queries, order)
+            order = [n for n in order if n not in left_out]
         held: list[int] = []
         for n in order:
             if work.stuck:
                 break
-            if not work.answered and len(found) - len(left_out) >= _SILENT_ENOUGH:
+            if not work.answered and len(found) >= _SILENT_ENOUGH:
                 break
             attempts = 1 if work.silent or queries[n].where in health.mute else 1 + meter.retries
             if (got := await self._query(work, queries[n], n, attempts)) is None:
@@ -219,8 +232,9 @@ class Bus:
             if work.stuck:
                 break
             found[n] = await self._query(work, queries[n], n, 1, last=True) or ()
-        self._remember(health, queries, {n: got for n, got in found.items() if n not in left_out})
+        self._remember(health, queries, found)
         self._learn(health, work)
+        found |= left_out
         why, detail = Missing.SKIPPED, "not asked: no answer to what was asked before"
         if work.fault is not None:
             why, detail = work.fault.failure or Missing.LINK_DOWN, work.fault.detail
@@ -248,8 +262,11 @@ class Bus:
     ) -> None:
         """What went unanswered in this scan, and what is answered again."""
         for n, got in found.items():
+            unheard = _unheard(got)
+            if not unheard and not health.mute:
+                continue
             where = queries[n].where
-            if not _unheard(got):
+            if not unheard:
                 if got and not any(i.missing is Missing.SKIPPED for i in got):
                     health.mute.pop(where, None)
             elif (mute := health.mute.get(where)) is None:
@@ -344,7 +361,10 @@ class Bus:
 
 
 def _unheard(indications: Sequence[Indication]) -> bool:
-    return any(indication.missing in _METERS_FAULT for indication in indications)
+    for indication in indications:  # noqa: SIM110 - a third of the time of any()
+        if indication.missing in _METERS_FAULT:
+            return True
+    return False
 
 
 def cycle_time_s(

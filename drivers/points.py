@@ -6,7 +6,7 @@ Plain immutable values; ``drivers.profile_file`` reads them, ``drivers.profile``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
 COUNTERS = ("energy.", "volume.", "mass.")
@@ -218,6 +218,9 @@ class Query:
     start: int = 0
     count: int = 0
     kind: str = ""  # CJ/T 188: the meter's kind decides its type byte
+    reader: object = field(
+        default=None, init=False, compare=False, repr=False
+    )  # how its answer is read, once known
 
     @property
     def where(self) -> str:

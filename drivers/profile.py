@@ -24,12 +24,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
+from typing import cast
 
-from drivers import cjt188, dlt645_items, hj212_points, registers
+from drivers import cjt188, dlt645_items, hj212_points, json_points, registers
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing
 from drivers.metered import encode_answer, register_image
 from drivers.points import Point, Probe, Profile, ProfileError, Query, Span, Vector
 from drivers.profile_file import nearest, parse
+from drivers.pushed import PROTOCOLS as PUSHED
+from drivers.register_reader import Reader
 
 __all__ = [
     "Point",
@@ -106,8 +109,8 @@ def plan(profile: Profile, measurands: Collection[str] | None = None) -> tuple[Q
         return _register_plan(profile, wanted)
     if profile.protocol == "cjt188":
         return (Query("cjt188", tuple(wanted), item="901F", kind=profile.kind),) if wanted else ()
-    if profile.protocol == "hj212":  # nothing is asked: what a logger pushes carries all of them
-        return (Query("hj212", tuple(wanted)),) if wanted else ()
+    if profile.protocol in PUSHED:  # nothing is asked: what is pushed carries all of them
+        return (Query(profile.protocol, tuple(wanted)),) if wanted else ()
     queries: list[Query] = []
     blocks: dict[str, list[Point]] = {}
     for point in wanted:
@@ -173,14 +176,27 @@ def decode(profile: Profile, query: Query, answer: Answer) -> tuple[Indication, 
             f"{query.where}: the answer goes on; ask for the rest and join before decoding"
         )
     if profile.protocol == "modbus":
-        return tuple(_limited(p, register_value(p, query.start, answer.payload)) for p in query.points)
+        return _reader(query).read(answer.payload)
     if profile.protocol == "cjt188":
         told = cjt188.decode(cjt188.meter_type_of(profile.kind), query.item, answer.payload)
         return tuple(_limited(p, _told_value(p, {i.item: i for i in told}, query)) for p in query.points)
     if profile.protocol == "hj212":
         return tuple(map(_limited, query.points, hj212_points.decode(query.points, answer.payload)))
+    if profile.protocol == "mqtt":
+        return tuple(map(_limited, query.points, json_points.decode(query.points, answer.payload)))
     found = {i.item: i for i in dlt645_items.decode(query.item, answer.payload)}
     return tuple(_limited(p, _item_value(p, found, query)) for p in query.points)
+
+
+def _reader(query: Query) -> Reader:
+    """The query's reader, made with its first answer."""
+    if query.reader is None:
+        object.__setattr__(query, "reader", Reader(query.points, query.start, _limited_value))
+    return cast(Reader, query.reader)
+
+
+def _limited_value(point: Point, start: int, payload: bytes) -> Indication:
+    return _limited(point, register_value(point, start, payload))
 
 
 def register_value(point: Point, start: int, payload: bytes) -> Indication:

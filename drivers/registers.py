@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import math
 import struct
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
 from drivers.codec import LocalProtocolError, Missing
+
+_EXACT = Context(prec=60)  # no ambient precision or rounding reaches a value
+_SUBNORMAL = 1.2e-38  # smaller floats have fewer digits
 
 WORD_ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")
 # type -> registers; a BCD value states its own length
@@ -51,16 +54,20 @@ def _plain(value: Decimal) -> Decimal:
     return Decimal((sign, tuple(map(int, str(number))), exponent))
 
 
-def _shortest32(raw: bytes) -> Decimal:
-    (value,) = struct.unpack(">f", raw)
-    for precision in range(1, 10):
+def shortest32(value: float) -> Decimal:
+    """The shortest decimal that a 32-bit float is the nearest to; without exponent, trailing zeros or minus zero.
+
+    Six digits, where they are enough, are also the shortest (they lie further apart than floats do).
+    """
+    raw = struct.pack(">f", value)
+    for precision in range(6 if abs(value) > _SUBNORMAL else 1, 10):
         text = f"{value:.{precision}g}"
         try:
             again = struct.pack(">f", float(text))
         except OverflowError:
             continue  # rounded up beyond the largest float
         if again == raw:
-            return Decimal(text)
+            return _plain(Decimal(text)) if "e" in text or value == 0 else Decimal(text)
     raise AssertionError("nine digits tell every float32 apart")  # pragma: no cover
 
 
@@ -74,7 +81,7 @@ def decode(raw: bytes, kind: str, word_order: str = "ABCD") -> Decimal | Missing
     big = arrange(raw, word_order)
     if kind == "f32":
         (value,) = struct.unpack(">f", big)
-        return _plain(_shortest32(big)) if math.isfinite(value) else Missing.NOT_A_NUMBER
+        return shortest32(value) if math.isfinite(value) else Missing.NOT_A_NUMBER
     if kind == "f64":
         (value,) = struct.unpack(">d", big)
         return _plain(Decimal(repr(value))) if math.isfinite(value) else Missing.NOT_A_NUMBER
@@ -111,10 +118,8 @@ def _integer(value: Decimal) -> int:
 
 def scaled(value: Decimal, scale: Decimal) -> Decimal:
     """``value * scale``, exact whatever the ambient precision; never minus zero."""
-    with localcontext() as context:
-        context.prec = 60
-        product = value * scale
-    return abs(product) if product == 0 else product
+    product = _EXACT.multiply(value, scale)
+    return product or product.copy_abs()
 
 
 def unscaled(value: Decimal, scale: Decimal) -> Decimal:

@@ -149,3 +149,17 @@ def test_unknown_names_are_refused():
         registers.decode(b"\0\0\0\0", "u32", "ABDC")
     with pytest.raises(LocalProtocolError, match="type"):
         registers.decode(b"\0\0", "u8")
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+@example(1.401298464324817e-45)
+@example(16777216.0)
+@example(403.3302612304688)
+def test_a_float_is_the_shortest_decimal_that_gives_it_back(value: float) -> None:
+    """No decimal of fewer digits is nearest to this float; the sign of zero says nothing."""
+    found = registers.shortest32(value)
+    assert struct.pack(">f", float(found)) == struct.pack(">f", value + 0.0)
+    digits = len(f"{found:f}".lstrip("-0.").replace(".", "").strip("0"))
+    for fewer in range(1, digits):
+        shorter = float(f"{value:.{fewer}g}")
+        assert abs(shorter) > 3.4e38 or struct.pack(">f", shorter) != struct.pack(">f", value)
