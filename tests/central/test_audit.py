@@ -217,7 +217,7 @@ def test_what_is_not_in_the_records_is_said_and_nothing_is_guessed(entries):
 
 def test_a_part_of_a_log_is_recomputed_as_far_as_it_goes(entries):
     needed = [e for e in entries if isinstance(record.decode(e[1]), Configuration | CalibrationState)]
-    part = needed + [e for e in entries if e[0] > 60 and e not in needed]
+    part = sorted({*needed, *(e for e in entries if e[0] > 60)})
     result = recompute(part, Aggregator, partial=True)
     assert result.findings == ()
     assert result.aggregates > 10
