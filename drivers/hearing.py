@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from drivers import modbus
 from drivers.codec import Answer, Mismatch, MismatchReason, Missing, Reject, RejectReason
-from drivers.protocols import Codec, Frame, Request
+from drivers.protocols import Codec, Decoder, Frame, Request
 
 EVIDENCE_LIMIT = 512  # bytes of a failed exchange's rubbish that are kept
 _REJECTS = frozenset(RejectReason)
@@ -37,7 +38,7 @@ class Hearing:
 
     def __init__(self, codec: Codec, request: Request, raw: bytes) -> None:
         self._codec, self._request, self._raw = codec, request, raw
-        self._decoder = codec.decoder()
+        self._decoder: Decoder | None = None
         self._echo: bytes | None = b""  # what may be the beginning of our echo; None: decided
         self.answer: Answer | None = None
         self.broken: list[bytes] = []  # frames that did not keep their checksum
@@ -51,6 +52,11 @@ class Hearing:
 
     def take(self, data: bytes) -> None:
         """Take bytes as they came; ``answer`` is set if they complete it."""
+        if not self.heard and isinstance(self._request, modbus.Request):
+            self.answer = modbus.plain_answer(self._request, self._raw, data)
+            if self.answer is not None:
+                self.heard = True
+                return
         if self._echo is not None:
             data = self._echo + data
             if data.startswith(self._raw):
@@ -63,22 +69,24 @@ class Hearing:
             if not data:
                 return
         self.heard = True
-        self._sift(self._decoder.feed(data))
+        decoder = self._decoder = self._decoder or self._codec.decoder()
+        self._sift(decoder.feed(data))
         if self.answer is None:
             self.rubbish += data[: EVIDENCE_LIMIT - len(self.rubbish)]
-        elif self._decoder.pending:
+        elif decoder.pending:
             self.trailing = self.torn = True
-            self._sift(self._decoder.finish())
+            self._sift(decoder.finish())
 
     def end(self) -> Answer | None:
         """Waiting is over: a frame may still stand inside what looked like the beginning of a longer one."""
+        decoder = self._decoder = self._decoder or self._codec.decoder()
         if self._echo:
             data, self._echo = self._echo, None
             self.heard = True
             self.rubbish += data
-            self._sift(self._decoder.feed(data))
-        self.torn = self._decoder.pending > 0 or bool(self.causes.keys() & _REJECTS)
-        self._sift(self._decoder.finish())
+            self._sift(decoder.feed(data))
+        self.torn = decoder.pending > 0 or bool(self.causes.keys() & _REJECTS)
+        self._sift(decoder.finish())
         return self.answer
 
     @property

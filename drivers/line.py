@@ -201,8 +201,10 @@ class Line:
         try:
             if not self.link.is_open:
                 await self._up(clock, patience)
+            if shape(request) is None:
+                return await self._ask(codec, address, request, patience)
             reply = await self._in_step(codec, address, request, patience, others)
-            if reply.answer is not None and shape(request) is not None:
+            if reply.answer is not None:
                 if self._repeats(request, reply.answer):
                     # If that was a repetition, the true answer is still to come: ask again, in step.
                     self._owe(address, request, patience)

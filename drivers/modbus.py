@@ -47,6 +47,7 @@ __all__ = [
     "lrc",
     "match",
     "numbered",
+    "plain_answer",
     "refusal",
     "request_of",
     "wrap",
@@ -379,6 +380,20 @@ def expected_length(request: Request) -> int | None:
         return None
     body = 3 + request.answer_bytes
     return {"rtu": body + 2, "tcp": body + 6, "ascii": 2 * body + 5}[request.framing]
+
+
+def plain_answer(request: Request, raw: bytes, data: bytes) -> Answer | None:
+    """The answer, if ``data`` is a TCP answer to the reading of registers that went out as ``raw``, and nothing else.
+
+    What a decoder and ``match`` would give for nearly all answers, in a tenth of the time; None leaves it to them.
+    """
+    if request.framing != "tcp" or request.function not in (3, 4):
+        return None
+    size = 2 * request.count
+    head = raw[:4] + (3 + size).to_bytes(2, "big") + raw[6:8] + bytes((size & 0xFF,))
+    if len(data) != 9 + size or not data.startswith(head):
+        return None
+    return Answer(request.item, data[9:], data, request.address)
 
 
 def match(request: Request, frame: Frame) -> Answer | Mismatch:

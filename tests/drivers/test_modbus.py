@@ -347,3 +347,32 @@ def test_long_rubbish_makes_rejects_in_proportion(framing, pattern):
     stream = unit * ((1 << 15) // len(unit))
     found = all_of(stream, framing)
     assert sum(len(f.raw) for f in found) == len(stream)
+
+
+@given(
+    st.integers(0, 0xFFFF),
+    st.integers(1, 247),
+    st.sampled_from([1, 3, 4]),
+    st.integers(1, 125),
+    st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=2),
+    st.integers(-3, 3),
+)
+def test_the_plain_answer_is_what_decoder_and_match_give_or_none(
+    transaction: int, unit: int, function: int, count: int, changes: list[tuple[int, int]], longer: int
+) -> None:
+    request = modbus.Request(str(unit), function, 100, count, "tcp", transaction)
+    size = request.answer_bytes
+    assert size is not None
+    data = bytearray(modbus.answer(request, bytes(n & 0xFF for n in range(size))))
+    for at, value in changes:
+        data[at % len(data)] = value
+    heard = bytes(data[:longer] if longer < 0 else data + bytes(longer))
+    plain = modbus.plain_answer(request, modbus.encode(request), heard)
+    decoder = modbus.decoder("tcp")
+    found = decoder.feed(heard)
+    alone = len(found) == 1 and not decoder.pending and isinstance(found[0], modbus.Frame)
+    matched = modbus.match(request, found[0]) if alone else None
+    if plain is not None:
+        assert plain == matched
+    elif function != 1 and isinstance(matched, Answer):
+        assert matched.error
