@@ -85,7 +85,7 @@ class Plan:
 
     ``states`` compiles the calibration states of a day, by instrument: asked when a state does not cover the day any
     more, and by :meth:`Agent.reload`. What raises there leaves the states as they are and is told in the log.
-    ``keep_us``: entries that a platform has confirmed are deleted when they are older; None keeps everything.
+    ``keep_us``: entries that all platforms have confirmed are deleted when they are older; None keeps everything.
     ``full_retry_us``: how long to wait before writing again to a full disk.
     """
 
@@ -168,6 +168,26 @@ class Agent:
         if self._store is None:
             raise StoreError("the log is not open yet: the agent has not started")
         return self._store
+
+    @property
+    def receipts(self) -> Receipts:
+        """The receipts of the log. Raises StoreError before the start."""
+        if self._receipts is None:
+            raise StoreError("the log is not open yet: the agent has not started")
+        return self._receipts
+
+    @property
+    def started(self) -> bool:
+        """Whether the log is open."""
+        return self._receipts is not None
+
+    def ended(self) -> bool:
+        """Whether the last seal was signed: from now on nothing new comes."""
+        return self._finished.is_set()
+
+    def alarm(self, name: str, detail: Mapping[str, str]) -> None:
+        """Raise an alarm that others found, once: it goes into the log and into the seals."""
+        self._alarm(name, detail)
 
     def stop(self) -> None:
         """Seal what is there and end :meth:`run`."""
@@ -419,11 +439,13 @@ class Agent:
             self._alarm("damaged_bundle", {"bundle": str(n)})
 
     async def _prune(self, utc_us: int) -> None:
-        """Delete what a platform has and the site need not keep."""
+        """Delete what every platform of the site has, and is older than the site wants to keep."""
         keep_us = self.plan.keep_us
         if keep_us is None or self._receipts is None or self._receipts.head is None:
             return
-        below = await asyncio.to_thread(expired, self.store, utc_us - keep_us)
+        have = {receipt.platform: receipt.size for receipt in self._receipts.newest}
+        confirmed = min(have.get(platform.name, 0) for platform in self.plan.platforms)  # by each of them
+        below = min(confirmed, await asyncio.to_thread(expired, self.store, utc_us - keep_us))
         if below:
             await asyncio.to_thread(self.store.prune, below)
 

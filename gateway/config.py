@@ -80,7 +80,10 @@ class SiteInfo(Model):
 
 
 class LogConfig(Model):
-    """``commit`` is the loss window: what was read since the last commit can be lost with the power."""
+    """``commit`` is the loss window: what was read since the last commit can be lost with the power.
+
+    ``keep``: entries that every platform has confirmed are deleted when they are older; without it all are kept.
+    """
 
     commit: Positive = 1.0
     checkpoint: Positive = 10.0
@@ -95,7 +98,11 @@ class ServeConfig(Model):
 
 
 class Platform(Model):
-    """A platform whose receipts are accepted: its vkey comes by another way than its data."""
+    """A platform whose receipts are accepted: its vkey comes by another way than its data.
+
+    With ``push`` the gateway brings its log there (a platform that cannot reach it); without, the platform fetches it.
+    ``ca``, ``certificate`` and ``private_key`` are PEM files; ``rate`` is the most bytes that are sent a second.
+    """
 
     name: str
     key: str
@@ -104,6 +111,14 @@ class Platform(Model):
 class CalibrationConfig(Model):
     """Where certificates come from: files beside the site file, or a register, or both."""
 
+def _push(text: str) -> str:
+    if not re.fullmatch(r"(?:https?|mqtts?)://(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?(?:/[^\s?#]*)?", text):
+        raise ValueError(
+            "write where the platform listens: https://host:port, or a broker: mqtts://host:port (no user in it)"
+        )
+    return text
+
+
     certificates: Annotated[tuple[str, ...], Listed] = ()
     register_file: str | None = Field(default=None, alias="register")
 
@@ -111,6 +126,7 @@ class CalibrationConfig(Model):
 class InstrumentConfig(Model):
     """One meter on a bus, and how its place transforms what it indicates."""
 
+    keep: Positive | None = None
     id: Id
     address: str
     profile: str
@@ -124,6 +140,16 @@ class InstrumentConfig(Model):
     rated_voltage: Exact | None = None
     rated_current: Exact | None = None
     maximum_current: Exact | None = None
+    push: Annotated[str, AfterValidator(_push)] | None = None
+    ca: str | None = None
+    certificate: str | None = None
+    private_key: str | None = None
+    rate: int | None = Field(default=None, ge=500)
+    username: str | None = None
+    password_file: str | None = None
+    mqtt: Literal["5", "3.1.1"] = "5"
+    live: bool = True  # over MQTT: also the present values, on topics that promise nothing
+    home_assistant: str | None = None  # the discovery prefix, if values are to appear there by themselves
     ct: Ratio | None = None
     ct_instrument: Id | None = None
     ct_class: str = ""
@@ -287,3 +313,22 @@ class SiteFile:
                             )
                         )
         return found
+        for p, platform in enumerate(self.site.platforms):
+            if any(other.name == platform.name for other in self.site.platforms[:p]):
+                found.append(
+                    self.source.problem(
+                        ("platform", p, "name"),
+                        f"platform '{platform.name}' is there twice",
+                        "receipts are kept by the platform's name: give each its own",
+                        "C133",
+                    )
+                )
+            if (platform.certificate is None) != (platform.private_key is None):
+                found.append(
+                    self.source.problem(
+                        ("platform", p, "certificate" if platform.certificate else "private_key"),
+                        "a client certificate needs its private key, and the key its certificate",
+                        "add the other one",
+                        "C134",
+                    )
+                )

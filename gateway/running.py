@@ -51,6 +51,7 @@ def plan_of(prepared: Prepared, key: Key, now: Callable[[], datetime]) -> Plan:
         checkpoint_us=round(site.log.checkpoint * 1e6),
         checkpoint_entries=site.log.checkpoint_entries,
         aggregate_us=round(site.log.aggregate * 1e6),
+        keep_us=None if site.log.keep is None else round(site.log.keep * 1e6),
         states=lambda day: compile_states(prepared, now, day),
     )
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from gateway.agent import Agent
 from gateway.cli import DONE, NO, WRONG_USE
 from gateway.cli.output import say
-from gateway.clock import SystemClock, moment
+from gateway.clock import Clock, SystemClock, moment
 from gateway.config import SiteFile
 from gateway.notify import Notifier
 from gateway.prepare import prepare, unreachable
 from gateway.running import log_key, plan_of, watch_certificates
 from gateway.store import StoreError
+from gateway.uplink import push_to, targets
 from gateway.words import phrase
 
 
@@ -33,9 +34,10 @@ def run_site(path: Path, duration_s: float | None) -> int:
     key = log_key(site)
     say(phrase("run.key", origin=site.site.site.origin, key=key.vkey))
     say(phrase("run.serving", url=f"http://{site.site.serve.listen}"))
-    agent = Agent(plan_of(prepared, key, moment), SystemClock(), Notifier())
+    clock = SystemClock()
+    agent = Agent(plan_of(prepared, key, moment), clock, Notifier())
     try:
-        size = asyncio.run(_until_stopped(agent, site, duration_s))
+        size = asyncio.run(_until_stopped(agent, site, clock, duration_s))
     except StoreError as error:
         say(f"suyuan run: {error}")
         return NO
@@ -43,7 +45,7 @@ def run_site(path: Path, duration_s: float | None) -> int:
     return DONE
 
 
-async def _until_stopped(agent: Agent, site: SiteFile, duration_s: float | None) -> int:
+async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s: float | None) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):
@@ -52,11 +54,13 @@ async def _until_stopped(agent: Agent, site: SiteFile, duration_s: float | None)
         loop.call_later(duration_s, agent.stop)
     try:
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(watch_certificates(site, agent))
+            beside = [group.create_task(watch_certificates(site, agent))]
+            beside += [group.create_task(push_to(target, agent, clock)) for target in targets(site)]
             try:
                 await agent.run()
             finally:
-                watching.cancel()
+                for task in beside:
+                    task.cancel()
     except* StoreError as failed:
         raise next(error for error in failed.exceptions if isinstance(error, StoreError)) from None
     return agent.store.size
