@@ -20,7 +20,17 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from drivers import captures, captures_698, captures_dlms, cjt188, dlt645, dlt645_items, hj212, modbus
+from drivers import (
+    captures,
+    captures_698,
+    captures_dlms,
+    captures_sml,
+    cjt188,
+    dlt645,
+    dlt645_items,
+    hj212,
+    modbus,
+)
 from drivers import profile as profiles
 from drivers.codec import Answer, Indication, LocalProtocolError, Mismatch, Missing, Reject
 from drivers.decoded import Decoded, DecodedFrame
@@ -338,6 +348,7 @@ _DECODERS: dict[str, Callable[[bytes, Profile | None], Decoded]] = {
     "mbus": _plain(captures.decode_mbus),
     "dlms-hdlc": _plain(captures_dlms.decode_dlms),
     "dlt698": _plain(captures_698.decode_698),
+    "sml": _plain(captures_sml.decode_sml),
 }
 _SPELLINGS = {
     "dlms": "dlms-hdlc",

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from drivers import cjt188, dlt645, dlt698, hdlc, hj212, iec62056, mbus, modbus
+from drivers import cjt188, dlt645, dlt698, hdlc, hj212, iec62056, mbus, modbus, sml
 from drivers.codec import Answer, Reject
 from drivers.decode import decode_capture
 
@@ -407,6 +407,22 @@ def sound_698(frame: dlt698.Frame) -> None:
     assert int.from_bytes(raw[1:3], "little") & 0x3FFF == len(raw) - 2, "length"
 
 
+def pieces_sml(rng: random.Random) -> list[bytes]:
+    pieces = []
+    for _ in range(rng.randrange(1, 4)):
+        value = rng.randbytes(4)
+        entry = b"\x77\x07\x01\x00\x01\x08\x00\xff\x01\x01\x62\x1e\x52\xff\x65" + value + b"\x01"
+        head = bytes.fromhex("7605000000016200620072630701770105010203040101 71") + entry + b"\x01\x01"
+        pieces.append(sml.build(head + b"\x63" + plain_x25(head) + b"\0"))
+    return pieces
+
+
+def sound_sml(frame: sml.Frame) -> None:
+    raw = frame.raw
+    assert plain_x25(raw[:-2]) == raw[-2:], "CRC"
+    assert raw.startswith(b"\x1b\x1b\x1b\x1b\x01\x01\x01\x01"), "begin"
+
+
 # kind: the protocol's name, its decoder, sound pieces, what is true of every frame, and what may stand before one
 OTHERS: dict[
     str, tuple[str, Callable[[], Any], Callable[[random.Random], list[bytes]], Callable[[Any], None], int]
@@ -414,6 +430,7 @@ OTHERS: dict[
     "mbus": ("mbus", mbus.Decoder, pieces_mbus, sound_mbus, -1),
     "62056": ("iec62056-21", iec62056.Decoder, pieces_62056, sound_62056, 0x00),
     "dlms": ("dlms-hdlc", hdlc.Decoder, pieces_dlms, sound_dlms, 0x7E),
+    "sml": ("sml", sml.Decoder, pieces_sml, sound_sml, -1),
     "698": ("dlt698", dlt698.Decoder, pieces_698, sound_698, 0xFE),
 }
 

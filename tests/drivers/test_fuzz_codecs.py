@@ -22,7 +22,19 @@ def fuzzer() -> ModuleType:
 def test_five_thousand_mutated_streams():
     tally = fuzzer().run(5000)
     assert tally.streams == 5000
-    assert set(tally.kinds) == {"645", "rtu", "tcp", "ascii", "188", "212", "mbus", "62056", "dlms", "698"}
+    assert set(tally.kinds) == {
+        "645",
+        "rtu",
+        "tcp",
+        "ascii",
+        "188",
+        "212",
+        "mbus",
+        "62056",
+        "dlms",
+        "698",
+        "sml",
+    }
     assert tally.frames > 5000  # most streams still hold sound frames
     assert tally.answers > 1000  # and answers that are accepted,
     assert tally.rejects > 1000  # beside what is refused
