@@ -1,0 +1,19 @@
+// Runs the page's own verifier on the cases of stdin: [[base64 of a bundle, policy], …] -> [[ok, [code, …]], …].
+"use strict";
+const fs = require("node:fs"), vm = require("node:vm");
+for (const file of process.argv.slice(2)) vm.runInThisContext(fs.readFileSync(file, "utf8"), file);
+(async () => {
+  const answers = [];
+  for (const [data, text] of JSON.parse(fs.readFileSync(0, "utf8"))) {
+    let answer;
+    try {
+      const report = await SuyuanBundle.verify(new Uint8Array(Buffer.from(data, "base64")), await SuyuanBundle.parsePolicy(text));
+      answer = [report.ok, report.findings.map((f) => [f.code, f.entry])];
+    } catch (error) {
+      if (!(error instanceof SuyuanBundle.Refused)) throw error;
+      answer = [false, [[error.code, null]]];
+    }
+    answers.push(answer);
+  }
+  process.stdout.write(JSON.stringify(answers));
+})();
