@@ -16,8 +16,8 @@ from evidence.errors import ParseError
 from evidence.findings import Finding, Severity
 from evidence.record import CalibrationState, Configuration, Key, Record, Seal, decode
 
+from .holding import Holding
 from .rows import Advance, Gateway, Head
-from .store import Store
 
 HELD = ("fork", "unsound")  # alarms that hold a gateway until a person releases it
 
@@ -38,7 +38,7 @@ class Course:
     It may run ahead of what is stored, while steps are committed in the background; one that raised is thrown away.
     """
 
-    store: Store
+    store: Holding
     began: Gateway  # as it was stored when this began
     tree: log.Tree
     follow: Continuity
@@ -46,7 +46,7 @@ class Course:
     _new: list[bytes] = field(default_factory=list)
 
     @classmethod
-    def of(cls, store: Store, gateway: Gateway, verifiers: Sequence[note.Verifier]) -> Course:
+    def of(cls, store: Holding, gateway: Gateway, verifiers: Sequence[note.Verifier]) -> Course:
         """From what is stored. ``verifiers``: the log's keys."""
         follow = Continuity(
             gateway.origin,
@@ -123,7 +123,7 @@ class Course:
         return found
 
 
-def _ends_sealed(store: Store, gateway: Gateway) -> bool:
+def _ends_sealed(store: Holding, gateway: Gateway) -> bool:
     last = list(store.entries(gateway, gateway.size - 1)) if gateway.size else []
     try:
         return bool(last) and isinstance(decode(last[0]), Seal)
@@ -132,7 +132,7 @@ def _ends_sealed(store: Store, gateway: Gateway) -> bool:
 
 
 def receipt_for(
-    store: Store, gateway: Gateway, signer: note.Ed25519Signer, utc_us: Callable[[], int]
+    store: Holding, gateway: Gateway, signer: note.Ed25519Signer, utc_us: Callable[[], int]
 ) -> Head | None:
     """The newest head with its receipt, made out and kept if there was none; None while entries are without a head.
 

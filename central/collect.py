@@ -32,8 +32,8 @@ from evidence.findings import Finding
 
 from .advance import HELD, Course, LogAlarm, receipt_for
 from .fetch import FetchError, LogClient, Patience
+from .holding import Holding
 from .rows import Advance, Gateway
-from .store import Store
 
 STEP: Final = 32  # bundles in one transaction
 AT_ONCE: Final = 8  # requests under way
@@ -79,7 +79,7 @@ class Collector:
     collectors in one process.
     """
 
-    store: Store
+    store: Holding
     url: str
     verifier: note.Verifier
     utc_us: Callable[[], int]
@@ -125,7 +125,7 @@ class Collector:
                 self.store.quarantine(gateway, alarm, error, notes, pull.fetched.items(), self.utc_us())
         except (FetchError, ParseError, note.VerifyError) as failure:
             error = str(failure)
-        after = next(g for g in self.store.gateways() if g.id == gateway.id)
+        after = self.store.gateway(gateway.origin, gateway.vkey)
         silent_us = self.utc_us() - after.advanced_us
         if not alarm and after.advanced_us and silent_us > self.stale_after_s * 1_000_000:
             alarm = "stale"
@@ -178,7 +178,7 @@ class Collector:
 class _Pull:
     """Brings the store from its head to a signed one."""
 
-    store: Store
+    store: Holding
     began: Gateway  # as it was stored when the pull began
     client: LogClient
     verifiers: Sequence[note.Verifier]

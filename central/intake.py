@@ -22,9 +22,9 @@ from evidence import log, note
 from evidence.errors import ParseError
 
 from .advance import HELD, Course, LogAlarm, receipt_for
+from .holding import Holding
 from .packages import Package, Upload, check_subtree, subtree_root, subtree_roots
 from .rows import Gateway, Pending
-from .store import Store
 
 MAX_CHECKPOINT: Final = 64 * 1024
 MAX_EXCESS: Final = 32 * log.TILE_WIDTH  # entries sent again that are still looked at
@@ -105,7 +105,7 @@ class Intake:
 
     def __init__(
         self,
-        store: Store,
+        store: Holding,
         keys: Callable[[], Mapping[str, note.Verifier]],
         signer: note.Ed25519Signer,
         utc_us: Callable[[], int],

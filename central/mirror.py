@@ -6,11 +6,12 @@ from pathlib import Path
 
 from evidence import log
 
+from .holding import Holding
 from .rows import Gateway
-from .store import Store, StoreError
+from .store import StoreError
 
 
-def mirror(store: Store, gateway: Gateway, directory: Path) -> int:
+def mirror(store: Holding, gateway: Gateway, directory: Path) -> int:
     """Write the log under its newest complete checkpoint; what is there already is left. Returns its size.
 
     The checkpoint is written last, so that a mirror that was cut short still serves the older one whole.

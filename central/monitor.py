@@ -13,8 +13,8 @@ from typing import Final
 from evidence import log
 from evidence.errors import ParseError
 
+from .holding import Holding
 from .rows import Gateway
-from .store import Store
 
 REMEMBERED: Final = 100_000
 
@@ -27,7 +27,7 @@ def origin_hash(origin: str) -> str:
 class Monitor:
     """Gives the bytes at a path of a log. Calls may come from many threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Holding) -> None:
         self._store = store
         self._roots: dict[tuple[int, int, int], bytes] = {}
         self._lock = threading.Lock()

@@ -1,0 +1,557 @@
+"""The platform's store on PostgreSQL: one database under any number of stateless workers.
+
+The same promises as the SQLite store. Each advance of a gateway's head is one transaction with the entries that it
+covers; it begins with ``UPDATE gateway … WHERE size = <what was seen>``, so of two workers that verified the same
+entries one moves the head and the other is told that it was overtaken. Readings come in by COPY, into partitions of a
+month (TimescaleDB's chunks where that extension is in the database). A COMMIT that returned must be durable, since a
+receipt follows it: a server that is set to lose commits is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from evidence import log
+from evidence.continuity import Place
+from evidence.record import Aggregate, Event, Reading
+
+from .rows import Advance, Alarm, Gateway, Head, Pending, Total, Value
+from .store import StoreError
+
+VERSION: Final = 1
+PARTITIONED: Final = {"reading": "utc_us", "aggregate": "from_us"}
+PAGE: Final = 2000  # rows asked for at once: whoever reads slowly holds no transaction open
+OLDEST_US: Final = (
+    1_577_836_800_000_000  # 2020: what claims to be older has no clock, and no partition of its own
+)
+_LAYING: Final = 0x5375_5975  # advisory lock: one lays tables or partitions at a time
+_Connection = psycopg.Connection[TupleRow]
+_to_json: Final = msgspec.json.Encoder().encode
+
+
+class Overtaken(StoreError):
+    """Another worker has moved this gateway's head meanwhile. Nothing was written; nothing is wrong."""
+
+
+class PostgresStore:
+    """The platform's store in a PostgreSQL database. Safe to use from many threads, processes and machines.
+
+    Args:
+        url: a libpq connection string or ``postgresql://`` URL.
+        connections: at most so many at once.
+        patience_s: how long to wait for the server before giving up.
+    """
+
+    def __init__(self, url: str, *, connections: int = 8, patience_s: float = 30.0) -> None:
+        patience = max(2, int(patience_s))
+        try:
+            # one connection first: its error says what is wrong with the URL, a pool would only time out
+            with psycopg.connect(url, connect_timeout=patience) as db:
+                self._durable(db)
+                self._lay(db)
+                self._months = self._partitioned(db)
+        except psycopg.Error as error:
+            raise StoreError(f"the database cannot be used: {_said(error)}") from error
+        self._pool: ConnectionPool[_Connection] = ConnectionPool(
+            url,
+            kwargs={"connect_timeout": patience},
+            min_size=1,
+            max_size=connections,
+            timeout=patience_s,
+            open=True,
+        )
+
+    @staticmethod
+    def _durable(db: _Connection) -> None:
+        for setting, wrong in (("fsync", "off"), ("synchronous_commit", "off"), ("full_page_writes", "off")):
+            row = db.execute(sql.SQL("SHOW {}").format(sql.Identifier(setting))).fetchone()
+            if row is not None and row[0] == wrong:
+                raise StoreError(
+                    f"the server runs with {setting}=off: a receipt would promise what a power cut takes back. "
+                    f"Set {setting}=on"
+                )
+
+    @staticmethod
+    def _lay(db: _Connection) -> None:
+        db.execute("SELECT pg_advisory_xact_lock(%s)", (_LAYING,))
+        if _one(db, "SELECT to_regclass('suyuan') IS NOT NULL"):
+            version = _one(db, "SELECT version FROM suyuan")
+            if version != VERSION:
+                raise StoreError(f"the database was laid out by another version of this program ({version})")
+            return
+        if _one(db, "SELECT to_regclass('gateway') IS NOT NULL"):
+            raise StoreError("the database holds tables of something else; give the platform one of its own")
+        tables = resources.files("central").joinpath("postgres.sql").read_text("utf-8")
+        hyper = _one(db, "SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'")
+        if hyper:
+            for column in PARTITIONED.values():
+                tables = tables.replace(f" PARTITION BY RANGE ({column})", "")
+        db.execute(tables.encode())
+        for table, column in PARTITIONED.items():
+            if hyper:
+                month_us = 30 * 86_400 * 1_000_000
+                db.execute(
+                    "SELECT create_hypertable(%s, %s, chunk_time_interval => %s)", (table, column, month_us)
+                )
+            else:
+                name = sql.Identifier(f"{table}_otherwise")
+                make = sql.SQL("CREATE TABLE {} PARTITION OF {} DEFAULT")
+                db.execute(make.format(name, sql.Identifier(table)))
+
+    @staticmethod
+    def _partitioned(db: _Connection) -> set[int] | None:
+        """Months that have their partitions; None where the engine makes its own."""
+        if _one(db, "SELECT relkind::text FROM pg_class WHERE oid = 'reading'::regclass") != "p":
+            return None
+        names = db.execute(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+            "WHERE i.inhparent = 'aggregate'::regclass AND c.relname ~ '_[0-9]{4}_[0-9]{2}$'"
+        )
+        return {int(name[-7:-3]) * 12 + int(name[-2:]) - 1 for (name,) in names}
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._pool.close()
+
+    def __enter__(self) -> PostgresStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[_Connection]:
+        """A connection in a transaction of its own: committed at the end, rolled back by what is raised."""
+        try:
+            with self._pool.connection() as db:
+                yield db
+        except (psycopg.Error, PoolTimeout) as error:
+            raise StoreError(f"the database refused: {_said(error)}") from error
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[TupleRow]:
+        """What a query answers."""
+        with self.transaction() as db:
+            return db.execute(query.encode(), values).fetchall()
+
+    def now_us(self) -> int:
+        """The database's clock: one for all workers."""
+        return int(self.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")[0][0])
+
+    # ── gateways and heads ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def gateway(self, origin: str, vkey: str) -> Gateway:
+        """The gateway of this origin, entered if it is new. Raises StoreError if it is known with another key."""
+        found = self.known(origin)
+        if found is None:
+            with self.transaction() as db:
+                insert = "INSERT INTO gateway(origin, vkey) VALUES (%s, %s) ON CONFLICT (origin) DO NOTHING"
+                db.execute(insert, (origin, vkey))
+            found = self.known(origin)
+        if found is None or found.vkey != vkey:
+            raise StoreError(
+                f"{origin} is stored with another key ({found.vkey if found else 'none'}). Give that one: a newer "
+                "key is taken over from the log's own key record"
+            )
+        return found
+
+    def known(self, origin: str) -> Gateway | None:
+        """The gateway of this origin, if there is one."""
+        return next(iter(self._gateways("WHERE origin = %s", (origin,))), None)
+
+    def gateways(self) -> tuple[Gateway, ...]:
+        """All gateways, by origin."""
+        return self._gateways("ORDER BY origin", ())
+
+    def _gateways(self, which: str, values: Sequence[Any]) -> tuple[Gateway, ...]:
+        query = "SELECT id, origin, vkey, size, peaks, sealed_us, advanced_us, alarm FROM gateway " + which  # noqa: S608
+        return tuple(
+            Gateway(number, origin, vkey, size, _split(peaks), *rest)
+            for number, origin, vkey, size, peaks, *rest in self.rows(query, values)
+        )
+
+    def heads(self, gateway: Gateway, since: int = 0) -> tuple[Head, ...]:
+        """Verified checkpoints, smallest first."""
+        query = (
+            "SELECT size, root, note, receipt, posted FROM head WHERE gateway=%s AND size>=%s ORDER BY size"
+        )
+        return tuple(Head(*row) for row in self.rows(query, (gateway.id, since)))
+
+    def last_head(self, gateway: Gateway) -> Head | None:
+        """The newest checkpoint that is stored to its last entry."""
+        query = (
+            "SELECT size, root, note, receipt, posted FROM head WHERE gateway=%s ORDER BY size DESC LIMIT 1"
+        )
+        return next((Head(*row) for row in self.rows(query, (gateway.id,))), None)
+
+    def roots(self, gateway: Gateway, sizes: Iterable[int]) -> dict[int, bytes]:
+        """Size to root of the verified checkpoints of these sizes, as far as there are any."""
+        wanted = list(sizes)
+        if not wanted:
+            return {}
+        query = "SELECT size, root FROM head WHERE gateway=%s AND size = ANY(%s)"
+        return {size: root for size, root in self.rows(query, (gateway.id, wanted))}  # noqa: C416 - mypy
+
+    def places(self, gateway: Gateway) -> dict[str, Place]:
+        """Where each instrument's series stands."""
+        query = "SELECT name, number, entry, received, missed FROM instrument WHERE gateway=%s"
+        return {name: Place(*place) for name, *place in self.rows(query, (gateway.id,))}
+
+    def references(self, gateway: Gateway) -> dict[str, set[tuple[int, str]]]:
+        """Configurations and calibration states that later entries may name."""
+        found: dict[str, set[tuple[int, str]]] = {"configuration": set(), "calibration_state": set()}
+        query = "SELECT kind, entry, digest FROM reference WHERE gateway=%s"
+        for kind, entry, digest in self.rows(query, (gateway.id,)):
+            found[kind].add((entry, digest))
+        return found
+
+    def keys(self, gateway: Gateway) -> tuple[str, ...]:
+        """Keys (vkeys) that the log's own key records brought in."""
+        query = "SELECT vkey FROM key WHERE gateway=%s ORDER BY entry"
+        return tuple(vkey for (vkey,) in self.rows(query, (gateway.id,)))
+
+    # ── advancing ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def advance(self, gateway: Gateway, step: Advance, now_us: int) -> Gateway:
+        """Store what was verified, in one durable transaction, and move the head.
+
+        Raises Overtaken if another has moved it from where ``gateway`` says it stands.
+        """
+        self._make_room(step, now_us)
+        with self.transaction() as db:
+            moved = db.execute(
+                "UPDATE gateway SET size=%s, peaks=%s, sealed_us=%s, advanced_us=%s, alarm='' "
+                "WHERE id=%s AND size=%s",
+                (step.size, b"".join(step.peaks), step.sealed_us, now_us, gateway.id, gateway.size),
+            )
+            if moved.rowcount != 1:
+                known = _one(db, "SELECT size FROM gateway WHERE id=%s", gateway.id)
+                raise Overtaken(
+                    f"{gateway.origin} is at {known} entries, not {gateway.size}: two collectors at work?"
+                )
+            self._bundles(db, gateway, step)
+            self._records(db, gateway.id, step)
+            if step.keys:
+                keys = [(gateway.id, *row) for row in step.keys]
+                db.cursor().executemany("INSERT INTO key VALUES (%s, %s, %s)", keys)
+            if step.references:
+                references = [(gateway.id, *row) for row in step.references]
+                db.cursor().executemany("INSERT INTO reference VALUES (%s, %s, %s, %s)", references)
+            # an older pending checkpoint that these entries have passed will not be completed any more
+            db.execute("DELETE FROM pending WHERE gateway=%s AND size<=%s", (gateway.id, step.size))
+            if step.head is not None:
+                root, note = step.head
+                db.execute(
+                    "INSERT INTO head(gateway, size, root, note, at_us) VALUES (%s, %s, %s, %s, %s)",
+                    (gateway.id, step.size, root, note, now_us),
+                )
+        return Gateway(
+            gateway.id, gateway.origin, gateway.vkey, step.size, step.peaks, step.sealed_us, now_us, ""
+        )
+
+    def _make_room(self, step: Advance, now_us: int) -> None:
+        """Partitions for the months of these records, made beforehand and for all."""
+        if self._months is None:
+            return
+        times = {
+            r.utc_us if isinstance(r, Reading) else r.from_us
+            for _, r in step.records
+            if isinstance(r, Reading | Aggregate)
+        }
+        latest = _month(now_us) + 1
+        wanted = {_month(us) for us in times if us >= OLDEST_US} - self._months
+        for month in sorted(m for m in wanted if m <= latest):
+            with self.transaction() as db:
+                db.execute("SELECT pg_advisory_xact_lock(%s)", (_LAYING,))
+                for table in PARTITIONED:
+                    self._partition(db, table, month)
+            self._months.add(month)
+
+    @staticmethod
+    def _partition(db: _Connection, table: str, month: int) -> None:
+        name = f"{table}_{month // 12}_{month % 12 + 1:02}"
+        if _one(db, "SELECT to_regclass(%s) IS NOT NULL", name):
+            return
+        make = sql.SQL("CREATE TABLE {0} (LIKE {1} INCLUDING ALL)")
+        # attached, not made as a part: that locks nobody out who reads or writes the other months
+        attach = sql.SQL("ALTER TABLE {1} ATTACH PARTITION {0} FOR VALUES FROM ({2}) TO ({3})")
+        names = sql.Identifier(name), sql.Identifier(table)
+        period = _begins(month), _begins(month + 1)
+        db.execute(make.format(*names))
+        # what clocks that ran ahead have left in the partition for the rest belongs here now
+        rest = sql.Identifier(f"{table}_otherwise")
+        move = sql.SQL(
+            "WITH moved AS (DELETE FROM {rest} WHERE {column} >= %s AND {column} < %s RETURNING *) "
+            "INSERT INTO {name} SELECT * FROM moved"
+        )
+        column = sql.Identifier(PARTITIONED[table])
+        db.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(rest))
+        db.execute(move.format(rest=rest, column=column, name=names[0]), period)
+        db.execute(attach.format(*names, *period))
+
+    @staticmethod
+    def _bundles(db: _Connection, gateway: Gateway, step: Advance) -> None:
+        parts: list[tuple[object, ...]] = []
+        for number, width, data in step.bundles:
+            stored = max(0, min(256, gateway.size - number * 256))
+            if width < log.TILE_WIDTH:
+                parts.append((gateway.id, number, stored, False, data[_skip(data, stored) :]))
+                continue
+            if stored:
+                db.execute("DELETE FROM bundle WHERE gateway=%s AND number=%s", (gateway.id, number))
+            parts.append((gateway.id, number, 0, True, zlib.compress(data, 1)))
+        parts = [part for part in parts if part[4]]
+        if parts:
+            db.cursor().executemany("INSERT INTO bundle VALUES (%s, %s, %s, %s, %s)", parts)
+
+    @staticmethod
+    def _records(db: _Connection, gateway: int, step: Advance) -> None:
+        numbers = _instruments(db, gateway, step.places)
+        readings = [(i, r) for i, r in step.records if isinstance(r, Reading)]
+        if readings:
+            into = (
+                "COPY reading(instrument, utc_us, entry, number, clock, indications, missing, results, flags) "
+                "FROM STDIN"
+            )
+            with db.cursor().copy(into) as copy:
+                for index, r in readings:
+                    texts = (_dump(r.indications), _dump(r.missing), _dump(r.results), _dump(r.flags))
+                    copy.write_row((numbers[r.instrument], r.utc_us, index, r.number, r.clock, *texts))
+        aggregates = [(i, r) for i, r in step.records if isinstance(r, Aggregate)]
+        if aggregates:
+            with db.cursor().copy("COPY aggregate FROM STDIN") as copy:
+                for index, a in aggregates:
+                    period = (a.measurand, a.from_us, a.to_us, _dump(a.instruments))
+                    result = (
+                        a.unit,
+                        a.value,
+                        a.u,
+                        a.count,
+                        a.missing,
+                        a.method,
+                        _dump(a.flags),
+                        a.supersedes,
+                    )
+                    parts = (_dump(a.contributions), a.independent)
+                    copy.write_row((gateway, index, *period, *result, *parts))
+        events = [
+            (gateway, i, r.utc_us, r.kind, _dump(r.detail)) for i, r in step.records if isinstance(r, Event)
+        ]
+        if events:
+            db.cursor().executemany("INSERT INTO event VALUES (%s, %s, %s, %s, %s)", events)
+
+    def pending(self, gateway: Gateway) -> tuple[Pending, ...]:
+        """Signed checkpoints whose entries are not all here yet, smallest first."""
+        query = "SELECT size, root, note FROM pending WHERE gateway=%s ORDER BY size"
+        return tuple(Pending(*row) for row in self.rows(query, (gateway.id,)))
+
+    def add_pending(self, gateway: Gateway, pending: Pending, keep: int = 8) -> None:
+        """Keep a signed checkpoint that follows from the newest one known, durably; the last ``keep`` are kept."""
+        with self.transaction() as db:
+            row = (gateway.id, pending.size, pending.root, pending.note)
+            db.execute("INSERT INTO pending VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING", row)
+            db.execute(
+                "DELETE FROM pending WHERE gateway=%s AND size NOT IN "
+                "(SELECT size FROM pending WHERE gateway=%s ORDER BY size DESC LIMIT %s)",
+                (gateway.id, gateway.id, keep),
+            )
+
+    def receipt(self, gateway: Gateway, size: int, receipt: bytes, *, posted: bool) -> None:
+        """Keep the receipt for a head, and whether the gateway has it."""
+        with self.transaction() as db:
+            update = "UPDATE head SET receipt=%s, posted=%s WHERE gateway=%s AND size=%s"
+            db.execute(update, (receipt, posted, gateway.id, size))
+
+    # ── alarms ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def quarantine(
+        self,
+        gateway: Gateway,
+        kind: str,
+        what: str,
+        notes: tuple[bytes, bytes],
+        files: Iterable[tuple[str, bytes]],
+        now_us: int,
+    ) -> None:
+        """Keep an alarm with both notes, and what was served, apart from the log. The same alarm is kept once."""
+        digest = hashlib.sha256(_to_json((kind, what)) + notes[1]).digest()
+        with self.transaction() as db:
+            db.execute("UPDATE gateway SET alarm=%s WHERE id=%s", (kind, gateway.id))
+            row = db.execute(
+                "INSERT INTO alarm(gateway, at_us, kind, what, ours, theirs, digest) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id",
+                (gateway.id, now_us, kind, what, *notes, digest),
+            ).fetchone()
+            kept = [(row[0], path, data) for path, data in files] if row else []
+            if kept:
+                db.cursor().executemany("INSERT INTO quarantine VALUES (%s, %s, %s)", kept)
+
+    def release(self, origin: str) -> bool:
+        """Let a gateway go on after an alarm that a person has looked into. The alarm stays on record."""
+        with self.transaction() as db:
+            update = "UPDATE gateway SET alarm='' WHERE origin=%s AND alarm<>''"
+            return db.execute(update, (origin,)).rowcount > 0
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """All alarms, oldest first."""
+        query = (
+            "SELECT a.id, origin, at_us, kind, what, ours, theirs FROM alarm a JOIN gateway g ON g.id = a.gateway "
+            "ORDER BY a.id"
+        )
+        return tuple(Alarm(*row) for row in self.rows(query))
+
+    def quarantined(self, alarm: Alarm) -> dict[str, bytes]:
+        """What was served when an alarm was raised, by path."""
+        rows = self.rows("SELECT path, data FROM quarantine WHERE alarm=%s", (alarm.id,))
+        return {path: data for path, data in rows}  # noqa: C416 - mypy
+
+    # ── entries and values ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def bundle(self, gateway: Gateway, number: int) -> bytes | None:
+        """A stored bundle, as wide as it is."""
+        query = "SELECT packed, data FROM bundle WHERE gateway=%s AND number=%s ORDER BY first"
+        found = self.rows(query, (gateway.id, number))
+        return b"".join(zlib.decompress(data) if packed else data for packed, data in found) or None
+
+    def entries(self, gateway: Gateway, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Entries ``start`` to ``end`` (all if None)."""
+        end = gateway.size if end is None else min(end, gateway.size)
+        for number in range(start // 256, -(-end // 256)):
+            data = self.bundle(gateway, number)
+            if data is None:
+                return
+            begin = number * 256
+            upto = min(256, end - begin)
+            # it may have grown since ``gateway`` was read: only what that knew of
+            yield from log.decode_bundle(data[: _skip(data, upto)], upto)[max(0, start - begin) :]
+
+    def values(
+        self,
+        origin: str,
+        instrument: str,
+        measurand: str | None = None,
+        from_us: int = 0,
+        to_us: int = 2**62,
+    ) -> Iterator[Value]:
+        """Values of one instrument with ``from_us <= utc_us < to_us``, in order of time."""
+        query = (
+            "SELECT r.utc_us, r.entry, r.clock, r.indications, r.missing, r.results, r.flags FROM reading r "
+            "WHERE r.instrument = (SELECT i.id FROM instrument i JOIN gateway g ON g.id = i.gateway "
+            "WHERE g.origin = %s AND i.name = %s) AND r.utc_us >= %s AND r.utc_us < %s "
+            "AND (r.utc_us, r.entry) > (%s, %s) ORDER BY r.utc_us, r.entry LIMIT %s"
+        )
+        for row in self._pages(query, (origin, instrument, from_us, to_us)):
+            utc_us, entry, clock, indications, missing, results, flags = row
+            names = [*indications, *(name for name in (*missing, *results) if name not in indications)]
+            for name in dict.fromkeys(names) if measurand is None else {measurand} & set(names):
+                value, u = results.get(name, (None, None))
+                yield Value(
+                    origin, entry, instrument, name, utc_us, clock, indications.get(name), value, u,
+                    missing.get(name), tuple(flags),
+                )  # fmt: skip
+
+    def totals(
+        self,
+        origin: str,
+        measurand: str | None = None,
+        instrument: str | None = None,
+        from_us: int = 0,
+        to_us: int = 2**62,
+        *,
+        superseded: bool = False,
+    ) -> Iterator[Total]:
+        """Aggregates that lie within the period, without those that a later one replaces (unless ``superseded``)."""
+        query = (
+            "SELECT a.from_us, a.entry, a.instruments, a.measurand, a.unit, a.to_us, a.value, a.u, a.count, "
+            "a.missing, a.method, a.flags, a.supersedes, "
+            "(SELECT min(b.entry) FROM aggregate b WHERE b.gateway = a.gateway AND b.supersedes = a.entry) "
+            "FROM aggregate a WHERE a.gateway = (SELECT id FROM gateway WHERE origin = %s) "
+            "AND (%s::text IS NULL OR a.measurand = %s) AND a.from_us >= %s AND a.to_us <= %s "
+            "AND a.from_us <= %s AND (a.from_us, a.entry) > (%s, %s) ORDER BY a.from_us, a.entry LIMIT %s"
+        )
+        for row in self._pages(query, (origin, measurand, measurand, from_us, to_us, to_us)):
+            begin, entry, names, name, unit, end, value, u, count, missing, method, flags, replaces, by = row
+            if (instrument is None or instrument in names) and (superseded or by is None):
+                yield Total(
+                    origin, entry, tuple(names), name, unit, begin, end, value, u, count, missing, method,
+                    tuple(flags), replaces, by,
+                )  # fmt: skip
+
+    def parts(self, origin: str, entries: Sequence[int]) -> dict[int, tuple[dict[str, str], str]]:
+        """Of the aggregates at these entries: contributions by source of uncertainty, and the independent variance."""
+        query = (
+            "SELECT a.entry, a.contributions, a.independent FROM aggregate a JOIN gateway g ON g.id = a.gateway "
+            "WHERE g.origin = %s AND a.entry = ANY(%s)"
+        )
+        return {entry: (c, r2) for entry, c, r2 in self.rows(query, (origin, list(entries)))}
+
+    def _pages(self, query: str, values: Sequence[Any]) -> Iterator[TupleRow]:
+        """Rows in pages, by the two columns that the query begins with, orders by and goes on after."""
+        after = (-1, -1)
+        while True:
+            found = self.rows(query, (*values, *after, PAGE))
+            yield from found
+            if len(found) < PAGE:
+                return
+            after = found[-1][0], found[-1][1]
+
+
+def _instruments(db: _Connection, gateway: int, places: dict[str, Place]) -> dict[str, int]:
+    """Move each instrument's place; their numbers in the database."""
+    if not places:
+        return {}
+    columns = [list(column) for column in zip(*places.values(), strict=True)]
+    rows = db.execute(
+        "INSERT INTO instrument(gateway, name, number, entry, received, missed) "
+        "SELECT %s, * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
+        "ON CONFLICT (gateway, name) DO UPDATE SET number=excluded.number, entry=excluded.entry, "
+        "received=excluded.received, missed=excluded.missed RETURNING name, id",
+        (gateway, list(places), *columns),
+    )
+    return {name: number for name, number in rows}  # noqa: C416 - mypy
+
+
+def _one(db: _Connection, query: str, *values: object) -> Any:
+    row = db.execute(query.encode(), values).fetchone()
+    return None if row is None else row[0]
+
+
+def _said(error: Exception) -> str:
+    """The first line: the rest repeats the statement."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _dump(value: object) -> str:
+    return _to_json(value).decode()
+
+
+def _skip(bundle: bytes, count: int) -> int:
+    """Where in a bundle its first ``count`` entries end."""
+    at = 0
+    for _ in range(count):
+        at += 2 + int.from_bytes(bundle[at : at + 2], "big")
+    return at
+
+
+def _split(peaks: bytes) -> tuple[bytes, ...]:
+    return tuple(peaks[i : i + log.HASH_SIZE] for i in range(0, len(peaks), log.HASH_SIZE))
+
+
+def _month(us: int) -> int:
+    when = datetime.fromtimestamp(us // 1_000_000, UTC)
+    return when.year * 12 + when.month - 1
+
+
+def _begins(month: int) -> int:
+    return int(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
