@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import msgspec
@@ -285,8 +285,11 @@ class Pipeline:
 
     # -- what comes in
 
-    def accept(self, instrument: str, tick: Tick, scan: Scan) -> None:
-        """Record one poll, and the polls before it that nobody had time for."""
+    def accept(self, instrument: str, tick: Tick, scan: Scan, flags: Sequence[str] = ()) -> None:
+        """Record one poll, and the polls before it that nobody had time for.
+
+        ``flags``: what the instrument itself said of its values, kept behind the flags of the results.
+        """
         lane = self._lanes[instrument]
         if tick.missed:
             self._miss(lane, tick.missed, tick.missed_from_us, tick.missed_to_us, NO_TIME)
@@ -296,7 +299,7 @@ class Pipeline:
             return
         self._close_gap(lane)
         counter = lane.counter
-        reading, point = self._reading(lane, tick, scan)
+        reading, point = self._reading(lane, tick, scan, flags)
         try:
             data = records.encode(reading)
         except EncodeError as error:
@@ -322,6 +325,10 @@ class Pipeline:
         """The newest running number of an instrument."""
         return self._lanes[instrument].counter.last
 
+    def last_due_us(self, instrument: str) -> int:
+        """When the newest numbered poll of an instrument was due (UTC); 0 if there is none."""
+        return self._lanes[instrument].counter.due_us
+
     def skip(self, instrument: str, tick: Tick, before: int, reason: str) -> None:
         """A poll that could not be made, or was lost on its way: count whatever of it is not counted yet.
 
@@ -346,7 +353,7 @@ class Pipeline:
         """From now on correct with another state; it is written before its first use."""
         lane = self._lanes[instrument]
         channel = lane.channel
-        lane.channel = Channel(channel.instrument, channel.period_us, state, channel.units, channel.moduli)
+        lane.channel = replace(channel, state=state)
         self._use_state(lane)
 
     # -- what goes out
@@ -444,7 +451,9 @@ class Pipeline:
     def _aggregator(self, channel: Channel, state: CalibrationState, reference: Reference) -> Aggregator:
         return Aggregator(state, reference, self._aggregate_us, channel.moduli, channel.refresh_us)
 
-    def _reading(self, lane: _Lane, tick: Tick, scan: Scan) -> tuple[Reading, OperatingPoint]:
+    def _reading(
+        self, lane: _Lane, tick: Tick, scan: Scan, said: Sequence[str]
+    ) -> tuple[Reading, OperatingPoint]:
         """The record of a scan, and the operating point of the whole."""
         started = scan.started
         clock = self._clock.state()
@@ -495,7 +504,7 @@ class Pipeline:
             results=results,
             state=lane.state,
             configuration=self._counters.configuration,
-            flags=flags,
+            flags=(*flags, *said) if said else flags,
         )
         return reading, total
 
