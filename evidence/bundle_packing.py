@@ -9,6 +9,8 @@ skeleton is a column, written as what it holds::
     2 whole       differences from entry to entry
     3 decimal     "12.50": most decimals, decimals of each, differences of the values at most decimals
     4 bytes       base64 of one length: that length in bytes, then all first bytes, all second bytes, …
+    5 following   a decimal that goes with an earlier decimal column of the group: that column's number, then as 3,
+                  but differences from what the ratio of the row before foretells (a result follows its indication)
 
 Numbers are LEB128, differences zigzag. A day of readings then compresses to about a third of what its JSON does.
 """
@@ -18,7 +20,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from math import floor
 from typing import Final
 
 from .errors import ParseError
@@ -30,7 +33,9 @@ _HOLE: Final = b"\0"  # no JSON text has one
 _WHOLE: Final = re.compile(rb"0|-?[1-9][0-9]{0,17}")
 _DECIMAL: Final = re.compile(rb'"-?[0-9]{1,18}(?:\.[0-9]{1,15})?"')
 _BASE64: Final = re.compile(rb'"[A-Za-z0-9+/]{4,}={0,2}"')
-CONSTANT, TEXT, WHOLE, DECIMAL, BYTES = range(5)
+CONSTANT, TEXT, WHOLE, DECIMAL, BYTES, FOLLOWING = range(6)
+_EXACT: Final = 1 << 53  # whole numbers below are exact as doubles, in every language
+_SAMPLE: Final = 64  # rows by which a column to follow is chosen
 
 
 def pack(entries: Sequence[bytes]) -> bytes:
@@ -49,8 +54,9 @@ def pack(entries: Sequence[bytes]) -> bytes:
         _number(out, number)
     for skeleton, rows in groups.items():
         _text(out, skeleton)
+        earlier: list[list[int]] = []
         for column in zip(*rows, strict=True):
-            _column(out, column)
+            _column(out, column, earlier)
     return bytes(out)
 
 
@@ -64,6 +70,7 @@ def unpack(data: bytes) -> list[bytes]:
     waiting = []
     for kind in range(kinds):
         rows = order.count(kind) if kinds < 64 else sum(1 for each in order if each == kind)
+        source.group()
         parts = source.text().split(_HOLE)
         columns = [source.column(rows) for _ in parts[1:]]
         source.spent(rows * sum(map(len, parts)))
@@ -99,7 +106,7 @@ def _joined(parts: Sequence[bytes], columns: Sequence[Sequence[bytes]], rows: in
     ]
 
 
-def _column(out: bytearray, column: Sequence[bytes]) -> None:
+def _column(out: bytearray, column: Sequence[bytes], earlier: list[list[int]]) -> None:
     if len(set(column)) == 1:
         out.append(CONSTANT)
         _text(out, column[0])
@@ -108,10 +115,16 @@ def _column(out: bytearray, column: Sequence[bytes]) -> None:
         _differences(out, [int(token) for token in column])
     elif all(map(_DECIMAL.fullmatch, column)) and (decimals := _decimals(column)) is not None:
         most, places, values = decimals
-        out.append(DECIMAL)
+        leader = _leader(values, earlier)
+        if leader is None:
+            out.append(DECIMAL)
+        else:
+            out.append(FOLLOWING)
+            _number(out, leader)
         _number(out, most)
         out += bytes(places)
-        _differences(out, values)
+        _differences(out, values, None if leader is None else earlier[leader])
+        earlier.append(values)
     elif (blobs := _blobs(column)) is not None:
         out.append(BYTES)
         _number(out, len(blobs[0]))
@@ -166,22 +179,57 @@ def _text(out: bytearray, text: bytes) -> None:
     out += text
 
 
-def _differences(out: bytearray, values: Sequence[int]) -> None:
-    before = 0
-    for value in values:
-        step, before = value - before, value
+def _differences(out: bytearray, values: Sequence[int], leader: Sequence[int] | None = None) -> None:
+    for step in _steps(values, leader):
         _number(out, step << 1 if step >= 0 else -step << 1 | 1)
+
+
+def _steps(values: Sequence[int], leader: Sequence[int] | None) -> Iterator[int]:
+    before = 0
+    for row, value in enumerate(values):
+        yield value - (_foretold(before, leader, row) if leader is not None else before)
+        before = value
+
+
+def _foretold(before: int, leader: Sequence[int], row: int) -> int:
+    """What a value is by the ratio of the row before. Doubles, as they are in every language."""
+    if row == 0 or leader[row - 1] == 0 or not _small(leader[row - 1], leader[row], before):
+        return before
+    return floor(before * (leader[row] / leader[row - 1]) + 0.5)
+
+
+def _small(*values: int) -> bool:
+    return all(-_EXACT < value < _EXACT for value in values)
+
+
+def _leader(values: Sequence[int], earlier: Sequence[Sequence[int]]) -> int | None:
+    """Of the earlier decimal columns, the one that foretells this one best; None if none does better than nothing."""
+
+    def cost(leader: Sequence[int] | None) -> int:
+        return sum(step.bit_length() for step in _steps(values[:_SAMPLE], leader))
+
+    alone, best, found = cost(None), 1 << 62, None
+    for number, leader in enumerate(earlier):
+        price = cost(leader)
+        if price < best:
+            best, found = price, number
+    return found if best < alone - len(values[:_SAMPLE]) else None
 
 
 class _Source:
     """A block being read."""
 
-    __slots__ = ("_data", "_spent", "at")
+    __slots__ = ("_data", "_earlier", "_spent", "at")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._spent = 0
+        self._earlier: list[list[int]] = []  # the decimal columns of the group so far
         self.at = 0
+
+    def group(self) -> None:
+        """A new group begins."""
+        self._earlier = []
 
     def take(self, count: int) -> bytes:
         piece = self._data[self.at : self.at + count]
@@ -210,20 +258,23 @@ class _Source:
     def text(self) -> bytes:
         return self.take(self.number())
 
-    def differences(self, rows: int) -> list[int]:
-        values, value = [], 0
-        for _ in range(rows):
+    def differences(self, rows: int, leader: Sequence[int] | None = None) -> list[int]:
+        values: list[int] = []
+        value = 0
+        for row in range(rows):
             step = self.number()
+            if leader is not None:
+                value = _foretold(value, leader, row)
             value += -(step >> 1) if step & 1 else step >> 1
             values.append(value)
         return values
 
     def column(self, rows: int) -> Sequence[bytes]:
         kind = self.take(1)[0]
-        if kind > BYTES:
+        if kind > FOLLOWING:
             raise ParseError(f"packed entries: there is no column of kind {kind}")
         readers: tuple[Callable[[int], Sequence[bytes]], ...] = (
-            self._constant, self._texts, self._wholes, self._decimals, self._bytes,
+            self._constant, self._texts, self._wholes, self._decimals, self._bytes, self._following,
         )  # fmt: skip
         column = readers[kind](rows)
         self.spent(sum(map(len, column)))
@@ -240,12 +291,19 @@ class _Source:
     def _wholes(self, rows: int) -> Sequence[bytes]:
         return [b"%d" % value for value in self.differences(rows)]
 
-    def _decimals(self, rows: int) -> Sequence[bytes]:
+    def _following(self, rows: int) -> Sequence[bytes]:
+        number = self.number()
+        if number >= len(self._earlier):
+            raise ParseError("packed entries: a column follows one that is not there")
+        return self._decimals(rows, self._earlier[number])
+
+    def _decimals(self, rows: int, leader: Sequence[int] | None = None) -> Sequence[bytes]:
         most = self.number()
         places = self.take(rows)
         if most > 15 or any(place > most for place in places):
             raise ParseError("packed entries: a decimal with too many places")
-        values = self.differences(rows)
+        values = self.differences(rows, leader)
+        self._earlier.append(values)
         return [_decimal(value, place, most) for value, place in zip(values, places, strict=True)]
 
     def _bytes(self, rows: int) -> Sequence[bytes]:

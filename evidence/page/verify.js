@@ -62,7 +62,7 @@ globalThis.SuyuanBundle = (() => {
   // ---- packed entries (evidence/bundle_packing.py) ----------------------------------------------------------
 
   class Source {
-    constructor(bytes) { this.bytes = bytes; this.at = 0; this.spent = 0; }
+    constructor(bytes) { this.bytes = bytes; this.at = 0; this.spent = 0; this.earlier = []; }
     take(count) {
       if (count > this.bytes.length - this.at) throw damaged("packed entries end too early");
       this.at += count;
@@ -85,10 +85,11 @@ globalThis.SuyuanBundle = (() => {
       return Number(value);
     }
     text() { return binary(this.take(this.number())); }
-    differences(rows) {
+    differences(rows, leader = null) {
       const values = [];
       for (let i = 0, value = 0n; i < rows; i++) {
         const step = this.big();
+        if (leader) value = foretold(value, leader, i);
         value += step & 1n ? -(step >> 1n) : step >> 1n;
         values.push(value);
       }
@@ -103,10 +104,14 @@ globalThis.SuyuanBundle = (() => {
         return lengths.map((length) => binary(this.take(length)));
       }
       if (kind === 2) return this.differences(rows).map(String);
-      if (kind === 3) {
+      if (kind === 3 || kind === 5) {
+        let leader = null;
+        if (kind === 5 && !(leader = this.earlier[this.number()])) throw damaged("a packed column follows one that is not there");
         const most = this.number(), places = Array.from(this.take(rows));
         if (most > 15 || places.some((p) => p > most)) throw damaged("a packed decimal has too many places");
-        return this.differences(rows).map((value, i) => decimal(value, places[i], most));
+        const values = this.differences(rows, leader);
+        this.earlier.push(values);
+        return values.map((value, i) => decimal(value, places[i], most));
       }
       if (kind === 4) {
         const length = this.number(), block = this.take(rows * length), column = [];
@@ -119,6 +124,13 @@ globalThis.SuyuanBundle = (() => {
       }
       throw damaged(`there is no packed column of kind ${kind}`);
     }
+  }
+
+  // What a value is by the ratio of the row before, in doubles.
+  function foretold(before, leader, row) {
+    const small = (value) => value > -(1n << 53n) && value < 1n << 53n;
+    if (row === 0 || leader[row - 1] === 0n || !small(leader[row - 1]) || !small(leader[row]) || !small(before)) return before;
+    return BigInt(Math.floor(Number(before) * (Number(leader[row]) / Number(leader[row - 1])) + 0.5));
   }
 
   function decimal(value, places, most) {
@@ -141,6 +153,7 @@ globalThis.SuyuanBundle = (() => {
       rows[kind] += 1;
     }
     const waiting = rows.map((many) => {
+      source.earlier = [];
       const parts = source.text().split("\0");
       const columns = parts.slice(1).map(() => source.column(many));
       source.spend(many * parts.reduce((n, p) => n + p.length, 0));
