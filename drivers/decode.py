@@ -22,6 +22,7 @@ from typing import Any
 
 from drivers import (
     captures,
+    captures_104,
     captures_698,
     captures_dlms,
     captures_sml,
@@ -349,6 +350,7 @@ _DECODERS: dict[str, Callable[[bytes, Profile | None], Decoded]] = {
     "dlms-hdlc": _plain(captures_dlms.decode_dlms),
     "dlt698": _plain(captures_698.decode_698),
     "sml": _plain(captures_sml.decode_sml),
+    "iec104": _plain(captures_104.decode_104),
 }
 _SPELLINGS = {
     "dlms": "dlms-hdlc",
