@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.cli import DONE
+from gateway.cli import DONE, listening
 from gateway.cli.output import UsageError, emit, say
 from gateway.words import phrase
 
@@ -22,6 +22,8 @@ examples:
   suyuan key new platform.key --name platform.example/receipts --receipts
   suyuan collect http://gateway:8475 --key "$VKEY" --store ./platform --sign platform.key --every 10s
   suyuan collect http://gateway:8475 --key gateway.vkey --store ./platform --once --mirror ./copy
+  suyuan collect --listen 0.0.0.0:8443 --gateways gateways --store ./platform --sign platform.key \\
+                 --certificate server.pem --private-key server.key --clients gateways-ca.pem
 
 Exit code 1: an alarm (fork, rollback, a log that is not sound), or the round could not be finished."""
 
@@ -29,10 +31,8 @@ Exit code 1: an alarm (fork, rollback, a log that is not sound), or the round co
 def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = EPILOG
-    parser.add_argument("url", metavar="URL", help="the gateway's address")
-    parser.add_argument(
-        "--key", required=True, metavar="VKEY|FILE", help="the gateway's key, got by another way"
-    )
+    parser.add_argument("url", metavar="URL", nargs="?", help="the gateway's address")
+    parser.add_argument("--key", metavar="VKEY|FILE", help="the gateway's key, got by another way")
     parser.add_argument(
         "--store", required=True, metavar="DIR", type=Path, help="where verified entries are kept"
     )
@@ -47,6 +47,7 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
         "--release", action="store_true", help="look at the gateway again after a fork was dealt with"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document a round on stdout")
+    listening.arguments(parser)
 
 
 def run(_command: str, given: argparse.Namespace) -> int:
@@ -60,6 +61,14 @@ def run(_command: str, given: argparse.Namespace) -> int:
     from gateway.edge import seconds
     from gateway.keys import load
 
+    if given.listen is not None:
+        if given.url is not None or given.key is not None:
+            raise UsageError(
+                "either a URL is pulled from, or --listen takes what is pushed: run two for both"
+            )
+        return listening.listen(given)
+    if given.url is None or given.key is None:
+        raise UsageError("give the gateway's address and --key, or --listen HOST:PORT for gateways that push")
     if not given.url.startswith(("http://", "https://")):
         raise UsageError(f"{given.url}: give the gateway's http:// or https:// address")
     every = seconds(given.every) if given.every else None

@@ -1,6 +1,8 @@
 """The real agent as a process of its own, to be killed.
 
-    python -m tests.rigs.agent_process DATA PERIOD_US COMMIT_US CHECKPOINT_US PORT…
+    python -m tests.rigs.agent_process DATA PERIOD_US COMMIT_US CHECKPOINT_US PORT… [--push URL]
+
+With ``--push`` its log is pushed to the platform at that address.
 
 Prints one line of JSON when it serves: the port, and the vkey of the log.
 """
@@ -17,7 +19,9 @@ from pathlib import Path
 from evidence.note import Ed25519Signer
 from gateway.agent import Agent, Plan, run_until_signal
 from gateway.clock import SystemClock
+from gateway.push import Target
 from gateway.receipts import PlatformKey
+from gateway.uplink import push_to
 from tests.rigs.farm import bus_plans
 
 ORIGIN = "platform.example/gw/rig"
@@ -39,9 +43,12 @@ def plan(data: Path, period_us: int, ports: list[int], *, listen: str = "127.0.0
     )
 
 
-async def main(data: Path, period_us: int, commit_us: int, checkpoint_us: int, *ports: int) -> None:
+async def main(
+    push: str, data: Path, period_us: int, commit_us: int, checkpoint_us: int, *ports: int
+) -> None:
     made = replace(plan(data, period_us, list(ports)), commit_us=commit_us, checkpoint_us=checkpoint_us)
-    agent = Agent(made, SystemClock())
+    clock = SystemClock()
+    agent = Agent(made, clock)
 
     async def told() -> None:
         while agent.address is None:  # noqa: ASYNC110 - the rig's own waiting, outside the agent
@@ -49,11 +56,16 @@ async def main(data: Path, period_us: int, commit_us: int, checkpoint_us: int, *
         print(json.dumps({"port": agent.address[1]}), flush=True)
 
     async with asyncio.TaskGroup() as group:
-        telling = group.create_task(told())
+        beside = [group.create_task(told())]
+        if push:
+            beside.append(group.create_task(push_to(Target(made.platforms[0], push), agent, clock)))
         await run_until_signal(agent)
-        telling.cancel()
+        for task in beside:
+            task.cancel()
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    asyncio.run(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))
+    given, _, url = "\n".join(sys.argv[1:]).partition("\n--push\n")
+    where, *numbers = given.split("\n")
+    asyncio.run(main(url, Path(where), *map(int, numbers)))

@@ -34,10 +34,12 @@ class AgentProcess:
         *,
         commit_us: int = 1_000_000,
         checkpoint_us: int = 10_000_000,
+        push: str = "",
     ) -> AgentProcess:
         times = (period_us, commit_us, checkpoint_us)
+        pushed = ["--push", push] if push else []
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.rigs.agent_process", str(data), *map(str, (*times, *ports)),
+            sys.executable, "-m", "tests.rigs.agent_process", str(data), *map(str, (*times, *ports)), *pushed,
             stdout=PIPE, stderr=PIPE, cwd=ROOT,
         )  # fmt: skip
         assert process.stdout is not None

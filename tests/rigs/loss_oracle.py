@@ -121,9 +121,16 @@ async def measure(
         assert await agent.end() == 0
     finally:
         await farm.end()
-    served = {(f"M{n:02}", k) for n, count in enumerate(counts) for k in range(1, count + 1)}
     store.close()
-    log = opened(data / "gateway")
+    judge(result, counts, data / "gateway", at_platform)
+    result.cpu_s_per_10000 = spent / result.served * 10_000
+    return result
+
+
+def judge(result: Result, counts: list[int], gateway: Path, at_platform: list[Record]) -> None:
+    """What was served against what the log and the platform hold."""
+    served = {(f"M{n:02}", k) for n, count in enumerate(counts) for k in range(1, count + 1)}
+    log = opened(gateway)
     records = [decode(entry) for _, entry in log.entries(0)]
     log.close()
     in_log, there = values(records), values(at_platform)
@@ -135,10 +142,8 @@ async def measure(
     result.duplicates = sum(n - 1 for n in (*in_log.values(), *there.values()))
     gaps = [r for r in records if isinstance(r, Gap)]
     result.lost_and_named = min(result.lost, sum(r.last - r.first + 1 for r in gaps) * REGISTERS)
-    result.cpu_s_per_10000 = spent / result.served * 10_000
-    size = sum(path.stat().st_size for path in (data / "gateway").glob("log.db*"))
+    size = sum(path.stat().st_size for path in gateway.glob("log.db*"))
     result.log_bytes_per_reading = size / max(1, result.in_log)
-    return result
 
 
 def stored(store: Store) -> list[bytes]:

@@ -1,0 +1,78 @@
+"""`suyuan collect --listen`: the platform's side for gateways that push, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+from pathlib import Path
+
+from gateway.cli import DONE
+from gateway.cli.output import UsageError, say
+from gateway.words import phrase
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what belongs to listening."""
+    group = parser.add_argument_group("gateways that push")
+    group.add_argument("--listen", metavar="HOST:PORT", help="take what gateways push over HTTPS")
+    group.add_argument(
+        "--gateways", metavar="FILE", type=Path, help="their keys, a line each (default: DIR/gateways)"
+    )
+    group.add_argument("--certificate", metavar="PEM", type=Path, help="the server's certificate chain")
+    group.add_argument("--private-key", metavar="PEM", type=Path, help="its key")
+    group.add_argument(
+        "--clients", metavar="PEM", type=Path, help="only clients with a certificate of this CA get in"
+    )
+    group.add_argument("--plain", action="store_true", help="without TLS: behind a proxy that has it")
+
+
+def listen(given: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    from central.intake import Intake
+    from central.receive import Tls, application, serve
+    from central.registry import Registry
+    from central.store import Store
+    from gateway.clock import SystemClock
+    from gateway.keys import load
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    host, _, port = given.listen.rpartition(":")
+    host = host.strip("[]")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise UsageError(f"{given.listen}: write --listen host:port, for example 0.0.0.0:8443")
+    if given.sign is None:
+        raise UsageError("a receipt is what a gateway waits for: give the platform's key, --sign FILE")
+    key = load(given.sign)
+    if not key.receipts:
+        raise UsageError(f"{given.sign}: is a log's key; make one for receipts: suyuan key new … --receipts")
+    if (given.certificate is None) != (given.private_key is None):
+        raise UsageError("--certificate and --private-key belong together")
+    if given.certificate is None and (not given.plain or given.clients is not None):
+        raise UsageError("give --certificate and --private-key, or --plain if a proxy in front has the TLS")
+    tls = None if given.certificate is None else Tls(given.certificate, given.private_key, given.clients)
+    registry = Registry(given.gateways or given.store / "gateways", say)
+    clock = SystemClock()
+
+    def alarm(origin: str, kind: str, what: str) -> None:
+        say(f"{origin}: {kind.upper()}: {what}")
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):
+                loop.add_signal_handler(number, stop.set)
+
+        def ready(bound: int) -> None:
+            scheme = "http" if tls is None else "https"
+            say(phrase("collect.listening", url=f"{scheme}://{host}:{bound}", count=len(registry.gateways)))
+
+        intake = Intake(store, registry, key.signer, lambda: clock.now().utc_us, alarm)
+        await serve(application(intake), host, int(port), stop, tls=tls, ready=ready)
+
+    with Store(given.store) as store:
+        asyncio.run(run())
+    return DONE

@@ -1,0 +1,25 @@
+"""Pushed readings, counted one by one, with both sides killed: short forms here, the long one by its own command."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rigs.push_oracle import measure_push
+
+
+async def test_a_platform_that_is_killed_costs_no_reading_and_none_comes_twice(tmp_path):
+    result = await measure_push(tmp_path, meters=3, period_us=50_000, seconds=3.0, kills=2)
+    assert (result.lost, result.duplicates) == (0, 0)
+    assert result.served == result.in_log == result.at_platform > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(3))
+async def test_with_the_agent_killed_too_only_open_windows_are_lost_and_gaps_name_them(tmp_path, seed):
+    result = await measure_push(
+        tmp_path, meters=5, period_us=50_000, seconds=40.0, kills=8, agent_kills=4, seed=seed
+    )
+    assert result.duplicates == 0
+    assert result.in_log == result.at_platform
+    assert result.lost_and_named == result.lost
