@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from drivers import dlms, hdlc
+from drivers import dlms, hdlc, obis
 from drivers.axdr import ARRAY, Data, Malformed, Reader, scaler_unit
 from drivers.codec import Indication, Missing, Reject, RejectReason
 from drivers.decoded import Decoded, DecodedFrame
@@ -143,7 +143,7 @@ class _Dialogue:
         if attribute is None:
             return list(dlms.readings(result))
         if attribute.attribute == 1 and not result.container and len(result.raw) == 6:
-            return [Indication(item, "", None, "", Missing.NOT_NUMERIC, dlms.obis.of_bytes(result.raw))]
+            return [Indication(item, "", None, "", Missing.NOT_NUMERIC, obis.of_bytes(result.raw))]
         scale = scaler_unit(result)
         if scale is not None:
             text = f"scaler {scale[0]}, unit {scale[1]}"
