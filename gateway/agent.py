@@ -13,7 +13,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 
 from calibration.state import CalibrationState
 from drivers.bus import Bus, Meter
+from drivers.codec import Instant
 from drivers.line import Timing
 from drivers.link import Link
 from drivers.profile import Query
@@ -32,6 +33,7 @@ from evidence.record import Tally
 from gateway.clock import SECOND_US, Clock, StepWatch
 from gateway.notify import Notifier
 from gateway.pipeline import DISK_FULL, STOPPED, Channel, DocumentNotice, Latest, Pipeline
+from gateway.pushed import PushLine, Slots, Source
 from gateway.receipts import PlatformKey, Receipts
 from gateway.retention import expired
 from gateway.schedule import Agenda, Ticker
@@ -80,6 +82,21 @@ class BusPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class PushPlan:
+    """A port at which instruments send by themselves.
+
+    ``late_us``: how long after it was due silence is a gap; None: the instrument's period. ``lags_us``, by instrument:
+    how long after a slot's beginning its data is ready.
+    """
+
+    name: str
+    source: Callable[[Callable[[], Instant]], Source]
+    instruments: tuple[InstrumentPlan, ...]
+    late_us: int | None = None
+    lags_us: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All that the agent is told. ``configuration`` is canonical JSON; ``listen`` empty serves nothing.
 
@@ -107,6 +124,17 @@ class Plan:
     ballast: int = BALLAST_BYTES
     states: Callable[[date], Mapping[str, CalibrationState]] | None = None
     linger_us: int = 0  # how long, after the last seal, a platform may still fetch it
+    pushes: tuple[PushPlan, ...] = ()
+
+    @property
+    def instruments(self) -> tuple[InstrumentPlan, ...]:
+        """All instruments, asked or not."""
+        return tuple(instrument for line in self.lines for instrument in line.instruments)
+
+    @property
+    def lines(self) -> tuple[BusPlan | PushPlan, ...]:
+        """Where instruments are asked, then where they send by themselves."""
+        return (*self.buses, *self.pushes)
 
 
 class _Line:
@@ -119,6 +147,10 @@ class _Line:
         self.agenda = Agenda()
         self.failures = 0
 
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
 
 class Agent:
     """Runs a plan until :meth:`stop`."""
@@ -129,7 +161,7 @@ class Agent:
         self._notifier = notifier or Notifier({})
         self._lines = [_Line(bus, clock) for bus in plan.buses]
         self._pipeline = Pipeline(
-            [instrument.channel() for bus in plan.buses for instrument in bus.instruments],
+            [instrument.channel() for instrument in plan.instruments],
             clock,
             origin=plan.origin,
             keys=(plan.signer.verifier.vkey,),
@@ -137,7 +169,9 @@ class Agent:
             configuration=plan.configuration,
             aggregate_us=plan.aggregate_us,
         )
-        self._states = {i.meter.id: i.state for bus in plan.buses for i in bus.instruments}
+        self._states = {instrument.meter.id: instrument.state for instrument in plan.instruments}
+        self._pushes = [self._push_line(push) for push in plan.pushes]
+        self._waiting: list[asyncio.Future[bool]] = []  # for the commit that holds what is pending
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()  # the last seal was signed, and served for as long as was agreed
         self._committing = asyncio.Lock()
@@ -219,9 +253,8 @@ class Agent:
                 self._socket = listening(plan.listen)
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [
-                        group.create_task(self._supervised(line), name=line.plan.name) for line in self._lines
-                    ]
+                    lines: list[_Line | PushLine] = [*self._lines, *self._pushes]
+                    tasks = [group.create_task(self._supervised(line), name=line.name) for line in lines]
                     tasks.append(group.create_task(self._commits()))
                     if self._socket is not None:
                         app = application(store, receipts, self.status, self._contradicted)
@@ -264,19 +297,32 @@ class Agent:
                 ticker = Ticker(instrument.period_us, now)
                 line.agenda.add(name, ticker, instrument.priority)
                 first[name] = ticker.due_us
+        for push in self._pushes:
+            first.update(push.begin(now))
         self._pipeline.begin(store, first, self.plan.documents)
+        for push in self._pushes:
+            push.begun()
         if store.ballast_spent:
             self._alarm("low_disk")
 
     # -- the lines
 
-    async def _supervised(self, line: _Line) -> None:
-        """Poll a line for ever; start again after a bug, later each time."""
+    def _push_line(self, plan: PushPlan) -> PushLine:
+        periods = {i.meter.id: i.period_us for i in plan.instruments}
+        slots = {
+            name: Slots(period_us, plan.late_us or period_us, plan.lags_us.get(name, 0))
+            for name, period_us in periods.items()
+        }
+        source = plan.source(self._clock.now)
+        return PushLine(plan.name, source, slots, self._clock, self._pipeline, self._durable)
+
+    async def _supervised(self, line: _Line | PushLine) -> None:
+        """Poll a line, or listen, for ever; start again after a bug, later each time."""
         failures = 0
         while True:
             began = self._clock.now().boot_us
             try:
-                await self._poll(line)
+                await (line.run() if isinstance(line, PushLine) else self._poll(line))
                 return
             except StoreError:
                 raise
@@ -286,9 +332,9 @@ class Agent:
                 wait_s = _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]
                 failures += 1
                 line.failures += 1
-                _log.exception("bus %s: its task failed and starts again in %s s", line.plan.name, wait_s)
+                _log.exception("bus %s: its task failed and starts again in %s s", line.name, wait_s)
                 detail = {
-                    "bus": line.plan.name,
+                    "bus": line.name,
                     "error": f"{type(error).__name__}: {error}",
                     "again_s": str(wait_s),
                 }
@@ -353,7 +399,7 @@ class Agent:
             full = self._pipeline.unsealed >= plan.checkpoint_entries
             if full or now.boot_us - self._sealed_us >= plan.checkpoint_us:
                 await self._commit(seal=True)
-            elif self._pipeline.pending:
+            elif self._pipeline.pending or self._waiting:
                 await self._commit(seal=False)
             if DISK_FULL in self._alarms:
                 due = now.boot_us + plan.full_retry_us
@@ -363,35 +409,56 @@ class Agent:
                 await self._prune(now.utc_us)
             self._notifier.send("WATCHDOG=1")
 
+    async def _durable(self) -> bool:
+        """Wait for the commit that holds what is pending now; False if the disk was full and it is lost."""
+        if not self._pipeline.pending and not self._committing.locked():
+            return True
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        return await waiting
+
+    def _tell(self, waiting: list[asyncio.Future[bool]], kept: bool) -> None:
+        for future in waiting:
+            if not future.done():
+                future.set_result(kept)
+
     async def _commit(self, *, seal: bool) -> None:
-        store, pipeline = self.store, self._pipeline
         async with self._committing:
-            if seal:
-                head = None if self._receipts is None else self._receipts.head
-                pipeline.seal(head, tuple(self._alarms))
-            batch = pipeline.take(checkpoint=seal)
+            waiting, self._waiting = self._waiting, []
+            kept = False
             try:
-                await asyncio.to_thread(
-                    store.commit, batch.entries, self._sign if seal else None, batch.state
-                )
-            except StoreFull as error:
-                pipeline.lost(store.size, DISK_FULL)
-                if DISK_FULL not in self._alarms:
-                    self._alarm(DISK_FULL)
-                    _log.error("%s", error)
-                return
-            pipeline.committed()
-            if DISK_FULL in self._alarms:
-                del self._alarms[DISK_FULL]
-                pipeline.event("alarm_ended", {"alarm": DISK_FULL})
-            if store.ballast_spent and "low_disk" not in self._alarms:
-                self._alarm("low_disk")
-                # what the platform has confirmed is safe there: its room is needed here
-                await asyncio.to_thread(store.prune, store.size)
-            if seal:
-                now = self._clock.now()
-                self._sealed_us, self._sealed_utc_us = now.boot_us, now.utc_us
-                self._note_head(store.size, now.utc_us)
+                kept = await self._write(seal=seal)
+            finally:
+                self._tell(waiting, kept)
+
+    async def _write(self, *, seal: bool) -> bool:
+        """Commit what is pending; False if the disk is full and it is lost."""
+        store, pipeline = self.store, self._pipeline
+        if seal:
+            head = None if self._receipts is None else self._receipts.head
+            pipeline.seal(head, tuple(self._alarms))
+        batch = pipeline.take(checkpoint=seal)
+        try:
+            await asyncio.to_thread(store.commit, batch.entries, self._sign if seal else None, batch.state)
+        except StoreFull as error:
+            pipeline.lost(store.size, DISK_FULL)
+            if DISK_FULL not in self._alarms:
+                self._alarm(DISK_FULL)
+                _log.error("%s", error)
+            return False
+        pipeline.committed()
+        if DISK_FULL in self._alarms:
+            del self._alarms[DISK_FULL]
+            pipeline.event("alarm_ended", {"alarm": DISK_FULL})
+        if store.ballast_spent and "low_disk" not in self._alarms:
+            self._alarm("low_disk")
+            # what the platform has confirmed is safe there: its room is needed here
+            await asyncio.to_thread(store.prune, store.size)
+        if seal:
+            now = self._clock.now()
+            self._sealed_us, self._sealed_utc_us = now.boot_us, now.utc_us
+            self._note_head(store.size, now.utc_us)
+        return True
 
     def _sign(self, size: int, root: bytes) -> bytes:
         return Checkpoint(self.plan.origin, size, root).signed_by(self.plan.signer).encode()
@@ -488,9 +555,9 @@ class Agent:
             log_bytes=log_bytes,
             alarms=tuple(self._alarms),
             instruments=tuple(
-                self._instrument(line, instrument, now.utc_us, counts.get(instrument.meter.id))
-                for line in self._lines
-                for instrument in line.plan.instruments
+                self._instrument(plan.name, instrument, now.utc_us, counts.get(instrument.meter.id))
+                for plan in self.plan.lines
+                for instrument in plan.instruments
             ),
             buses=tuple(
                 BusStatus(
@@ -504,17 +571,32 @@ class Agent:
                     failures=line.failures,
                 )
                 for line in self._lines
+            )
+            + tuple(
+                BusStatus(
+                    name=push.name,
+                    port=push.source.describe(),
+                    counts={
+                        address: dict(causes) for address, causes in push.source.counts.by_address.items()
+                    },
+                    exchanges=push.received,
+                    line_time_us=0,
+                    busy_us=0,
+                    busy_share=0.0,
+                    failures=push.failures,
+                )
+                for push in self._pushes
             ),
         )
 
     def _instrument(
-        self, line: _Line, plan: InstrumentPlan, utc_us: int, tally: Tally | None
+        self, bus: str, plan: InstrumentPlan, utc_us: int, tally: Tally | None
     ) -> InstrumentStatus:
         name = plan.meter.id
         latest = self._pipeline.latest.get(name)
         return InstrumentStatus(
             instrument=name,
-            bus=line.plan.name,
+            bus=bus,
             number=tally.last if tally else 0,
             received=tally.received if tally else 0,
             missed=tally.missed if tally else 0,

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from calibration.certificate import Certificate, Instrument, InstrumentKind, TraceabilityError
+from calibration.loop import Loop, looped
 from calibration.state import CalibrationState, compile_state
 from drivers.profile import Profile
 from gateway.certificate_file import CertificateFile
@@ -59,6 +60,7 @@ class Calibrations:
                     site, config, places[config.id], instruments.get(config.id), problems
                 )
         known = {**instruments, **_transformers_of(site, instruments, problems)}
+        problems += _unknown_transmitters(site, known)
         for file in files:
             for n, certificate in enumerate(file.certificates):
                 if certificate.instrument not in known:
@@ -79,7 +81,7 @@ class Calibrations:
         }
         transformers = [self.instruments[name] for name in transformer_ids(config)]
         try:
-            return compile_state(
+            state = compile_state(
                 self.instruments[config.id],
                 self.certificates,
                 transformers,
@@ -88,11 +90,30 @@ class Calibrations:
                 resolution=resolution,
                 primary=primary,
             )
+            return looped(state, self._loops(config, at)) if config.inputs else state
         except TraceabilityError as error:
             hint = "mend the certificate, or withdraw it"
             raise ConfigError(
                 [self.site.source.problem((*self._places[config.id], "id"), str(error), hint, "C128")]
             ) from None
+
+    def _loops(self, config: InstrumentConfig, at: date) -> dict[str, Loop]:
+        """What hangs on a module's inputs, each with the state of its transmitter."""
+        return {
+            stated.measurand: Loop(
+                f"input.{name}",
+                None
+                if stated.transmitter is None
+                else compile_state(
+                    self.instruments[stated.transmitter], self.certificates, (), self._standards(), at=at
+                ),
+                stated.range_low,
+                stated.range_high,
+                stated.signal_low,
+                stated.signal_high,
+            )
+            for name, stated in config.inputs.items()
+        }
 
     def _standards(self) -> Iterable[Certificate]:
         standards = {i.id for i in self.instruments.values() if i.kind is InstrumentKind.REFERENCE_STANDARD}
@@ -106,6 +127,18 @@ def transformer_ids(config: InstrumentConfig) -> tuple[str, ...]:
         for kind in ("ct", "pt")
         if getattr(config, kind) is not None
     )
+
+
+def _unknown_transmitters(site: SiteFile, known: Mapping[str, Instrument]) -> Iterator[Problem]:
+    for b, bus in enumerate(site.site.buses):
+        for i, config in enumerate(bus.instruments):
+            for name, stated in config.inputs.items():
+                if stated.transmitter is not None and stated.transmitter not in known:
+                    place = ("bus", b, "instrument", i, "input", name, "transmitter")
+                    hint = "add an [[instrument]] table for it to a certificate file, or register it"
+                    yield site.source.problem(
+                        place, f"there is no instrument '{stated.transmitter}'", hint, "C127"
+                    )
 
 
 def _certificate_files(site: SiteFile, problems: list[Problem]) -> Iterator[CertificateFile]:

@@ -17,7 +17,19 @@ from pydantic import AfterValidator, Field
 from gateway.edge import Duration, Exact, Id, Listed, Model, validated
 from gateway.toml_source import ConfigError, Problem, TomlSource
 
-ProtocolName = Literal["dlt645-2007", "dlt645-1997", "modbus-rtu", "modbus-tcp", "modbus-ascii", "cjt188"]
+ProtocolName = Literal[
+    "dlt645-2007",
+    "dlt645-1997",
+    "modbus-rtu",
+    "modbus-tcp",
+    "modbus-ascii",
+    "cjt188",
+    "hj212",
+    "mqtt",
+]
+PUSHED = ("hj212", "mqtt")
+"""Protocols in which nobody is asked: instruments send by themselves."""
+Basis = Literal["", "wet", "dry"]
 
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)")
 
@@ -44,6 +56,19 @@ def _listen(text: str) -> str:
         or int(text.rpartition(":")[2]) > 65535
     ):
         raise ValueError("write host:port, for example 127.0.0.1:8475")
+    return text
+
+
+def offset_minutes(text: str) -> int:
+    """Minutes ahead of UTC of ``"+08:00"``. Raises ValueError."""
+    found = re.fullmatch(r"([+-])(\d{2}):(\d{2})", text)
+    if not found or int(found[2]) > 14 or int(found[3]) > 59:
+        raise ValueError(f"'{text}' is no offset from UTC: write for example \"+08:00\"")
+    return (1 if found[1] == "+" else -1) * (60 * int(found[2]) + int(found[3]))
+
+
+def _utc_offset(text: str) -> str:
+    offset_minutes(text)
     return text
 
 
@@ -79,6 +104,16 @@ class SiteInfo(Model):
     language: Literal["en", "zh"] = "zh"
 
 
+def _push(text: str) -> str:
+    if not re.fullmatch(
+        r"(?:https?|mqtts?)://(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?(?:/[^\s?#]*)?", text
+    ):
+        raise ValueError(
+            "write where the platform listens: https://host:port, or a broker: mqtts://host:port (no user in it)"
+        )
+    return text
+
+
 class LogConfig(Model):
     """``commit`` is the loss window: what was read since the last commit can be lost with the power.
 
@@ -89,6 +124,7 @@ class LogConfig(Model):
     checkpoint: Positive = 10.0
     checkpoint_entries: int = Field(default=256, ge=1, le=65536)
     aggregate: Positive = 60.0
+    keep: Positive | None = None
 
 
 class ServeConfig(Model):
@@ -106,40 +142,6 @@ class Platform(Model):
 
     name: str
     key: str
-
-
-class CalibrationConfig(Model):
-    """Where certificates come from: files beside the site file, or a register, or both."""
-
-def _push(text: str) -> str:
-    if not re.fullmatch(r"(?:https?|mqtts?)://(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?(?:/[^\s?#]*)?", text):
-        raise ValueError(
-            "write where the platform listens: https://host:port, or a broker: mqtts://host:port (no user in it)"
-        )
-    return text
-
-
-    certificates: Annotated[tuple[str, ...], Listed] = ()
-    register_file: str | None = Field(default=None, alias="register")
-
-
-class InstrumentConfig(Model):
-    """One meter on a bus, and how its place transforms what it indicates."""
-
-    keep: Positive | None = None
-    id: Id
-    address: str
-    profile: str
-    period: Positive = 10.0
-    refresh: Duration = 1.0  # how often the meter renews what it shows: most do each second
-    serial: str = ""
-    manufacturer: str = ""
-    model: str = ""
-    place: str = ""
-    accuracy_class: str = ""
-    rated_voltage: Exact | None = None
-    rated_current: Exact | None = None
-    maximum_current: Exact | None = None
     push: Annotated[str, AfterValidator(_push)] | None = None
     ca: str | None = None
     certificate: str | None = None
@@ -150,6 +152,70 @@ class InstrumentConfig(Model):
     mqtt: Literal["5", "3.1.1"] = "5"
     live: bool = True  # over MQTT: also the present values, on topics that promise nothing
     home_assistant: str | None = None  # the discovery prefix, if values are to appear there by themselves
+
+
+class CalibrationConfig(Model):
+    """Where certificates come from: files beside the site file, or a register, or both."""
+
+    certificates: Annotated[tuple[str, ...], Listed] = ()
+    register_file: str | None = Field(default=None, alias="register")
+
+
+class InputConfig(Model):
+    """What hangs on one input of a module: a transmitter (range and signal) or a meter that sends pulses."""
+
+    measurand: str
+    unit: str
+    basis: Basis = ""
+    transmitter: Id | None = None  # the instrument whose certificates hold for it
+    range_low: Exact | None = None
+    range_high: Exact | None = None
+    pulse: Exact | None = None  # what one pulse stands for, in ``unit``
+    # the signal, in the module's unit: the range's ends, and the limits after NAMUR NE 43
+    signal_low: Exact = Decimal(4)
+    signal_high: Exact = Decimal(20)
+    under: Exact = Decimal("3.8")
+    over: Exact = Decimal("20.5")
+    fault_low: Exact = Decimal("3.6")
+    fault_high: Exact = Decimal(21)
+
+
+class FactorConfig(Model):
+    """What a factor of HJ 212 is at this measuring point. ``measurand``: for a code that the profile does not have."""
+
+    measurand: str = ""
+    unit: str = ""
+    basis: Basis = ""
+
+
+class ValueConfig(Model):
+    """Where a published message carries a measurand, and in which unit."""
+
+    path: str = ""
+    unit: str
+    scale: Exact = Decimal(1)
+    resolution: Exact | None = None
+    modulus: Exact | None = None
+    side: Literal["primary", "secondary"] = "secondary"
+    basis: Basis = ""
+
+
+class InstrumentConfig(Model):
+    """One meter on a bus, and how its place transforms what it indicates."""
+
+    id: Id
+    address: str
+    profile: str = ""  # only what is published over MQTT does without
+    period: Positive = 10.0
+    refresh: Duration = 1.0  # how often the meter renews what it shows: most do each second
+    serial: str = ""
+    manufacturer: str = ""
+    model: str = ""
+    place: str = ""
+    accuracy_class: str = ""
+    rated_voltage: Exact | None = None
+    rated_current: Exact | None = None
+    maximum_current: Exact | None = None
     ct: Ratio | None = None
     ct_instrument: Id | None = None
     ct_class: str = ""
@@ -161,6 +227,12 @@ class InstrumentConfig(Model):
     register_modulus: Exact | None = None  # where its energy registers begin again at 0
     timeout: Positive | None = None
     retries: int | None = Field(default=None, ge=0, le=10)
+    inputs: dict[str, InputConfig] = Field(default_factory=dict, alias="input")
+    data: Literal["2011", "2051", "2061", "2031"] = "2011"  # HJ 212: which command's data this instrument is
+    password: str = ""  # HJ 212: PW of its data logger
+    factors: dict[str, FactorConfig] = Field(default_factory=dict, alias="factor")
+    values: dict[str, ValueConfig] = Field(default_factory=dict, alias="value")
+    time: str = ""  # MQTT: where the message tells its time; empty: when it came
 
 
 class BusConfig(Model):
@@ -174,6 +246,10 @@ class BusConfig(Model):
     timeout: Positive = 1.0
     gap: Duration = 0.0
     retries: int = Field(default=1, ge=0, le=10)
+    late: Positive | None = None  # pushed data: how long after it was due silence is a gap; None: one period
+    utc_offset: Annotated[str, AfterValidator(_utc_offset)] = "+08:00"  # HJ 212: of the loggers' local time
+    password: str = ""  # HJ 212: PW of loggers that have none of their own; MQTT: with ``username``
+    username: str = ""
     instruments: Annotated[tuple[InstrumentConfig, ...], Listed] = Field(alias="instrument", min_length=1)
 
 
@@ -249,12 +325,59 @@ class SiteFile:
         """The bus's port; a relative device path is relative to the site file."""
         return bus.port if "://" in bus.port else str(self.directory / bus.port)
 
+    def _unfit(
+        self, bus: BusConfig, instrument: InstrumentConfig, place: tuple[str | int, ...]
+    ) -> list[Problem]:
+        """What an instrument states that its bus has no use for, or does not state that it needs."""
+        found: list[Problem] = []
+        if not instrument.profile and bus.protocol != "mqtt":
+            found.append(
+                self.source.problem((*place, "id"), "'profile' is missing", "add profile = …", "C104")
+            )
+        if bus.protocol == "mqtt" and not instrument.values and not instrument.profile:
+            hint = '[bus.instrument.value."power.active.total"] with path and unit'
+            found.append(self.source.problem((*place, "id"), "no values are named", hint, "C142"))
+        if bus.protocol == "hj212" and not (instrument.password or bus.password):
+            hint = 'add password = "…" (PW, six characters) to the bus or the instrument'
+            found.append(
+                self.source.problem((*place, "id"), "the logger's password is missing", hint, "C142")
+            )
+        for name, used, protocols in (
+            ("factor", instrument.factors, ("hj212",)),
+            ("value", instrument.values, ("mqtt",)),
+            ("input", instrument.inputs, ("modbus-rtu", "modbus-tcp", "modbus-ascii")),
+        ):
+            if used and bus.protocol not in protocols:
+                message = f"'{name}' has no meaning on a bus of {bus.protocol}"
+                hint = f"it is for {', '.join(protocols)}"
+                found.append(self.source.problem((*place, name), message, hint, "C142"))
+        return found
+
     def _conflicts(self) -> list[Problem]:
         """Mistakes that no single value shows: two things that claim the same name, address or port."""
         found: list[Problem] = []
         names: dict[str, int] = {}
         ports: dict[str, str] = {}
         ids: dict[str, str] = {}
+        for p, platform in enumerate(self.site.platforms):
+            if any(other.name == platform.name for other in self.site.platforms[:p]):
+                found.append(
+                    self.source.problem(
+                        ("platform", p, "name"),
+                        f"platform '{platform.name}' is there twice",
+                        "receipts are kept by the platform's name: give each its own",
+                        "C133",
+                    )
+                )
+            if (platform.certificate is None) != (platform.private_key is None):
+                found.append(
+                    self.source.problem(
+                        ("platform", p, "certificate" if platform.certificate else "private_key"),
+                        "a client certificate needs its private key, and the key its certificate",
+                        "add the other one",
+                        "C134",
+                    )
+                )
         for b, bus in enumerate(self.site.buses):
             if bus.name in names:
                 found.append(
@@ -292,6 +415,11 @@ class SiteFile:
                     )
                 ids[instrument.id] = bus.name
                 address = instrument.address.strip().lstrip("0") or "0"
+                if bus.protocol == "hj212":  # one logger may send several kinds of data
+                    address = f"{instrument.address.strip()} {instrument.data}"
+                elif bus.protocol == "mqtt":  # one message may hold several instruments
+                    address = f"{instrument.address} {instrument.id}"
+                found += self._unfit(bus, instrument, place)
                 if address in addresses:
                     owner = addresses[address]
                     message = f"address {instrument.address} on bus '{bus.name}' already belongs to '{owner}'"
@@ -313,22 +441,3 @@ class SiteFile:
                             )
                         )
         return found
-        for p, platform in enumerate(self.site.platforms):
-            if any(other.name == platform.name for other in self.site.platforms[:p]):
-                found.append(
-                    self.source.problem(
-                        ("platform", p, "name"),
-                        f"platform '{platform.name}' is there twice",
-                        "receipts are kept by the platform's name: give each its own",
-                        "C133",
-                    )
-                )
-            if (platform.certificate is None) != (platform.private_key is None):
-                found.append(
-                    self.source.problem(
-                        ("platform", p, "certificate" if platform.certificate else "private_key"),
-                        "a client certificate needs its private key, and the key its certificate",
-                        "add the other one",
-                        "C134",
-                    )
-                )

@@ -6,8 +6,9 @@ Nothing is opened or started here except by ``unreachable``, which tries each po
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from calibration.state import CalibrationState
 from drivers.bus import Meter, cycle_time_s
 from drivers.line import Timing
 from drivers.link import LinkDown, link
-from drivers.profile import Point, Profile, ProfileError, Query, load, plan
+from drivers.profile import Profile, ProfileError, Query, load, plan
 from drivers.protocols import Codec, codec
 from evidence.errors import EvidenceError
 from evidence.note import COSIGNATURE, Verifier
 from gateway.calibrations import Calibrations
-from gateway.config import BusConfig, InstrumentConfig, SiteFile
+from gateway.config import PUSHED, BusConfig, InstrumentConfig, SiteFile
+from gateway.site_profile import SiteProfileError, site_profile
 from gateway.toml_source import ConfigError, Problem
 
 TYPICAL_REPLY_S = 0.1  # a serial meter's reply delay where nothing is known of it; TCP answers sooner
@@ -50,6 +52,15 @@ class PreparedBus:
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedPush:
+    """A port at which instruments send by themselves."""
+
+    config: BusConfig
+    port: str
+    meters: tuple[PreparedMeter, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A site that holds together. ``warnings`` do not stop it."""
 
@@ -58,6 +69,17 @@ class Prepared:
     buses: tuple[PreparedBus, ...]
     receivers: tuple[Verifier, ...]
     warnings: tuple[Problem, ...]
+    pushes: tuple[PreparedPush, ...] = ()
+
+    @property
+    def lines(self) -> tuple[PreparedBus | PreparedPush, ...]:
+        """Where instruments are asked, then where they send by themselves."""
+        return (*self.buses, *self.pushes)
+
+    @property
+    def meters(self) -> tuple[PreparedMeter, ...]:
+        """All instruments, asked or not."""
+        return tuple(meter for line in self.lines for meter in line.meters)
 
 
 def prepare(site: SiteFile, now: Callable[[], datetime]) -> Prepared:
@@ -71,15 +93,17 @@ def prepare(site: SiteFile, now: Callable[[], datetime]) -> Prepared:
         problems.extend(error.problems)
         calibrations = Calibrations({}, (), site)
     usable = not problems
-    buses = tuple(
-        _bus(site, b, calibrations if usable else None, now, problems, warnings)
-        for b in range(len(site.site.buses))
-    )
+    known = calibrations if usable else None
+    buses: list[PreparedBus] = []
+    pushes: list[PreparedPush] = []
+    for b, config in enumerate(site.site.buses):
+        if config.protocol in PUSHED:
+            pushes.append(_push(site, b, known, now, problems, warnings))
+        else:
+            buses.append(_bus(site, b, known, now, problems, warnings))
     if problems:
         raise ConfigError(problems)
-    return Prepared(
-        site, calibrations, tuple(bus for bus in buses if bus is not None), receivers, tuple(warnings)
-    )
+    return Prepared(site, calibrations, tuple(buses), receivers, tuple(warnings), tuple(pushes))
 
 
 def profile_directories(site: SiteFile) -> tuple[Path, ...]:
@@ -110,14 +134,15 @@ def _bus(
     now: Callable[[], datetime],
     problems: list[Problem],
     warnings: list[Problem],
-) -> PreparedBus | None:
+) -> PreparedBus:
     config = site.site.buses[b]
     port = site.port(config)
     tcp = port.startswith("tcp://")
     protocol = codec(config.protocol)
     timing = Timing() if tcp else Timing(baud=config.baud, framing=config.framing)
     meters = [
-        _meter(site, (b, i), protocol, calibrations, now, problems) for i in range(len(config.instruments))
+        _meter(site, (b, i), protocol, calibrations, now, problems, warnings)
+        for i in range(len(config.instruments))
     ]
     ready = tuple(meter for meter in meters if meter is not None)
     least = sum(cycle_time_s(protocol, m.meter, m.queries, timing, 0.0) / m.config.period for m in ready)
@@ -136,30 +161,58 @@ def _bus(
     return PreparedBus(config, protocol, port, timing, ready, typical)
 
 
-def _meter(
+def _push(
     site: SiteFile,
-    at: tuple[int, int],
-    protocol: Codec,
+    b: int,
     calibrations: Calibrations | None,
     now: Callable[[], datetime],
     problems: list[Problem],
+    warnings: list[Problem],
+) -> PreparedPush:
+    config = site.site.buses[b]
+    port = site.port(config)
+    scheme = "tcp-listen" if config.protocol == "hj212" else "mqtt"
+    if not re.fullmatch(rf"{scheme}://(\[[0-9a-fA-F:]+\]|[^:/\s]+):\d{{1,5}}", port):
+        hint = f'port = "{scheme}://{"0.0.0.0:9212" if scheme == "tcp-listen" else "127.0.0.1:1883"}"'
+        problems.append(
+            site.source.problem(("bus", b, "port"), f"no port of {config.protocol}", hint, "C143")
+        )
+    meters = [
+        _meter(site, (b, i), None, calibrations, now, problems, warnings)
+        for i in range(len(config.instruments))
+    ]
+    return PreparedPush(config, port, tuple(meter for meter in meters if meter is not None))
+
+
+def _meter(
+    site: SiteFile,
+    at: tuple[int, int],
+    protocol: Codec | None,
+    calibrations: Calibrations | None,
+    now: Callable[[], datetime],
+    problems: list[Problem],
+    warnings: list[Problem],
 ) -> PreparedMeter | None:
+    """``protocol`` is None where nobody is asked."""
     bus = site.site.buses[at[0]]
     config = bus.instruments[at[1]]
     place = ("bus", at[0], "instrument", at[1])
     before = len(problems)
     address = config.address
+    if protocol is not None:
+        try:
+            address = protocol.address(config.address)
+        except ValueError as error:
+            problems.append(site.source.problem((*place, "address"), str(error), "", "C117"))
+    profile = None
     try:
-        address = protocol.address(config.address)
-    except ValueError as error:
-        problems.append(site.source.problem((*place, "address"), str(error), "", "C117"))
-    try:
-        profile = load(config.profile, profile_directories(site))
+        if config.profile:
+            profile = load(config.profile, profile_directories(site))
     except ProfileError as error:
         hint = '`suyuan profiles` lists those known; profiles = ["dir"] adds a directory of your own'
         problems.append(site.source.problem((*place, "profile"), str(error), hint, "C115"))
         return None
-    if profile.protocol.partition("-")[0] != bus.protocol.partition("-")[0]:
+    if profile is not None and profile.protocol.partition("-")[0] != bus.protocol.partition("-")[0]:
         message = f"profile '{profile.name}' speaks {profile.protocol}, the bus {bus.protocol}"
         problems.append(
             site.source.problem(
@@ -167,11 +220,16 @@ def _meter(
             )
         )
         return None
-    profile = _with_registers_of(config, profile)
-    known = {point.measurand for point in profile.points}
+    try:
+        read = site_profile(bus, config, profile)
+    except SiteProfileError as error:
+        problems.append(site.source.problem((*place, *error.key), error.what, error.hint, "C144"))
+        return None
+    _tell_unread(site, place, profile, read, warnings)
+    known = {point.measurand for point in read.points}
     for n, measurand in enumerate(config.measurands or ()):
         if measurand not in known:
-            message = f"profile '{profile.name}' has no '{measurand}'"
+            message = f"profile '{read.name}' has no '{measurand}'"
             hint = f"it has {', '.join(sorted(known))}"
             problems.append(site.source.problem((*place, "measurands", n), message, hint, "C116"))
     if calibrations is None or len(problems) > before:
@@ -179,38 +237,43 @@ def _meter(
     meter = Meter(
         id=config.id,
         address=address,
-        profile=profile,
+        profile=read,
         timeout_s=config.timeout or bus.timeout,
         retries=bus.retries if config.retries is None else config.retries,
         gap_s=bus.gap,
     )
     try:
-        state = calibrations.state(config, profile, now().date())
+        state = calibrations.state(config, read, now().date())
     except ConfigError as error:
         problems.extend(error.problems)
         return None
-    return PreparedMeter(config, meter, profile, plan(profile, config.measurands), state)
+    return PreparedMeter(config, meter, read, plan(read, config.measurands), state)
 
 
-def _with_registers_of(config: InstrumentConfig, profile: Profile) -> Profile:
-    """The profile with what the site states of this meter's energy registers, in the register's unit."""
-
-    def stated(point: Point) -> Point:
-        if not point.measurand.startswith("energy."):
-            return point
-        return replace(
-            point,
-            resolution=config.register_resolution or point.resolution,
-            modulus=config.register_modulus or point.modulus,
-        ).resolved()
-
-    return replace(profile, points=tuple(map(stated, profile.points)))
+def _tell_unread(
+    site: SiteFile,
+    place: tuple[str | int, ...],
+    profile: Profile | None,
+    read: Profile,
+    warnings: list[Problem],
+) -> None:
+    """Factors of a logger that are not read because the site does not say in what they are told."""
+    if profile is None or profile.protocol != "hj212":
+        return
+    have = {point.item for point in read.points}
+    lacking = [f"{p.measurand} ({p.item})" for p in profile.points if p.item not in have]
+    if lacking:
+        message = f"not read, because unit and basis are not stated: {', '.join(lacking)}"
+        hint = 'for those that the logger sends: [bus.instrument.factor.CODE] with unit = "…", basis = "…"'
+        warnings.append(site.source.problem((*place, "profile"), message, hint, "C144"))
 
 
 async def unreachable(prepared: Prepared, wait_s: float = 5.0) -> list[Problem]:
     """Try each port: open it and close it again. The problems of those that cannot be opened."""
     found: list[Problem] = []
     for b, bus in enumerate(prepared.file.site.buses):
+        if bus.protocol in PUSHED:
+            continue  # who listens, or waits for a broker, finds nobody unreachable
         port = prepared.file.port(bus)
         opened = link(port, bus.baud, bus.framing)
         why = ""

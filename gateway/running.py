@@ -18,10 +18,11 @@ from typing import Any
 
 from calibration.state import CalibrationState
 from drivers.link import link
-from gateway.agent import Agent, BusPlan, InstrumentPlan, Plan
+from gateway.agent import Agent, BusPlan, Plan
 from gateway.calibrations import Calibrations
 from gateway.config import SiteFile
 from gateway.keys import Key, load_or_create
+from gateway.listening import instrument_plans, push_plan
 from gateway.pipeline import DocumentNotice
 from gateway.prepare import Prepared, PreparedBus, PreparedMeter
 from gateway.receipts import PlatformKey
@@ -53,6 +54,7 @@ def plan_of(prepared: Prepared, key: Key, now: Callable[[], datetime]) -> Plan:
         aggregate_us=round(site.log.aggregate * 1e6),
         keep_us=None if site.log.keep is None else round(site.log.keep * 1e6),
         states=lambda day: compile_states(prepared, now, day),
+        pushes=tuple(map(push_plan, prepared.pushes)),
     )
 
 
@@ -61,16 +63,7 @@ def _bus(bus: PreparedBus) -> BusPlan:
         name=bus.config.name,
         codec=bus.codec,
         link=link(bus.port, bus.config.baud, bus.config.framing),
-        instruments=tuple(
-            InstrumentPlan(
-                meter=meter.meter,
-                queries=meter.queries,
-                period_us=round(meter.config.period * 1e6),
-                refresh_us=round(meter.config.refresh * 1e6),
-                state=meter.state,
-            )
-            for meter in bus.meters
-        ),
+        instruments=instrument_plans(bus.meters),
         timing=bus.timing,
     )
 
@@ -98,7 +91,7 @@ def configuration(prepared: Prepared) -> bytes:
         "instruments": {
             meter.config.id: {
                 "bus": bus.config.name,
-                "protocol": bus.codec.name,
+                "protocol": bus.config.protocol,
                 "address": meter.meter.address,
                 "period_us": round(meter.config.period * 1e6),
                 "refresh_us": round(meter.config.refresh * 1e6),
@@ -107,7 +100,7 @@ def configuration(prepared: Prepared) -> bytes:
                 "pt": meter.config.pt or "",
                 "profile": _shared(profiles, meter),
             }
-            for bus in prepared.buses
+            for bus in prepared.lines
             for meter in bus.meters
         },
         "profiles": profiles,
@@ -139,7 +132,7 @@ def _plain_fields(value: Any) -> dict[str, object]:
     return {
         field.name: _plain(part)
         for field in fields(value)
-        if (part := getattr(value, field.name)) != field.default
+        if field.init and (part := getattr(value, field.name)) != field.default
     }
 
 
@@ -157,9 +150,7 @@ def compile_states(
     """The states of all meters for a day, from certificate files and register as they are now."""
     calibrations = Calibrations.read(prepared.file, now)
     return {
-        meter.config.id: calibrations.state(meter.config, meter.profile, day)
-        for bus in prepared.buses
-        for meter in bus.meters
+        meter.config.id: calibrations.state(meter.config, meter.profile, day) for meter in prepared.meters
     }
 
 
