@@ -27,6 +27,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "run": ("site", "run the agent on a site", "在现场运行采集代理"),
     "sim": ("simulate", "run simulated meters behind a site file's ports", "在现场文件的端口后运行模拟仪表"),
+    "scan": ("scan", "find the meters on a line and propose profiles", "搜索总线上的仪表并推荐配置"),
+    "read": (
+        "read",
+        "read a meter once: bytes, values, results with U",
+        "抄读一块表：报文、示值、带 U 的结果",
+    ),
     "decode": ("decode", "decode frames of a protocol", "解码协议报文"),
     "profiles": ("profiles", "list and show meter profiles", "列出与显示仪表配置"),
     "budget": (

@@ -1,0 +1,192 @@
+"""Which meters are on a line: addresses found by asking, and profiles that make sense of what they answer.
+
+* DL/T 645: "read address" finds the only meter. Several collide; then they are asked by the last digits of their
+  addresses, the leading ones filled up with A (any digit), two digits more wherever answers still collide.
+* Modbus: each unit is asked for one register. Whatever answers, be it an exception, is there.
+
+A profile is proposed if its probe is plausible; it is ranked by how many of its other values are. Everything is
+bounded: the search ends at ``until`` (loop time), and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from drivers import dlt645, modbus
+from drivers.bus import Bus, Meter
+from drivers.codec import Answer, Indication, Missing
+from drivers.identity import identify
+from drivers.line import Patience
+from drivers.link import LinkDown
+from drivers.profile import Profile, plan
+
+Say = Callable[[str], None]
+
+_PROBED = "00010000"  # forward active energy: every DL/T 645-2007 meter has it
+# What every electricity meter in service shows, by the first word of a measurand.
+_PLAUSIBLE = {
+    "voltage": (Decimal(40), Decimal(480)),
+    "frequency": (Decimal(45), Decimal(65)),
+    "power_factor": (Decimal(-1), Decimal(1)),
+    "current": (Decimal(-10_000), Decimal(10_000)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A profile that makes sense of a meter: ``plausible`` of the ``judged`` values are what a meter may show."""
+
+    profile: str
+    plausible: int
+    judged: int
+    values: tuple[Indication, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A meter that answered. ``number`` is what it calls itself, empty if it does not tell."""
+
+    protocol: str
+    address: str
+    number: str = ""
+    proposals: tuple[Proposal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found on a line in one setting; ``complete`` is False if time ran out."""
+
+    found: tuple[Found, ...]
+    complete: bool
+
+
+async def survey(
+    bus: Bus,
+    profiles: Sequence[Profile],
+    until: float,
+    *,
+    reply_s: float = 0.3,
+    units: Iterable[int] = range(1, 248),
+    say: Say = lambda _text: None,
+) -> Survey:
+    """Find the meters on a line, ask who they are, and propose profiles. Raises LinkDown if there is no line."""
+    search = _Search(bus, until, Patience(reply_s, 0.05), say)
+    speaks_645 = bus.codec.name.startswith("dlt645")
+    addresses = await (search.addresses() if speaks_645 else search.units(units))
+    protocol = bus.codec.name if speaks_645 else "modbus"
+    candidates = [p for p in profiles if p.protocol == protocol and p.probe is not None]
+    found = []
+    for address in addresses:
+        number = ""
+        if candidates and speaks_645:
+            told = await identify(bus, Meter(address, address, candidates[0], reply_s, late_s=0.05))
+            number = told.number or ""
+        proposals = [await _proposed(bus, p, address, reply_s) for p in candidates if not search.late]
+        best = sorted((p for p in proposals if p), key=lambda p: (-p.plausible, p.judged - p.plausible))
+        found.append(Found(bus.codec.name, address, number, tuple(best)))
+    return Survey(tuple(found), complete=not search.late)
+
+
+class _Search:
+    """The asking, and its end."""
+
+    def __init__(self, bus: Bus, until: float, patience: Patience, say: Say) -> None:
+        self._bus, self._until, self._patience, self._say = bus, until, patience, say
+
+    @property
+    def late(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._until
+
+    async def units(self, units: Iterable[int]) -> list[str]:
+        """The units that answer to a request for one register."""
+        found = []
+        framing = {"modbus-tcp": "tcp", "modbus-ascii": "ascii"}.get(self._bus.codec.name, "rtu")
+        for unit in units:
+            if self.late:
+                break
+            for function in (3, 4):
+                request = modbus.Request(str(unit), function, 0, 1, framing)  # type: ignore[arg-type]
+                answer, _ = await self._ask(request)
+                # A gateway refuses for a meter that it does not reach (exceptions 10 and 11): nobody is there.
+                if answer is not None and answer.error_code not in (10, 11):
+                    self._say(f"unit {unit} answers")
+                    found.append(str(unit))
+                    break
+                if answer is None and unit != 1:
+                    break  # silence: it is not there. The first unit gets a second question
+        return found
+
+    async def addresses(self) -> list[str]:
+        """The addresses of all meters: one by its own word, several by their last digits."""
+        answer, collided = await self._ask(dlt645.Request(dlt645.WILDCARD, dlt645.READ_ADDRESS))
+        if answer is not None:
+            # A stronger meter may have drowned the others: they are heard once it is not asked.
+            first = answer.payload[::-1].hex()
+            self._say(f"address {first} answers")
+            again, collided = await self._ask(dlt645.Request(dlt645.WILDCARD, dlt645.READ, _PROBED))
+            if not collided and (again is None or again.address == first):
+                return [first]
+        elif not collided:
+            alone, collided = await self._ask(dlt645.Request(dlt645.WILDCARD, dlt645.READ, _PROBED))
+            if alone is not None:
+                return [alone.address]
+            if not collided:
+                return []
+        self._say("several meters answer at once: asked by the last digits of their addresses")
+        found: list[str] = []
+        await self._below("", found)
+        return sorted(found)
+
+    async def _below(self, last: str, found: list[str]) -> None:
+        """All meters whose addresses end in ``last``."""
+        for pair in range(100):
+            if self.late:
+                return
+            digits = f"{pair:02d}{last}"
+            request = dlt645.Request(digits.rjust(12, "A"), dlt645.READ, _PROBED)
+            answer, collided = await self._ask(request)
+            if answer is not None:
+                self._say(f"address {answer.address} answers")
+                if answer.address not in found:
+                    found.append(answer.address)
+            elif collided and len(digits) < 12:
+                await self._below(digits, found)
+
+    async def _ask(self, request: dlt645.Request | modbus.Request) -> tuple[Answer | None, bool]:
+        """The answer, and whether something else came than silence or an answer."""
+        reply = await self._bus.ask(request, self._patience)
+        if reply.failure is Missing.LINK_DOWN:
+            where = self._bus.line.link.describe()
+            raise LinkDown(where, reply.detail.removeprefix(f"{where}: "))
+        return reply.answer, reply.failure in (Missing.CORRUPT, Missing.MISMATCH)
+
+
+async def _proposed(bus: Bus, profile: Profile, address: str, reply_s: float) -> Proposal | None:
+    """The profile with what it makes of the meter, if its probe is plausible."""
+    probe = profile.probe
+    if probe is None:
+        return None
+    meter = Meter(f"{address} as {profile.name}", address, profile, reply_s, late_s=0.05)
+    scan = await bus.scan(meter, plan(profile, [probe.point]))
+    (value,) = [i.value for i in scan.indications if i.measurand == probe.point] or [None]
+    if value is None or not probe.low <= value <= probe.high:
+        return None
+    scan = await bus.scan(meter, plan(profile))
+    judged = [plausible(i) for i in scan.indications]
+    said = [verdict for verdict in judged if verdict is not None]
+    return Proposal(profile.name, sum(said), len(said), scan.indications)
+
+
+def plausible(indication: Indication) -> bool | None:
+    """Whether a meter in service may show this; None where anything may be."""
+    limits = _PLAUSIBLE.get(indication.measurand.partition(".")[0])
+    if indication.missing is Missing.NOT_SUPPORTED:
+        return None  # a phase that is not connected, an item that this model does not have
+    if limits is None:
+        return None if indication.value is not None else False
+    return indication.value is not None and (
+        limits[0] <= indication.value <= limits[1] or indication.value == 0
+    )

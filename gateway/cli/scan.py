@@ -1,0 +1,211 @@
+"""`suyuan scan`: the meters on a line found, their profiles proposed, and the beginning of a site file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.cli import DONE, NO
+from gateway.cli.output import UsageError, emit, say
+
+if TYPE_CHECKING:
+    from drivers.discovery import Found
+
+EPILOG = """Asks, and changes nothing. What was found goes to stdout as a part of a site file; progress to stderr. Stop
+the agent first: a line has one master.
+
+examples:
+  suyuan scan /dev/ttyUSB0 > found.toml
+  suyuan scan /dev/ttyUSB0 --protocol modbus-rtu --baud 9600 --framing 8N1 --units 1-32
+  suyuan scan tcp://192.168.1.20:502 --protocol modbus-tcp --json
+
+Exit code 1 if nothing was found."""
+
+_QUICK = 16  # units asked at each speed; once one has answered, all the others at that speed
+_SPEEDS_645 = (2400, 9600, 4800, 1200, 19200)
+_SPEEDS_MODBUS = (9600, 19200, 4800, 38400, 115200, 2400)
+
+
+class Setting(NamedTuple):
+    """One way to talk to a line."""
+
+    protocol: str
+    baud: int
+    framing: str
+
+
+def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    parser.add_argument("port", metavar="PORT", help="a device, or tcp://host:port")
+    parser.add_argument("--protocol", action="append", help="try this one only; may be given several times")
+    parser.add_argument(
+        "--baud", type=int, action="append", help="try this speed only; may be given several times"
+    )
+    parser.add_argument("--framing", help="try this one only (8E1, 8N1)")
+    parser.add_argument("--units", metavar="1-247", help="Modbus units to ask")
+    parser.add_argument("--reply", metavar="300ms", default="300ms", help="how long to wait for each answer")
+    parser.add_argument("--limit", metavar="5min", default="5min", help="stop after this time")
+    parser.add_argument("--profiles", metavar="DIR", action="append", default=[], help="profiles of your own")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def settings(given: argparse.Namespace) -> list[Setting]:
+    """All that is tried, the likeliest first. UsageError for what cannot be searched."""
+    tcp = given.port.startswith("tcp://")
+    known = ("modbus-tcp", "modbus-rtu", "dlt645-2007") if tcp else ("dlt645-2007", "modbus-rtu")
+    protocols = given.protocol or known
+    for protocol in protocols:
+        if protocol not in ("dlt645-2007", "modbus-rtu", "modbus-tcp", "modbus-ascii"):
+            raise UsageError(
+                f"{protocol}: meters are searched by dlt645-2007, modbus-rtu, modbus-tcp, modbus-ascii"
+            )
+    found = []
+    for protocol in protocols:
+        if tcp:
+            found.append(Setting(protocol, 9600, given.framing or "8E1"))
+            continue
+        modbus = protocol != "dlt645-2007"
+        framings = (given.framing,) if given.framing else ("8N1", "8E1") if modbus else ("8E1",)
+        for baud in given.baud or (_SPEEDS_MODBUS if modbus else _SPEEDS_645):
+            found += [Setting(protocol, baud, framing) for framing in framings]
+    return found
+
+
+def _units(text: str | None) -> list[int]:
+    first, _, last = (text or "1-247").partition("-")
+    try:
+        units = list(range(int(first), int(last or first) + 1))
+    except ValueError:
+        units = []
+    if not units or not 1 <= units[0] <= units[-1] <= 247:
+        raise UsageError(f"{text}: units are written 1-247, or one of them")
+    return units
+
+
+def run(_command: str, given: argparse.Namespace) -> int:
+    """Search, and write what was found."""
+    from gateway.edge import seconds
+
+    units = _units(given.units)
+    tried = settings(given)
+    found, complete = asyncio.run(_search(given, tried, units, seconds(given.reply), seconds(given.limit)))
+    if not complete:
+        say(
+            "the time was over before everything had been asked: give --protocol, --baud, --units, or more --limit"
+        )
+    if given.json:
+        emit({"port": given.port, "complete": complete, "found": [_plain(s, f) for s, f in found]})
+    elif found:
+        print(fragment(given.port, found))
+    if not found:
+        say("no meter answered: is the line wired A to A and B to B, powered, and without another master?")
+    return DONE if found else NO
+
+
+async def _search(
+    given: argparse.Namespace, tried: list[Setting], units: list[int], reply_s: float, limit_s: float
+) -> tuple[list[tuple[Setting, Found]], bool]:
+    from pathlib import Path
+
+    from drivers.bus import Bus
+    from drivers.discovery import survey
+    from drivers.line import Timing
+    from drivers.link import link
+    from drivers.profile import load, names
+    from drivers.protocols import codec
+    from gateway.clock import SystemClock
+
+    extra = [Path(directory) for directory in given.profiles]
+    profiles = [load(name, extra) for name in names(extra)]
+    until = asyncio.get_running_loop().time() + limit_s
+    found: list[tuple[Setting, Found]] = []
+    complete = True
+    tcp = given.port.startswith("tcp://")
+    for setting in tried:
+        if any(f.protocol == setting.protocol or tcp for _, f in found):
+            continue  # the meters of a protocol share one speed, and a converter has one protocol
+        where = setting.protocol if tcp else f"{setting.protocol} {setting.baud} {setting.framing}"
+        say(f"{given.port}: {where} …")
+        timing = Timing() if tcp else Timing(baud=setting.baud, framing=setting.framing)
+        opened = link(given.port, setting.baud, setting.framing)
+        bus = Bus("scan", codec(setting.protocol), opened, SystemClock().now, timing)
+        try:
+            quick = [] if given.units or len(tried) == 1 else units[:_QUICK]
+            got = await survey(bus, profiles, until, reply_s=reply_s, units=quick or units, say=say)
+            seen = list(got.found)
+            if quick and seen and setting.protocol != "dlt645-2007":
+                got = await survey(bus, profiles, until, reply_s=reply_s, units=units[_QUICK:], say=say)
+                seen += got.found
+        finally:
+            await bus.close()
+        found += [(setting, meter) for meter in seen]
+        if not got.complete:
+            complete = False
+            break
+    return found, complete
+
+
+def _plain(setting: Setting, found: Found) -> dict[str, Any]:
+    return {
+        "protocol": found.protocol,
+        "baud": setting.baud,
+        "framing": setting.framing,
+        "address": found.address,
+        "number": found.number,
+        "proposals": [
+            {
+                "profile": p.profile,
+                "plausible": p.plausible,
+                "judged": p.judged,
+                "values": {
+                    i.measurand: {"value": None if i.value is None else f"{i.value:f}", "unit": i.unit}
+                    for i in p.values
+                },
+            }
+            for p in found.proposals
+        ],
+    }
+
+
+def fragment(port: str, found: list[tuple[Setting, Found]]) -> str:
+    """What was found as a part of a site file (TOML): one bus per protocol and speed."""
+    lines: list[str] = []
+    previous: Setting | None = None
+    buses = 0
+    for setting, meter in found:
+        if setting != previous:
+            previous = setting
+            buses += 1
+            lines += [
+                "[[bus]]",
+                f'name = "line-{buses}"',
+                f"protocol = {_text(meter.protocol)}",
+                f"port = {_text(port)}",
+            ]
+            if not port.startswith("tcp://"):
+                lines += [f"baud = {setting.baud}", f"framing = {_text(setting.framing)}"]
+            lines.append("")
+        lines += ["[[bus.instrument]]", f'id = "meter-{meter.address}"', f"address = {_text(meter.address)}"]
+        if meter.proposals:
+            best = meter.proposals[0]
+            lines.append(
+                f"profile = {_text(best.profile)}   # {best.plausible} of {best.judged} values plausible"
+            )
+            lines += [
+                f"# profile = {_text(other.profile)}   # {other.plausible} of {other.judged}"
+                for other in meter.proposals[1:]
+            ]
+        else:
+            lines.append("# no profile makes sense of its answers: `suyuan profiles` lists those known")
+            lines.append('profile = ""')
+        if meter.number:
+            lines.append(f"serial = {_text(meter.number)}")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
