@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ def recomputed(entries: Iterable[tuple[int, bytes]], *, partial: bool = False) -
     from central.audit import recompute
     from gateway.aggregation import Aggregator
 
-    return recompute(entries, Aggregator, partial=partial)
+    return recompute(entries, Aggregator, partial=partial, jobs=os.cpu_count() or 1)
 
 
 def entries_of(read: Read) -> Iterator[tuple[int, bytes]]:

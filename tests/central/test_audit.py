@@ -10,6 +10,7 @@ from hashlib import sha256
 import msgspec
 import pytest
 
+from central import audit
 from central.audit import asked_of, recompute
 from evidence import record
 from evidence.record import Aggregate, CalibrationState, Configuration, Reading
@@ -222,3 +223,14 @@ def test_a_part_of_a_log_is_recomputed_as_far_as_it_goes(entries):
     assert result.findings == ()
     assert result.aggregates > 10
     assert sum(result.skipped.values()) > 0, "the intervals whose beginning is not there"
+
+
+def test_many_processes_find_what_one_finds(entries, monkeypatch):
+    monkeypatch.setattr(audit, "PARALLEL_FROM", 50)
+    monkeypatch.setattr(audit, "_CHUNK", 40)
+    index, _ = first(entries, Reading, "carding", after=120)
+    changed = with_record(entries, index, results={}, flags=("X",))
+    one, many = recompute(changed, Aggregator), recompute(changed, Aggregator, jobs=2)
+    assert sorted(map(str, many.findings)) == sorted(map(str, one.findings)) != []
+    assert many.to_json() == one.to_json()
+    assert recompute(entries, Aggregator, jobs=2).findings == ()
