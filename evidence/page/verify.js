@@ -641,5 +641,5 @@ globalThis.SuyuanBundle = (() => {
     }
   }
 
-  return { open, verify, readAll, parsePolicy, parseNote, parseCheckpoint, fingerprint, unbase64, hex, sha256, Refused };
+  return { open, verify, readAll, parsePolicy, parseNote, parseCheckpoint, fingerprint, gunzip, unbase64, hex, sha256, Refused };
 })();

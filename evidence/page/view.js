@@ -94,13 +94,12 @@
 
   function header() {
     const button = (text, number, lang) => el("button", { type: "button", lang, "aria-pressed": String(view.language === number), onclick: () => { view.language = number; draw(); } }, text);
-    const [from, to] = bundle ? period() : [0, 0];
-    return [
+      return [
       el("div", { class: "bar" },
         el("p", { class: "quiet" }, `Suyuan 溯源 · ${say("title")}`),
         el("div", { class: "row noprint", role: "group", "aria-label": say("language") }, button("中文", 1, "zh-CN"), button("English", 0, "en"))),
       bundle && el("h1", {}, bundle.instrument),
-      bundle && facts([say("period"), [moment(from), ` ${DASH} `, moment(to)]], [say("log"), el("span", { class: "mono" }, bundle.origin)]),
+      bundle && facts([say("period"), [moment(bundle.from_us), ` ${DASH} `, moment(bundle.to_us)]], [say("log"), el("span", { class: "mono" }, bundle.origin)]),
     ].filter(Boolean);
   }
 
