@@ -1,6 +1,13 @@
-// Runs the page's own verifier on the cases of stdin: [[base64 of a bundle, policy], …] -> [[ok, [code, …]], …].
+// Runs the page's own verifier on the cases of stdin: [[base64 of a bundle, policy], …] -> [[ok, [[code, entry], …]], …].
 "use strict";
 const fs = require("node:fs"), vm = require("node:vm");
+if (process.env.NO_ED25519) {
+  const importKey = crypto.subtle.importKey.bind(crypto.subtle);
+  crypto.subtle.importKey = async (format, key, algorithm, ...rest) => {
+    if (algorithm.name === "Ed25519") throw new DOMException("Unrecognized name.", "NotSupportedError");
+    return importKey(format, key, algorithm, ...rest);
+  };
+}
 for (const file of process.argv.slice(2)) vm.runInThisContext(fs.readFileSync(file, "utf8"), file);
 (async () => {
   const answers = [];

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -419,6 +420,16 @@ def test_the_page_says_the_same(case):
     assert cause is None or cause in codes
     if policy != KEY:
         assert codes == judged(bytes_of(CASES[case][0]), policy)[1]
+
+
+@pytest.mark.skipif(NODE is None, reason="Node is not installed")
+def test_a_browser_without_ed25519_says_so_and_never_yes():
+    case = [[base64.b64encode(bundles.encode(made())).decode(), WITNESSED]]
+    done = subprocess.run(
+        [NODE, Path(__file__).with_name("bundle_runner.js"), PAGE / "verify.js"], env={**os.environ, "NO_ED25519": "1"},
+        input=json.dumps(case), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == [[False, [["unsupported", None]]]]
 
 
 def test_a_changed_record_is_named_by_its_index():
