@@ -378,7 +378,9 @@ def certificates_named(body: bytes) -> set[str]:
     """The certificates that a calibration state names: digests of files, and numbers."""
     try:
         found = msgspec.json.decode(body)
-        return {str(each[name]) for each in found["certificates"] for name in ("digest", "id") if each.get(name)}
+        return {
+            str(each[name]) for each in found["certificates"] for name in ("digest", "id") if each.get(name)
+        }
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
         return set()
 
