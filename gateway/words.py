@@ -52,7 +52,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "{origin}: {entries} new entries verified and stored, size {size}, receipt {receipt}",
         "{origin}：新增 {entries} 条记录已核验并保存，规模 {size}，回执 {receipt}",
     ),
-    "collect.listening": ("listening at {url}, {count} gateways registered", "正在监听 {url}，已登记网关 {count} 台"),
+    "collect.listening": (
+        "listening at {url}, {count} gateways registered",
+        "正在监听 {url}，已登记网关 {count} 台",
+    ),
     "collect.receipt.accepted": ("accepted", "已被接受"),
     "collect.receipt.refused": ("not accepted", "未被接受"),
     # demo
