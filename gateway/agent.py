@@ -29,7 +29,7 @@ from drivers.link import Link
 from drivers.profile import Query
 from drivers.protocols import Codec
 from evidence.note import Checkpoint, Signer
-from evidence.record import Tally
+from evidence.record import Advice, Tally
 from gateway.clock import SECOND_US, Clock, StepWatch
 from gateway.notify import Notifier
 from gateway.pipeline import DISK_FULL, STOPPED, Channel, DocumentNotice, Latest, Pipeline
@@ -230,6 +230,24 @@ class Agent:
     def reload(self) -> None:
         """Compile the calibration states anew with the next commit: the register changed."""
         self._reload = True
+
+    @property
+    def size(self) -> int:
+        """Entries of the log that are durable."""
+        return self.store.size
+
+    @property
+    def begun(self) -> bool:
+        """Whether the log is open and taken up."""
+        return self._store is not None
+
+    def advise(self, notice: DocumentNotice, advice: tuple[Advice, ...]) -> int | None:
+        """Log correction advice, unless it was; the size at which it is durable."""
+        return self._pipeline.advise(notice, advice)
+
+    def tell(self, kind: str, detail: Mapping[str, str]) -> None:
+        """Log that something happened outside."""
+        self._pipeline.event(kind, detail)
 
     def change_state(self, instrument: str, state: CalibrationState) -> None:
         """Correct with another state from the next reading on; it is logged before."""

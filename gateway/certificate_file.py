@@ -18,6 +18,7 @@ from calibration.certificate import (
     CalibrationPoint,
     Certificate,
     CertificateKind,
+    GivenAs,
     Instrument,
     InstrumentKind,
     ReferenceUse,
@@ -86,6 +87,11 @@ class CertificateTable(Model):
     mpe_unit: str = "%"
     national: bool = False
     conditions: dict[str, str] = Field(default_factory=dict)
+    digest: str = ""
+    adjusted: bool | None = None
+    resets_cycle: bool = True
+    decision_rule: str = ""
+    note: str = ""
     points: Annotated[tuple[PointTable, ...], Listed] = Field(default=(), alias="point")
     as_found: Annotated[tuple[PointTable, ...], Listed] = ()
     references: Annotated[tuple[ReferenceTable, ...], Listed] = Field(default=(), alias="reference")
@@ -179,8 +185,10 @@ class CertificateFile:
             exclude={"points", "as_found", "references", "k", "quantity", "unit", "load_unit", "kind"}
         )
         references = tuple(ReferenceUse(**reference.model_dump()) for reference in table.references)
+        corrections = bool(table.points) and all(row.correction is not None for row in table.points)
         return Certificate(
             **fields,
+            given_as=GivenAs.CORRECTION if corrections else GivenAs.ERROR,
             kind=CertificateKind(table.kind),
             points=points,
             as_found=as_found,

@@ -349,6 +349,19 @@ class Pipeline:
             records.Event(salt=self._salt(), kind=kind, utc_us=now.utc_us, boot_us=now.boot_us, detail=texts)
         )
 
+    def advise(self, document: DocumentNotice, advice: Iterable[records.Advice]) -> int | None:
+        """Record correction advice with the document that it came in; the size that the log then will have.
+
+        None if that document is in the log already. Salt and time are the log's.
+        """
+        if document.digest in self._counters.documents:
+            return None
+        now = self._clock.now()
+        self._announce(document, now)
+        for entry in advice:
+            self._keep(msgspec.structs.replace(entry, salt=self._salt(), utc_us=now.utc_us))
+        return self._next
+
     def change_state(self, instrument: str, state: CalibrationState) -> None:
         """From now on correct with another state; it is written before its first use."""
         lane = self._lanes[instrument]

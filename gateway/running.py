@@ -18,6 +18,7 @@ from typing import Any
 
 from calibration.state import CalibrationState
 from drivers.link import link
+from gateway import advice
 from gateway.agent import Agent, BusPlan, Plan
 from gateway.calibrations import Calibrations
 from gateway.config import SiteFile
@@ -184,6 +185,11 @@ async def watch_certificates(site: SiteFile, agent: Agent) -> None:
         if present != seen:
             seen = present
             agent.reload()
+
+
+async def watch_advice(site: SiteFile, agent: Agent) -> None:
+    """Log the correction advice that is laid into the data directory. Runs until cancelled."""
+    await advice.watch(site.data / "advice", site.site.site.origin, agent)
 
 
 def _fingerprint(site: SiteFile) -> tuple[tuple[str, int, int], ...]:

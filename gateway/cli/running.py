@@ -15,7 +15,7 @@ from gateway.clock import Clock, SystemClock, moment
 from gateway.config import SiteFile
 from gateway.notify import Notifier
 from gateway.prepare import prepare, unreachable
-from gateway.running import log_key, plan_of, watch_certificates
+from gateway.running import log_key, plan_of, watch_advice, watch_certificates
 from gateway.store import StoreError
 from gateway.uplink import push_to, targets
 from gateway.words import phrase
@@ -54,7 +54,7 @@ async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s:
         loop.call_later(duration_s, agent.stop)
     try:
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(watch_certificates(site, agent))]
+            beside = [group.create_task(watch(site, agent)) for watch in (watch_certificates, watch_advice)]
             beside += [group.create_task(push_to(target, agent, clock)) for target in targets(site)]
             try:
                 await agent.run()
