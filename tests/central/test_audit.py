@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from central import audit
-from central.audit import asked_of, recompute
+from central.audit import recompute
+from central.audit_readings import asked_of
 from evidence import record
 from evidence.record import Aggregate, CalibrationState, Configuration, Reading
 from gateway.aggregation import Aggregator

@@ -28,10 +28,21 @@ QUIET = (
 def typed(text: str, policy: str) -> str:
     """The page with somebody before it who pastes a policy and presses the button."""
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
-    hand = (
-        "<script>setTimeout(() => { const field = document.getElementById('policy'); field.value = %s;"
-        "field.dispatchEvent(new Event('input')); document.querySelector('button.main').click(); }, 50)</script>"
-    )
+    # Cryptography runs beside the virtual time that the browser is given: work in each tick lets it finish.
+    hand = """<script>
+      let pressed = false;
+      const tick = setInterval(() => {
+        for (let i = 0; i < 3e5; i++) Math.sqrt(i);
+        const field = document.getElementById("policy");
+        if (!pressed && field) {
+          pressed = true;
+          field.value = %s;
+          field.dispatchEvent(new Event("input"));
+          document.querySelector("button.main").click();
+        }
+        if (document.querySelector(".verdict.yes, .verdict.no")) clearInterval(tick);
+      }, 1);
+    </script>"""
     return text.replace("</body>", hand % json.dumps(policy) + "</body>")
 
 
@@ -69,7 +80,10 @@ def test_the_true_bundle_is_verified_in_the_readers_language(tmp_path, language,
 def test_without_a_key_nothing_is_called_verified(tmp_path):
     file = tmp_path / "bundle.html"
     file.write_text(page(bundles.encode(made())), encoding="utf-8")
-    text = dom(file, "en-US")
+    for _ in range(4):  # nobody holds its virtual time back here: a busy machine may need another try
+        text = dom(file, "en-US")
+        if 'class="verdict' in text:
+            break
     assert verdict(text) == "○ Not verified yet"
     body = text.split('<main id="main"')[1].split("</main>")[0]
     assert body.count("<tr") > 50, "the readings are shown under the page's own security policy"
