@@ -66,7 +66,7 @@ class PostgresStore:
             raise StoreError(f"the database cannot be used: {_said(error)}") from error
         self._pool: ConnectionPool[_Connection] = ConnectionPool(
             url,
-            kwargs={"connect_timeout": patience},
+            kwargs={"connect_timeout": patience, "autocommit": True},
             min_size=1,
             max_size=connections,
             timeout=patience_s,
@@ -135,15 +135,18 @@ class PostgresStore:
     def transaction(self) -> Iterator[_Connection]:
         """A connection in a transaction of its own: committed at the end, rolled back by what is raised."""
         try:
-            with self._pool.connection() as db:
+            with self._pool.connection() as db, db.transaction():
                 yield db
         except (psycopg.Error, PoolTimeout) as error:
             raise StoreError(f"the database refused: {_said(error)}") from error
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[TupleRow]:
-        """What a query answers."""
-        with self.transaction() as db:
-            return db.execute(query.encode(), values).fetchall()
+        """What a query answers, in one exchange with the server."""
+        try:
+            with self._pool.connection() as db:
+                return db.execute(query.encode(), values).fetchall()
+        except (psycopg.Error, PoolTimeout) as error:
+            raise StoreError(f"the database refused: {_said(error)}") from error
 
     def now_us(self) -> int:
         """The database's clock: one for all workers."""
@@ -370,6 +373,9 @@ class PostgresStore:
     def receipt(self, gateway: Gateway, size: int, receipt: bytes, *, posted: bool) -> None:
         """Keep the receipt for a head, and whether the gateway has it."""
         with self.transaction() as db:
+            db.execute(
+                "SET LOCAL synchronous_commit = off"
+            )  # the head is durable; a receipt can be made out again
             update = "UPDATE head SET receipt=%s, posted=%s WHERE gateway=%s AND size=%s"
             db.execute(update, (receipt, posted, gateway.id, size))
 

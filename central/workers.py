@@ -114,9 +114,14 @@ class Worker:
     report: Callable[[Outcome], None] = lambda _: None
     complain: Callable[[str, str], None] = lambda *_: None
     _roster: Roster = field(init=False)
+    _ahead_us: int = 0  # of this process's running time, the database's clock
 
     def __post_init__(self) -> None:
         self._roster = Roster(self.store)
+
+    def _now_us(self) -> int:
+        """The database's clock, as it was asked at the last claim, carried on."""
+        return self._ahead_us + _running_us()
 
     async def round(self) -> int:
         """Collect what is due now until nothing is. Returns how many gateways were collected."""
@@ -156,7 +161,8 @@ class Worker:
                 await self.patience.sleep(pause_s)
 
     def _claim(self) -> list[Duty]:
-        return self._roster.claim(self.name, self.at_once, self.store.now_us(), int(self.lease_s * _SECOND))
+        self._ahead_us = self.store.now_us() - _running_us()
+        return self._roster.claim(self.name, self.at_once, self._now_us(), int(self.lease_s * _SECOND))
 
     async def _collect(self, duty: Duty) -> None:
         said = ""
@@ -166,7 +172,7 @@ class Worker:
                 self.store,
                 duty.url,
                 verifier,
-                self.store.now_us,
+                self._now_us,
                 self.signer,
                 self.stale_after_s,
                 self.patience,
@@ -188,4 +194,8 @@ class Worker:
             self.complain(duty.origin, said)
         failures = duty.failures + 1 if said else 0
         pause_us = int(self.patience.pause(failures) * _SECOND) if said else 0
-        self._roster.done(self.name, duty, self.store.now_us() + max(duty.every_us, pause_us), said)
+        self._roster.done(self.name, duty, self._now_us() + max(duty.every_us, pause_us), said)
+
+
+def _running_us() -> int:
+    return int(asyncio.get_running_loop().time() * _SECOND)
