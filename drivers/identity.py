@@ -1,8 +1,8 @@
-"""Who a meter says it is: its number, its address, and its clock against ours.
+"""Who a meter says it is: its number, and its clock against ours.
 
 A meter that was replaced answers under the old one's address, with other errors than those its certificate states; so
-its number is asked for at the start, when a line comes back, and once a day. DL/T 645-2007 has items for it (04000401
-address, 04000402 number, 04000101/02 clock); other protocols only where a profile says which register.
+its number is asked for at the start, when it was gone, and once a day. DL/T 645-2007 has items for it (04000402 number,
+04000101/02 date and time).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from drivers import dlt645, dlt645_items
 from drivers.bus import Bus, Meter
 from drivers.codec import Answer, Missing
 
-ADDRESS, NUMBER, DATE, TIME = "04000401", "04000402", "04000101", "04000102"
+NUMBER, DATE, TIME = "04000402", "04000101", "04000102"
 HAVE = frozenset(("dlt645-2007",))  # protocols that can be asked
 
 
@@ -23,17 +23,13 @@ HAVE = frozenset(("dlt645-2007",))  # protocols that can be asked
 class Identity:
     """What a meter told of itself; None: it did not tell.
 
-    ``clock_ahead_s``: its clock minus ours, in whole seconds, if both show the same time zone.
+    ``answered``: whether it answered at all, be it that it does not have this. ``clock_ahead_s``: its clock minus ours,
+    in whole seconds.
     """
 
     number: str | None = None
-    address: str | None = None
     clock_ahead_s: int | None = None
-
-    @property
-    def known(self) -> bool:
-        """Whether it told anything that names it."""
-        return self.number is not None or self.address is not None
+    answered: bool = False
 
 
 async def identify(bus: Bus, meter: Meter, local: Callable[[int], datetime] | None = None) -> Identity:
@@ -43,10 +39,9 @@ async def identify(bus: Bus, meter: Meter, local: Callable[[int], datetime] | No
     """
     if bus.codec.name not in HAVE:
         return Identity()
-    number = _text(await _ask(bus, meter, NUMBER), NUMBER)
-    address = _text(await _ask(bus, meter, ADDRESS), ADDRESS)
-    ahead = await _clock_ahead(bus, meter, local) if local is not None else None
-    return Identity(number, address, ahead)
+    answer = await _ask(bus, meter, NUMBER)
+    ahead = await _clock_ahead(bus, meter, local) if answer and local is not None else None
+    return Identity(_text(answer, NUMBER), ahead, answer is not None)
 
 
 async def _clock_ahead(bus: Bus, meter: Meter, local: Callable[[int], datetime]) -> int | None:

@@ -149,6 +149,7 @@ class Line:
         self.timing = timing or Timing()
         self.counts = Counts()
         self.usage = Usage()
+        self.openings = 0  # how often the link was opened
         self.echoes = False  # whether the line has been heard to give our own requests back
         self._now = now
         self._character_s = self.timing.character_s
@@ -241,6 +242,7 @@ class Line:
             self._reopen_at = clock() + self._reopen_s
             raise
         self._reopen_s = 0.0
+        self.openings += 1
         # Somebody may have asked before us, on this line, an instant ago: this program, before it was restarted.
         self._spoke_at = clock()
         self._silence_s = max(self._silence_s, self.timing.quiet_s, patience.late_s)

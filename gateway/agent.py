@@ -23,7 +23,8 @@ from starlette.applications import Starlette
 
 from calibration.state import CalibrationState
 from drivers.bus import Bus, Meter
-from drivers.codec import Instant
+from drivers.codec import Instant, Scan
+from drivers.identity import HAVE, identify
 from drivers.line import Timing
 from drivers.link import Link
 from drivers.profile import Query
@@ -31,6 +32,8 @@ from drivers.protocols import Codec
 from evidence.note import Checkpoint, Signer
 from evidence.record import Advice, Tally
 from gateway.clock import SECOND_US, Clock, StepWatch
+from gateway.identity import FLAG as IDENTITY_MISMATCH
+from gateway.identity import Identities, Verdict, beijing, uncorrected
 from gateway.notify import Notifier
 from gateway.pipeline import DISK_FULL, STOPPED, Channel, DocumentNotice, Latest, Pipeline
 from gateway.pushed import PushLine, Slots, Source
@@ -61,6 +64,7 @@ class InstrumentPlan:
     state: CalibrationState
     priority: int = 0
     refresh_us: int = 0
+    serial: str = ""  # what the meter should call itself, if the site says so
 
     def channel(self) -> Channel:
         """As the pipeline sees it."""
@@ -172,6 +176,8 @@ class Agent:
         self._states = {instrument.meter.id: instrument.state for instrument in plan.instruments}
         self._pushes = [self._push_line(push) for push in plan.pushes]
         self._waiting: list[asyncio.Future[bool]] = []  # for the commit that holds what is pending
+        serials = {i.meter.id: i.serial for bus in plan.buses for i in bus.instruments}
+        self._identities = Identities(serials, plan.data)
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()  # the last seal was signed, and served for as long as was agreed
         self._committing = asyncio.Lock()
@@ -252,7 +258,8 @@ class Agent:
     def change_state(self, instrument: str, state: CalibrationState) -> None:
         """Correct with another state from the next reading on; it is logged before."""
         self._states[instrument] = state
-        self._pipeline.change_state(instrument, state)
+        if not self._identities.is_other(instrument):
+            self._pipeline.change_state(instrument, state)
 
     def open_store(self) -> LogStore:
         """Open the log that the plan names."""
@@ -371,13 +378,49 @@ class Agent:
             before = pipeline.number(name)
             try:
                 scan = await line.bus.scan(instrument.meter, instrument.queries)
-                pipeline.accept(name, tick, scan)
+                if line.bus.codec.name in HAVE:
+                    await self._identified(line, instrument.meter, scan)
+                flags = (IDENTITY_MISMATCH,) if self._identities.is_other(name) else ()
+                pipeline.accept(name, tick, scan, flags)
             except asyncio.CancelledError:
                 pipeline.skip(name, tick, before, STOPPED)
                 raise
             except Exception:
                 pipeline.skip(name, tick, before, FAILED)
                 raise
+
+    async def _identified(self, line: _Line, meter: Meter, scan: Scan) -> None:
+        """Ask a meter who it is, if that is in doubt; another one's readings are corrected by no certificate."""
+        name, identities, bus = meter.id, self._identities, line.bus
+        if scan.failure is not None:
+            identities.doubt(name)
+            return
+        now, openings = self._clock.now(), bus.line.openings
+        if not identities.wants(name, now.boot_us, openings):
+            return
+        told = await identify(bus, meter, beijing)
+        identities.asked(name, now.boot_us, openings, answered=told.answered)
+        if told.clock_ahead_s is not None:
+            self._pipeline.event("meter_clock", {"instrument": name, "ahead_s": str(told.clock_ahead_s)})
+        if told.number is None:
+            return
+        was_other, expected = identities.is_other(name), identities.expected(name)
+        verdict = identities.judge(name, told.number)
+        if verdict is Verdict.OTHER:
+            self._alarms[IDENTITY_MISMATCH] = None
+            if not was_other:
+                _log.error("%s: meter %s answers in the place of %s", name, told.number, expected)
+                detail = {"instrument": name, "number": told.number, "expected": expected}
+                self._pipeline.event(IDENTITY_MISMATCH, detail)
+                self._pipeline.change_state(name, uncorrected(self._states[name]))
+            return
+        if verdict is Verdict.NEW:
+            self._pipeline.event(verdict, {"instrument": name, "number": told.number})
+        if was_other:
+            self._pipeline.event("identity_restored", {"instrument": name, "number": told.number})
+            self._pipeline.change_state(name, self._states[name])
+            if not any(identities.is_other(other) for other in self._states):
+                self._alarms.pop(IDENTITY_MISMATCH, None)
 
     async def _serving(self, app: Starlette, sock: socket) -> None:
         """Serve; a server that fails stops no measurement."""

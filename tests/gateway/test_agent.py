@@ -148,7 +148,7 @@ async def test_a_dead_meter_costs_the_others_nothing_and_is_a_gap(tmp_path):
 
 
 class Broken:
-    """A codec with a bug that shows after some answers."""
+    """A codec with a bug that shows after some requests."""
 
     def __init__(self, codec, after):
         self._codec, self._left = codec, after
@@ -156,11 +156,11 @@ class Broken:
     def __getattr__(self, name):
         return getattr(self._codec, name)
 
-    def match(self, request, frame):
+    def encode(self, request):
         self._left -= 1
         if self._left < 0:
             raise ZeroDivisionError("a bug of ours")
-        return self._codec.match(request, frame)
+        return self._codec.encode(request)
 
 
 async def test_a_bug_in_one_line_is_told_and_stops_no_other(tmp_path, caplog):

@@ -1,0 +1,167 @@
+"""A meter that was replaced is noticed, and no certificate of the old one corrects the new one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from calibration.certificate import Instrument, InstrumentKind
+from calibration.state import CalibrationState, compile_state
+from drivers.bus import Meter
+from drivers.line import Timing
+from drivers.link import link
+from drivers.profile import load, plan
+from drivers.protocols import codec
+from evidence.record import Event, Reading, Record, decode
+from gateway.agent import Agent, BusPlan, InstrumentPlan, Plan
+from gateway.clock import SystemClock
+from gateway.identity import DAILY_US, Identities, Verdict, same, uncorrected
+from gateway.store import LogStore
+from sim.faults import Fault, FaultKind, Scenario
+from sim.site import SimBus, SimMeter, SimSite, SimSiteSpec
+from tests.rigs.agent_process import ORIGIN, SIGNER
+
+PROFILE = load("dlt645-2007-three-phase")
+ADDRESS, FIRST, SECOND = "202600000011", "110000000011", "220000000022"
+
+
+def state() -> CalibrationState:
+    instrument = Instrument(id="m", kind=InstrumentKind.OTHER, mpe=Decimal("0.5"))
+    return compile_state(instrument, (), at=date(2026, 11, 24))
+
+
+def site(*faults: Fault) -> SimSite:
+    meter = SimMeter(id="m", address=ADDRESS, profile=PROFILE.name, number=FIRST)
+    bus = SimBus("line", "dlt645-2007", "tcp://127.0.0.1:0", (meter,), baud=115200, reply_ms=1)
+    return SimSite(SimSiteSpec(1, (bus,), Scenario(1, faults)))
+
+
+async def run(
+    directory: Path, running: SimSite, until: Callable[[Agent], bool], serial: str = ""
+) -> tuple[list[Record], list[str]]:
+    """The agent on a simulated line until something has come about; its records, and its alarms at the end."""
+    asked = Meter("m", ADDRESS, PROFILE, timeout_s=0.5, retries=0)
+    queries = plan(PROFILE, ["voltage.l1", "energy.active.import"])
+    instrument = InstrumentPlan(asked, queries, 200_000, state(), serial=serial)
+    port = running.ports["line"]
+    bus = BusPlan("line", codec("dlt645-2007"), link(port), (instrument,), Timing())
+    made = Plan(
+        origin=ORIGIN, data=directory, signer=SIGNER, software="suyuan/test", configuration=b"{}", buses=(bus,),
+        commit_us=50_000, checkpoint_us=200_000, ballast=0,
+    )  # fmt: skip
+    agent = Agent(made, SystemClock())
+    task = asyncio.get_running_loop().create_task(agent.run())
+    while agent._store is None or not until(agent):  # noqa: ASYNC110 - what is waited for has no event
+        await asyncio.sleep(0.02)
+    alarms = list(agent.status().alarms)
+    agent.stop()
+    await task
+    store = LogStore(directory, ORIGIN, ballast=0)
+    found = [decode(data) for _, data in store.entries(0)]
+    store.close()
+    return found, alarms
+
+
+def alarmed(agent: Agent) -> bool:
+    return "identity_mismatch" in agent.status().alarms
+
+
+def shown(agent: Agent) -> float:
+    """The energy register as the agent shows it; 0 before it does."""
+    measurands = agent.status().instruments[0].measurands
+    return next((float(m.indication) for m in measurands if m.indication and m.unit == "kWh"), 0.0)
+
+
+def events(found: list[Record], kind: str) -> list[Event]:
+    return [record for record in found if isinstance(record, Event) and record.kind == kind]
+
+
+@pytest.mark.timeout(60)
+async def test_a_meter_put_in_the_place_of_another_is_read_but_not_corrected(tmp_path: Path) -> None:
+    """It was without power for half a second, as whoever is replaced; the first number was seen, not stated."""
+    swap = Fault(FaultKind.SWAP, from_s=6, number=SECOND, start_kwh=Decimal(7))
+    running = site(Fault(FaultKind.SILENT, from_s=5, to_s=8), swap)
+    await running.start()
+    try:
+        found, alarms = await run(tmp_path, running, lambda agent: alarmed(agent) and shown(agent) < 100)
+    finally:
+        await running.stop()
+    (seen,) = events(found, "identity_seen")
+    assert seen.detail == {"instrument": "m", "number": FIRST}
+    (other,) = events(found, "identity_mismatch")
+    assert other.detail == {"instrument": "m", "number": SECOND, "expected": FIRST}
+    at = found.index(other)
+    readings = [r for r in found[:at] if isinstance(r, Reading)]
+    before = [r for r in readings if Decimal(r.indications.get("energy.active.import", 0)) > 100]
+    after = [r for r in found[at:] if isinstance(r, Reading)]
+    assert before
+    assert after
+    assert all(r.results and "identity_mismatch" not in r.flags for r in before)
+    assert all(r.indications and not r.results and "identity_mismatch" in r.flags for r in after)
+    assert "identity_mismatch" in alarms
+    assert events(found, "meter_clock")
+
+
+@pytest.mark.timeout(60)
+async def test_the_serial_that_the_site_states_decides_and_a_new_one_ends_the_alarm(tmp_path: Path) -> None:
+    running = site()
+    await running.start()
+    try:
+        found, alarms = await run(tmp_path, running, alarmed, serial=SECOND)
+        assert "identity_mismatch" in alarms
+        again, alarms = await run(tmp_path, running, shown, serial=f"No. {FIRST}")
+    finally:
+        await running.stop()
+    late = [r for r in again[len(found) :] if isinstance(r, Reading)]
+    assert late
+    assert all(r.results for r in late if r.indications)
+    assert "identity_mismatch" not in alarms
+
+
+def test_a_meter_is_asked_at_the_start_after_it_was_gone_with_a_new_line_and_each_day(tmp_path: Path) -> None:
+    known = Identities({"m": ""}, tmp_path)
+    assert known.wants("m", 0, openings=1)
+    known.asked("m", 0, openings=1)
+    assert not known.wants("m", DAILY_US - 1, openings=1)
+    assert known.wants("m", DAILY_US, openings=1)
+    assert known.wants("m", 1, openings=2)
+    known.doubt("m")
+    assert known.wants("m", 1, openings=1)
+
+
+def test_what_was_seen_first_is_remembered_over_a_restart(tmp_path: Path) -> None:
+    assert Identities({}, tmp_path).judge("m", "12345678") is Verdict.NEW
+    assert Identities({}, tmp_path).judge("m", "12345678") is Verdict.SAME
+    assert Identities({}, tmp_path).judge("m", "87654321") is Verdict.OTHER
+    assert Identities({"m": "87654321"}, tmp_path).judge("m", "87654321") is Verdict.NEW
+    (tmp_path / "identities.json").write_text("not json")
+    assert Identities({}, tmp_path).judge("m", "1") is Verdict.NEW
+
+
+@pytest.mark.parametrize(
+    ("stated", "told", "one_meter"),
+    [
+        ("110000000011", "110000000011", True),
+        ("SN 1100-0000-0011", "110000000011", True),
+        ("0000012345678", "000012345678", True),
+        ("33001100000000117", "110000000011", True),  # an asset code holds the number
+        ("110000000012", "110000000011", False),
+        ("11", "110000000011", False),
+        ("", "110000000011", False),
+    ],
+)
+def test_a_nameplate_and_a_number_over_the_line(stated: str, told: str, one_meter: bool) -> None:
+    assert same(stated, told) is one_meter
+
+
+def test_the_state_of_an_unknown_meter_corrects_nothing() -> None:
+    bare = uncorrected(state())
+    assert bare.correct("voltage.l1", 230.0) is None
+    assert bare.instrument == "m"
+    assert replace(bare).digest != state().digest
