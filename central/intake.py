@@ -119,6 +119,10 @@ class Intake:
         self._gates: dict[str, _Gate] = {}
         self._opening = threading.Lock()
 
+    def origins(self) -> tuple[str, ...]:
+        """Whose logs are taken."""
+        return tuple(self._keys())
+
     # ── add-checkpoint ──────────────────────────────────────────────────────────────────────────────────────
 
     def add_checkpoint(self, body: bytes) -> Standing:

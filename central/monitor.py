@@ -14,9 +14,10 @@ from evidence import log
 from evidence.errors import ParseError
 
 from .holding import Holding
-from .rows import Gateway
+from .rows import Gateway, Head
 
 REMEMBERED: Final = 100_000
+LOOK_BACK: Final = 50_000  # entries
 
 
 def origin_hash(origin: str) -> str:
@@ -35,11 +36,11 @@ class Monitor:
     def read(self, log_name: str, path: str) -> bytes | None:
         """``checkpoint`` with the platform's cosignature, a hash tile or an entry bundle; None for what is not here."""
         gateway = next((g for g in self._store.gateways() if origin_hash(g.origin) == log_name), None)
-        head = None if gateway is None else self._store.last_head(gateway)
-        if gateway is None or head is None:
+        head = None if gateway is None else self._cosigned(gateway)
+        if gateway is None or head is None or head.receipt is None:
             return None
         if path == "checkpoint":
-            return head.receipt or head.note
+            return head.receipt
         try:
             tile = log.parse_path(path)
         except ParseError:
@@ -54,6 +55,14 @@ class Monitor:
         first = tile.index * log.TILE_WIDTH
         with self._lock:
             return b"".join(self._root(gateway, level - 1, n) for n in range(first, first + tile.width))
+
+    def _cosigned(self, gateway: Gateway) -> Head | None:
+        """The newest head that a receipt was made out for: between COMMIT and receipt, the one before."""
+        head = self._store.last_head(gateway)
+        if head is None or head.receipt is not None:
+            return head
+        before = self._store.heads(gateway, max(0, head.size - LOOK_BACK))
+        return next((one for one in reversed(before) if one.receipt is not None), None)
 
     def _entries(self, gateway: Gateway, number: int, width: int) -> list[bytes]:
         start = number * log.TILE_WIDTH

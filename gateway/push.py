@@ -61,11 +61,16 @@ class Target:
 
     def tls(self) -> ssl.SSLContext:
         """TLS 1.3, the server checked by ``ca`` (or the system's), our own certificate shown if there is one."""
-        made = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
-        made.minimum_version = ssl.TLSVersion.TLSv1_3
-        if self.certificate is not None:
-            made.load_cert_chain(self.certificate, self.private_key)
-        return made
+        return client_tls(self.ca, self.certificate, self.private_key)
+
+
+def client_tls(ca: Path | None, certificate: Path | None, private_key: Path | None) -> ssl.SSLContext:
+    """TLS 1.3 towards a server that ``ca`` (or the system's) vouches for, with our certificate if there is one."""
+    made = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    if certificate is not None:
+        made.load_cert_chain(certificate, private_key)
+    return made
 
 
 class Pusher:

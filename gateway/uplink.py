@@ -4,61 +4,75 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TypeAlias
 
 from gateway.agent import Agent
 from gateway.clock import Clock
 from gateway.config import Platform, SiteFile
-from gateway.push import Pusher, Target
+from gateway.mqtt import Broker, MqttPusher
+from gateway.push import Pusher, Target, client_tls
 from gateway.receipts import PlatformKey
 
 _log = logging.getLogger("suyuan.push")
 
 AGAIN_S = 30.0  # after an error that nobody expected
 
-
-def targets(site: SiteFile) -> tuple[Target, ...]:
-    """The platforms that the log is pushed to over HTTPS."""
-    return tuple(
-        _target(site, platform)
-        for platform in site.site.platforms
-        if platform.push is not None and platform.push.startswith("http")
-    )
+Uplink: TypeAlias = Target | Broker
 
 
-def _target(site: SiteFile, platform: Platform) -> Target:
+def targets(site: SiteFile) -> tuple[Uplink, ...]:
+    """The platforms that the log is brought to, over HTTPS or MQTT. Raises OSError if a file is not there."""
+    return tuple(_uplink(site, platform) for platform in site.site.platforms if platform.push is not None)
+
+
+def _uplink(site: SiteFile, platform: Platform) -> Uplink:
     def path(name: str | None) -> Path | None:
         return None if name is None else site.directory / name
 
-    return Target(
-        PlatformKey.parse(platform.name, platform.key),
-        platform.push or "",
-        path(platform.ca),
-        path(platform.certificate),
-        path(platform.private_key),
+    key = PlatformKey.parse(platform.name, platform.key)
+    files = path(platform.ca), path(platform.certificate), path(platform.private_key)
+    url = platform.push or ""
+    if not url.startswith("mqtt"):
+        return Target(key, url, *files, platform.rate)
+    host, port, secure = Broker.address(url)
+    password = path(platform.password_file)
+    return Broker(
+        key,
+        host,
+        port,
+        client_tls(*files) if secure else None,
+        platform.username,
+        None if password is None else password.read_text(encoding="utf-8").strip(),
+        platform.mqtt,
         platform.rate,
+        platform.live,
+        platform.home_assistant,
     )
 
 
-async def push_to(target: Target, agent: Agent, clock: Clock) -> None:
-    """Push the agent's log until cancelled, or until the agent ends. A failure stops no measurement."""
+async def push_to(uplink: Uplink, agent: Agent, clock: Clock) -> None:
+    """Bring the agent's log there until cancelled, or until the agent ends. A failure stops no measurement."""
     while not agent.ended():
-        pusher: Pusher | None = None
         try:
             while not agent.started:
                 await clock.sleep_until(clock.now().boot_us + 100_000)
-            pusher = Pusher(
-                agent.store,
-                agent.receipts,
-                target,
-                clock,
-                alarm=lambda name, what: agent.alarm(name, {"platform": target.platform.name, "what": what}),
-            )
-            await pusher.run()
+            await _run(uplink, agent, clock)
         except Exception:
             if agent.ended():
                 return
-            _log.exception("pushing to %s failed and starts again", target.platform.name)
+            _log.exception("pushing to %s failed and starts again", uplink.platform.name)
             await clock.sleep_until(clock.now().boot_us + round(AGAIN_S * 1e6))
-        finally:
-            if pusher is not None:
-                await pusher.close()
+
+
+async def _run(uplink: Uplink, agent: Agent, clock: Clock) -> None:
+    def alarm(name: str, what: str) -> None:
+        agent.alarm(name, {"platform": uplink.platform.name, "what": what})
+
+    if isinstance(uplink, Broker):
+        await MqttPusher(agent.store, agent.receipts, uplink, clock, status=agent.status, alarm=alarm).run()
+        return
+    pusher = Pusher(agent.store, agent.receipts, uplink, clock, alarm=alarm)
+    try:
+        await pusher.run()
+    finally:
+        await pusher.close()

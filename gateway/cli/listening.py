@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.cli import DONE
@@ -26,12 +27,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--clients", metavar="PEM", type=Path, help="only clients with a certificate of this CA get in"
     )
+    group.add_argument(
+        "--broker", metavar="URL", help="also take what gateways publish over MQTT: mqtts://host:port"
+    )
+    group.add_argument("--broker-ca", metavar="PEM", type=Path, help="who vouches for the broker")
+    group.add_argument("--broker-password", metavar="FILE", type=Path, help="user:password, in one line")
+    group.add_argument(
+        "--share", metavar="GROUP", default="", help="take turns with other workers of this name"
+    )
     group.add_argument("--plain", action="store_true", help="without TLS: behind a proxy that has it")
 
 
 def listen(given: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
     from central.intake import Intake
+    from central.mqtt import Broker, Worker
     from central.receive import Tls, application, serve
     from central.registry import Registry
     from central.store import Store
@@ -53,6 +63,10 @@ def listen(given: argparse.Namespace) -> int:
     if given.certificate is None and (not given.plain or given.clients is not None):
         raise UsageError("give --certificate and --private-key, or --plain if a proxy in front has the TLS")
     tls = None if given.certificate is None else Tls(given.certificate, given.private_key, given.clients)
+    broker = None if given.broker is None else Broker.at(given.broker, ca=given.broker_ca)
+    if broker is not None and given.broker_password is not None:
+        user, _, password = given.broker_password.read_text(encoding="utf-8").strip().partition(":")
+        broker = replace(broker, username=user, password=password)
     registry = Registry(given.gateways or given.store / "gateways", say)
     clock = SystemClock()
 
@@ -71,7 +85,11 @@ def listen(given: argparse.Namespace) -> int:
             say(phrase("collect.listening", url=f"{scheme}://{host}:{bound}", count=len(registry.gateways)))
 
         intake = Intake(store, registry, key.signer, lambda: clock.now().utc_us, alarm)
-        await serve(application(intake), host, int(port), stop, tls=tls, ready=ready)
+        async with asyncio.TaskGroup() as tasks:
+            working = [tasks.create_task(Worker(intake, broker, share=given.share).run())] if broker else []
+            await serve(application(intake), host, int(port), stop, tls=tls, ready=ready)
+            for task in working:
+                task.cancel()
 
     with Store(given.store) as store:
         asyncio.run(run())

@@ -13,6 +13,7 @@ from central.store import Store
 from gateway.agent import Agent
 from gateway.clock import SystemClock
 from gateway.config import SiteFile
+from gateway.mqtt import Broker
 from gateway.push import Target
 from gateway.receipts import PlatformKey
 from gateway.toml_source import ConfigError
@@ -57,6 +58,26 @@ def test_the_site_file_says_where_to_push_and_how_long_to_keep(tmp_path: Path) -
         ),
     )
     assert read.site.log.keep == 90 * 86400
+
+
+def test_a_broker_is_named_by_its_address(tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("secret\n")
+    text = f"""
+[[platform]]
+name = "cloud"
+key = "{KEY}"
+push = "mqtts://broker.example"
+username = "gw"
+password_file = "word"
+mqtt = "3.1.1"
+home_assistant = "homeassistant"
+"""
+    (broker,) = targets(site(tmp_path, with_platforms(text)))
+    assert isinstance(broker, Broker)
+    assert (broker.host, broker.port, broker.version) == ("broker.example", 8883, "3.1.1")
+    assert broker.tls is not None
+    assert (broker.username, broker.password, broker.home_assistant) == ("gw", "secret", "homeassistant")
+    assert "secret" not in repr(broker)
 
 
 @pytest.mark.parametrize(

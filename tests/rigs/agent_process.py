@@ -19,6 +19,7 @@ from pathlib import Path
 from evidence.note import Ed25519Signer
 from gateway.agent import Agent, Plan, run_until_signal
 from gateway.clock import SystemClock
+from gateway.mqtt import Broker
 from gateway.push import Target
 from gateway.receipts import PlatformKey
 from gateway.uplink import push_to
@@ -43,6 +44,13 @@ def plan(data: Path, period_us: int, ports: list[int], *, listen: str = "127.0.0
     )
 
 
+def uplink(platform: PlatformKey, url: str) -> Target | Broker:
+    if url.startswith("mqtt"):
+        host, port, _ = Broker.address(url)
+        return Broker(platform, host, port)
+    return Target(platform, url)
+
+
 async def main(
     push: str, data: Path, period_us: int, commit_us: int, checkpoint_us: int, *ports: int
 ) -> None:
@@ -58,7 +66,7 @@ async def main(
     async with asyncio.TaskGroup() as group:
         beside = [group.create_task(told())]
         if push:
-            beside.append(group.create_task(push_to(Target(made.platforms[0], push), agent, clock)))
+            beside.append(group.create_task(push_to(uplink(made.platforms[0], push), agent, clock)))
         await run_until_signal(agent)
         for task in beside:
             task.cancel()

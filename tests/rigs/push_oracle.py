@@ -1,6 +1,6 @@
 """Exact loss and duplicates where the gateway pushes: both sides killed, the platform away, the network what it is.
 
-    python -m tests.rigs.push_oracle [--seconds 60] [--meters 10] [--period-ms 100]
+    python -m tests.rigs.push_oracle [--seconds 60] [--meters 10] [--period-ms 100] [--mqtt]
 
 As in ``loss_oracle`` each value is the serial number of its read. Meanwhile, at random: the platform is killed with
 SIGKILL and started again, or stays away for a while; and, if asked, the agent is killed. In the end every value served
@@ -20,6 +20,7 @@ from pathlib import Path
 from evidence.record import decode
 from gateway.clock import SystemClock
 from tests.rigs.agent_under_test import AgentProcess
+from tests.rigs.broker import BrokerProcess
 from tests.rigs.farm import FarmProcess
 from tests.rigs.loss_oracle import Result, caught_up, judge
 from tests.rigs.platform_process import PlatformProcess, free_port
@@ -36,6 +37,8 @@ async def measure_push(
     away_s: float = 0.5,
     seed: int = 1,
     checkpoint_us: int = 500_000,
+    mqtt: bool = False,
+    broker_kills: int = 0,
 ) -> Result:
     """One run. ``kills``: of the platform, each followed by ``away_s`` of absence."""
     chance = random.Random(seed)
@@ -43,16 +46,20 @@ async def measure_push(
     result = Result()
     farm = await FarmProcess.start(meters)
     platform = PlatformProcess(data / "platform", free_port())
+    broker = BrokerProcess.make(data / "broker")
+    if mqtt:
+        await broker.start()
+        platform.broker = f"mqtt://127.0.0.1:{broker.port}"
     await platform.start()
 
     async def start() -> AgentProcess:
         return await AgentProcess.start(
             data / "gateway", period_us, farm.ports,
-            commit_us=200_000, checkpoint_us=checkpoint_us, push=platform.url,
+            commit_us=200_000, checkpoint_us=checkpoint_us, push=platform.broker or platform.url,
         )  # fmt: skip
 
     agent = await start()
-    events = ["platform"] * kills + ["agent"] * agent_kills
+    events = ["platform"] * kills + ["agent"] * agent_kills + ["broker"] * broker_kills
     chance.shuffle(events)
     promised = 0
     try:
@@ -69,6 +76,10 @@ async def measure_push(
                 assert promised == 0 or (head is not None and head.size >= promised), (
                     "a kill took stored entries"
                 )
+            elif event == "broker":
+                await broker.kill()
+                await asyncio.sleep(chance.uniform(0, away_s))
+                await broker.start()
             else:
                 await agent.kill()
                 agent = await start()
@@ -91,6 +102,7 @@ async def measure_push(
         await platform.kill(signal.SIGTERM)
     finally:
         await farm.end()
+        await broker.kill()
     judge(result, counts, data / "gateway", at_platform)
     return result
 
@@ -107,6 +119,7 @@ def main() -> None:
     asked.add_argument("--period-ms", type=int, default=100)
     asked.add_argument("--kills", type=int, default=10)
     asked.add_argument("--agent-kills", type=int, default=0)
+    asked.add_argument("--mqtt", action="store_true", help="over MQTT, the broker killed as well")
     asked.add_argument("--seed", type=int, default=1)
     given = asked.parse_args()
     names = [f.name for f in fields(Result)]
@@ -115,6 +128,7 @@ def main() -> None:
         run = measure_push(
             Path(name), meters=given.meters, period_us=given.period_ms * 1000, seconds=given.seconds,
             kills=given.kills, agent_kills=given.agent_kills, away_s=5.0, seed=given.seed,
+            mqtt=given.mqtt, broker_kills=given.kills if given.mqtt else 0,
         )  # fmt: skip
         result = asyncio.run(run)
     print(" | ".join(str(getattr(result, n)) for n in names))
