@@ -6,7 +6,9 @@ must be the one that would be sent for these points, and the values must be thos
 
 from __future__ import annotations
 
-from drivers import dlt645, hj212, modbus, protocols
+from dataclasses import replace
+
+from drivers import dlt645, hj212, mbus, modbus, protocols
 from drivers import profile as profiles
 from drivers.codec import Answer, Indication, Mismatch, Reject
 from drivers.profile import Profile, Query, Vector
@@ -51,6 +53,8 @@ def query_for(profile: Profile, request: Request) -> Query:
 def _complaints(profile: Profile, vector: Vector) -> list[str]:
     if profile.protocol == "hj212":
         return _packet_complaints(profile, vector)
+    if profile.protocol == "mbus":
+        return _telegram_complaints(profile, vector)
     codec = codec_for(profile, vector)
     decoder = codec.decoder()
     found = [*decoder.feed(vector.request + vector.answer), *decoder.finish()]
@@ -77,6 +81,24 @@ def _packet_complaints(profile: Profile, vector: Vector) -> list[str]:
         return [f"the packet is not one sound frame ({rejects or f'{len(found)} frames'})"]
     (query,) = profiles.plan(profile)
     answer = Answer("", vector.answer, vector.answer)
+    return _differences(vector, profiles.decode(profile, query, answer))
+
+
+def _telegram_complaints(profile: Profile, vector: Vector) -> list[str]:
+    """An M-Bus exchange: REQ_UD2 and the slave's telegram, each a capture of its own."""
+    decoder = mbus.Decoder()
+    asked = [*decoder.feed(vector.request), *decoder.finish()]
+    decoder = mbus.Decoder()
+    told = [*decoder.feed(vector.answer), *decoder.finish()]
+    if len(asked) != 1 or len(told) != 1 or isinstance(asked[0], Reject) or isinstance(told[0], Reject):
+        return ["request and answer are not two sound frames"]
+    if asked[0].unit is None or asked[0].control is None:
+        return ["the request is no request"]
+    answer = mbus.match(mbus.Request(asked[0].unit, asked[0].control), told[0])
+    if isinstance(answer, Mismatch):
+        return [f"the answer does not answer the request: {answer.detail}"]
+    (query,) = profiles.plan(profile)
+    answer = replace(answer, more=False)  # what follows in further telegrams is not in the vector
     return _differences(vector, profiles.decode(profile, query, answer))
 
 

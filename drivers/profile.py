@@ -26,7 +26,7 @@ from importlib import resources
 from pathlib import Path
 from typing import cast
 
-from drivers import cjt188, dlt645_items, hj212_points, json_points, registers
+from drivers import cjt188, dlt645_items, hj212_points, json_points, mbus_points, registers
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing
 from drivers.metered import encode_answer, register_image
 from drivers.points import Point, Probe, Profile, ProfileError, Query, Span, Vector
@@ -109,7 +109,9 @@ def plan(profile: Profile, measurands: Collection[str] | None = None) -> tuple[Q
         return _register_plan(profile, wanted)
     if profile.protocol == "cjt188":
         return (Query("cjt188", tuple(wanted), item="901F", kind=profile.kind),) if wanted else ()
-    if profile.protocol in PUSHED:  # nothing is asked: what is pushed carries all of them
+    if (
+        profile.protocol == "mbus" or profile.protocol in PUSHED
+    ):  # one telegram, or message, carries all of them
         return (Query(profile.protocol, tuple(wanted)),) if wanted else ()
     queries: list[Query] = []
     blocks: dict[str, list[Point]] = {}
@@ -182,6 +184,8 @@ def decode(profile: Profile, query: Query, answer: Answer) -> tuple[Indication, 
         return tuple(_limited(p, _told_value(p, {i.item: i for i in told}, query)) for p in query.points)
     if profile.protocol == "hj212":
         return tuple(map(_limited, query.points, hj212_points.decode(query.points, answer.payload)))
+    if profile.protocol == "mbus":
+        return tuple(map(_limited, query.points, mbus_points.decode(query.points, answer.payload)))
     if profile.protocol == "mqtt":
         return tuple(map(_limited, query.points, json_points.decode(query.points, answer.payload)))
     found = {i.item: i for i in dlt645_items.decode(query.item, answer.payload)}

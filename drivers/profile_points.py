@@ -124,6 +124,8 @@ def read_point(reader: Reader, protocol: str, kind: str, side: str, raw: object,
         return _meter_point(reader, raw, n, kind, common)
     if protocol == "hj212":
         return _factor_point(reader, raw, n, common)
+    if protocol == "mbus":
+        return _record_point(reader, raw, n, common)
     return _item_point(reader, raw, n, protocol, common)
 
 
@@ -241,6 +243,21 @@ def _factor_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dict[s
         hint = "the code of HJ 212 table B.2 such as a05001, or with the value's name: a00000-Cou"
         raise reader.fail(f"item {item!r} is no factor", hint, "point", n, "item")
     return Point(**common, item=item)
+
+
+def _record_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dict[str, Any]) -> Point:
+    """A record of an M-Bus telegram, by its name."""
+    if "block" in raw:
+        raise reader.fail(
+            "'block' has no meaning in mbus", "one telegram has all records", "point", n, "block"
+        )
+    point = Point(**common, item=reader.text(raw, "item", "point", n))
+    if point.counts and point.resolution is None:
+        hint = 'the smallest step that the meter counts in: resolution = "1"'
+        raise reader.fail(
+            f"{point.measurand} is a counter and states no resolution", hint, "point", n, "measurand"
+        )
+    return point
 
 
 def _basis(reader: Reader, raw: Mapping[str, Any], n: int, measurand: str, protocol: str) -> str:

@@ -19,7 +19,8 @@ from drivers.protocols import Codec, Request
 
 SHIPPED = profile.names()
 LOADED = {name: profile.load(name) for name in SHIPPED}
-ASKED = [name for name in SHIPPED if LOADED[name].protocol != "hj212"]  # the others push
+OWN_WAY = ("hj212", "mbus")  # pushed, or asked with a frame count bit
+ASKED = [name for name in SHIPPED if LOADED[name].protocol not in OWN_WAY]
 VECTORS = [(name, n) for name, p in LOADED.items() if name in ASKED for n in range(len(p.vectors))]
 
 
@@ -607,3 +608,50 @@ def test_a_transmitters_span_and_its_inverse_agree(low, high, micro):
 def test_a_span_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError, match=r"span|signal"):
         Span(**{"low": Decimal(0), "high": Decimal(10), **wrong})
+
+
+# ---- M-Bus ----------------------------------------------------------------------------------------------------------
+
+HEAT = LOADED["mbus-heat"]
+
+
+def telegram(records: str) -> dict[str, tuple[Decimal | None, Missing | None]]:
+    payload = bytes.fromhex("72 78563412 2440 01 04 55 00 0000" + records)
+    (query,) = profile.plan(HEAT)
+    found = profile.decode(HEAT, query, Answer("", payload, b""))
+    return {i.measurand: (i.value, i.missing) for i in found}
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ("04 06 D2040000", (Decimal(1234), None)),  # kWh
+        ("04 03 D2040000", (Decimal("1.234"), None)),  # Wh
+        ("04 0E D2040000", (None, Missing.UNKNOWN_FORMAT)),  # MJ: another unit, never converted by guess
+        ("34 06 D2040000", (None, Missing.ERROR_ANSWER)),  # value during error state
+        ("04 06 D2040000 04 06 D3040000", (None, Missing.UNKNOWN_FORMAT)),  # which of the two?
+        ("44 06 D2040000", (None, Missing.NOT_SUPPORTED)),  # of another day
+        ("04 06 D204", (None, Missing.CORRUPT)),
+    ],
+)
+def test_a_record_is_a_value_only_if_it_says_all_that_the_profile_wants(records, expected):
+    assert telegram(records)["energy.heat"] == expected
+
+
+def test_a_telegram_that_refuses_is_an_error_answer():
+    (query,) = profile.plan(HEAT)
+    (found, *_) = profile.decode(HEAT, query, Answer("", b"\x70\x08", b""))
+    assert found.missing is Missing.ERROR_ANSWER
+
+
+def test_an_mbus_profile_whose_answer_is_not_its_requests_is_told():
+    text = Path(profile.__file__).with_name("profiles").joinpath("mbus-gas.toml").read_text("utf-8")
+    for old, new, what in (
+        ("10 5B 04 5F 16", "10 5B 05 60 16", "does not answer"),
+        ("10 5B 04 5F 16", "10 5B 04 5E 16", "not two sound frames"),
+        ('"0.26"', '"0.27"', "volume.gas is 0.26, expected 0.27"),
+    ):
+        assert old in text
+        assert what in golden.check(profile.parse(text.replace(old, new), "t"))[0]
+    with pytest.raises(ProfileError, match="states no resolution"):
+        profile.parse(text.replace('resolution = "0.01"\n', ""), "t")
