@@ -29,7 +29,9 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "words", metavar="[check|fmt] PROFILE", nargs="*", help="names or files; without any: all, listed"
     )
-    parser.add_argument("--check", action="store_true", help="fmt: change nothing, say which are not in form")
+    parser.add_argument(
+        "--check", metavar="FILE", nargs="*", help="fmt: change nothing, say which are not in form"
+    )
     parser.add_argument(
         "--dir", metavar="DIR", action="append", default=[], help="a directory with profiles of your own"
     )
@@ -38,12 +40,13 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 
 def run(_command: str, given: argparse.Namespace) -> int:
     """List or show, check, or format."""
-    action, words = "", list(given.words)
+    only_check = given.check is not None
+    action, words = "", [*given.words, *(given.check or ())]
     if words and words[0] in ("check", "fmt"):
         action, *words = words
     if action == "fmt":
-        return _format(words, only_check=given.check)
-    if given.check:
+        return _format(words, only_check=only_check)
+    if only_check:
         raise UsageError(
             "--check belongs to `suyuan profiles fmt`; exchanges are checked by `suyuan profiles check`"
         )
