@@ -34,7 +34,7 @@ from .monitor import Monitor
 from .packages import Body, Inflater, Package
 from .store import StoreError
 
-BATCH: Final = 32  # packages in one transaction
+BATCH: Final = 8  # packages in one transaction: while one is verified, the next are on their way
 BATCH_BYTES: Final = 8 * 1024 * 1024
 _TEXT: Final = "text/plain; charset=utf-8"
 _TAKES: Final = {"accept-encoding": "gzip"}

@@ -73,6 +73,16 @@ def client_tls(ca: Path | None, certificate: Path | None, private_key: Path | No
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A body of add-entries with the entries ``start`` to ``stop``."""
+
+    start: int
+    stop: int
+    ticket: bytes
+    body: bytes
+
+
 class Pusher:
     """Pushes one log to one platform."""
 
@@ -141,7 +151,10 @@ class Pusher:
             return False
         try:
             if await self._offer(published):
-                await self._bring(published)
+                try:
+                    await self._bring(published)
+                except BaseExceptionGroup as group:
+                    raise group.exceptions[0] from group
         except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
             self._packages = 1
             raise PushError(f"{self._target.url}: {error or 'no answer in time'}") from error
@@ -170,9 +183,16 @@ class Pusher:
     async def _bring(self, published: Published) -> None:
         """Upload entries until the platform has signed for all of them."""
         start, end, ticket, still = self.acknowledged, published.size, b"", 0
+        prepared: _Request | None = None
         while still < _ROUNDS:
-            prepared = await asyncio.to_thread(self._request, start, end, ticket)
-            status, answer = await self._post("add-entries", prepared, "application/octet-stream", gzip=True)
+            if prepared is None or (prepared.start, prepared.ticket) != (start, ticket):
+                prepared = await asyncio.to_thread(self._request, start, end, ticket)
+            async with asyncio.TaskGroup() as tasks:  # while one request is under way, the next one is packed
+                coming = tasks.create_task(self._ahead(prepared, end))
+                status, answer = await self._post(
+                    "add-entries", prepared.body, "application/octet-stream", gzip=True
+                )
+            prepared = coming.result()
             if status == 200:
                 await self._keep(receipt(published.note, answer))
                 return
@@ -191,15 +211,20 @@ class Pusher:
             start, ticket = wanted.next, wanted.ticket
         raise PushError(f"{self._target.url}: it takes no further entries")
 
-    def _request(self, start: int, end: int, ticket: bytes) -> bytes:
+    async def _ahead(self, request: _Request, end: int) -> _Request | None:
+        if request.stop >= end:
+            return None
+        return await asyncio.to_thread(self._request, request.stop, end, request.ticket)
+
+    def _request(self, start: int, end: int, ticket: bytes) -> _Request:
         parts = [pack(upload_head(self._store.origin, start, end, ticket))]
-        size = 0
-        for count, (_, part) in enumerate(packages(self._store, start, end), 1):
+        size, stop = 0, start
+        for count, (after, part) in enumerate(packages(self._store, start, end), 1):
             parts.append(part)
-            size += len(part)
+            size, stop = size + len(part), after
             if count >= self._packages or size >= REQUEST_BYTES:
                 break
-        return b"".join(parts)
+        return _Request(start, stop, ticket, b"".join(parts))
 
     async def _keep(self, note: bytes) -> None:
         try:

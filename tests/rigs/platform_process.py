@@ -33,6 +33,7 @@ class PlatformProcess:
     directory: Path
     port: int
     broker: str = ""
+    vkey: str = SIGNER.verifier.vkey
     process: Process | None = None
 
     @property
@@ -45,7 +46,7 @@ class PlatformProcess:
         if not key.exists():
             key.touch(0o600)
             key.write_text(_encode(Key(PLATFORM, True, bytes(range(32)))))
-        (self.directory / "gateways").write_text(SIGNER.verifier.vkey + "\n")
+        (self.directory / "gateways").write_text(self.vkey + "\n")
         more = ["--broker", self.broker] if self.broker else []
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "gateway.cli", "collect", "--listen", f"127.0.0.1:{self.port}", "--plain",
