@@ -92,7 +92,7 @@ class Form:
             if field is None:
                 choices = ", ".join(each.name for each in self.fields)
                 wrong.append(Wrong(name, told("form.unknown", language, value=name, choices=choices)))
-            elif text.strip() and field.applies(answers):
+            elif text.strip():
                 try:
                     found[name] = field.read(text if field.lines else text.strip())
                 except _BadAnswer as error:

@@ -175,8 +175,7 @@ def _tables(full: Answers, language: Language, wrong: list[Wrong]) -> tuple[Past
     """The tables of a certificate's form; mistakes go into ``wrong``."""
     read = {"points": _NOTHING, "as_found": _NOTHING}
     for name in read:
-        field = CERTIFICATE.field(name)
-        if field is None or not full.get(name) or not field.applies(full):
+        if not full.get(name):
             continue
         try:
             read[name] = read_points(full[name], full)

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from calibration.register import Register
     from evidence.verify import Read
 
-EPILOG = """Without --log or --store it says which calibrations lean on the subject, level by level. With --shift and a
-log it says which readings and aggregates are out, and by how much. --shift is the error found beyond what was known
-(indication minus truth). Nothing is edited: --advice writes what the log should say; laid into the data
-directory's `advice` folder, a running agent logs it.
+EPILOG = """Without --log or --store it says which calibrations lean on the subject, level by level. With --shift
+and a log it says which readings and aggregates are out, and by how much. --shift is the error found
+beyond what was known (indication minus truth). Nothing is edited: --advice writes what the log should
+say; laid into the data directory's `advice` folder, a running agent logs it.
 
 examples:
   suyuan affected std-017 --from 2026-03-01 --to 2026-09-30

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from gateway.cli.register_file import (
     form_answers,
     form_arguments,
     on_terminal,
+    read_bytes,
     reading,
     table,
     today,
@@ -169,29 +172,41 @@ def _add(given: argparse.Namespace) -> int:
 
 
 def _add_file(given: argparse.Namespace, who: str) -> int:
-    """A certificate file with its instruments: what is registered already and says the same is passed over."""
+    """A certificate file with its instruments: what is registered already and says the same is passed over.
+
+    The paper is the one that is given; without one it is the certificate file itself.
+    """
     from gateway.certificate_file import CertificateFile
 
     file = CertificateFile(given.file)
     if given.paper and len(file.certificates) != 1:
         raise UsageError(f"--paper is for one certificate; {given.file} has {len(file.certificates)}")
+    own = read_bytes(given.file)
+    digest = sha256(own).hexdigest()
+    paper = paper_of(given) or {
+        "paper": own, "paper_name": given.file.name, "media_type": "application/toml"
+    }  # fmt: skip
+    kept = sha256(paper["paper"]).hexdigest()
+    certificates = [
+        replace(each, digest=kept) if each.digest in {"", digest} else each for each in file.certificates
+    ]
     with writing(given) as register:
         known = {instrument.id: instrument for instrument in register.instruments(include_withdrawn=True)}
         new = [instrument for instrument in file.instruments if known.get(instrument.id) != instrument]
         with register.ledger.writing(who, given.reason):
-            register.add(instruments=new, certificates=file.certificates, actor=who, reason=given.reason)
-            if given.paper:
-                paper = paper_of(given)
-                register.attach(
-                    paper["paper"], name=paper["paper_name"], media_type=paper["media_type"],
-                    certificate=file.certificates[0].id, actor=who, reason=given.reason,
-                )  # fmt: skip
+            register.add(instruments=new, certificates=certificates, actor=who, reason=given.reason)
+            for each in certificates:
+                if given.paper or each.digest == kept:
+                    register.attach(
+                        paper["paper"], name=paper["paper_name"], media_type=paper["media_type"],
+                        certificate=each.id, actor=who, reason=given.reason,
+                    )  # fmt: skip
         for instrument in file.instruments:
             say(told("made.instrument" if instrument in new else "seen.instrument", id=instrument.id))
-        for certificate in file.certificates:
+        for certificate in certificates:
             tell_registered(register, certificate, given, quiet=given.json)
         if given.json:
-            emit({"instruments": [i.id for i in new], "certificates": [c.id for c in file.certificates]})
+            emit({"instruments": [i.id for i in new], "certificates": [c.id for c in certificates]})
     return DONE
 
 

@@ -17,8 +17,9 @@ from gateway.cli.register_file import (
 )
 from gateway.words import language
 
-EPILOG = """Every path from the instrument up, with its evidence and its breaks. A standard must have been in calibration on
-the day on which it was used. --known-at asks what the register knew then; without it all that is known today counts.
+EPILOG = """Every path from the instrument up, with its evidence and its breaks. A standard must have been in
+calibration on the day on which it was used. --known-at asks what the register knew then; without it all
+that is known today counts.
 
 examples:
   suyuan chain potline-3-in

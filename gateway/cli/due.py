@@ -20,8 +20,8 @@ from gateway.cli.register_file import (
 from gateway.register_words import told
 from gateway.words import language
 
-EPILOG = """Instruments in use: never calibrated first, then by due date. The due date is the certificate's own or the
-agreed interval's, whichever is earlier; an ad-hoc calibration does not move it.
+EPILOG = """Instruments in use: never calibrated first, then by due date. The due date is the certificate's own or
+the agreed interval's, whichever is earlier; an ad-hoc calibration does not move it.
 
 examples:
   suyuan due

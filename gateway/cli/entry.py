@@ -129,15 +129,18 @@ class _Entry:
 
     def run(self, save: Callable[[Mapping[str, str]], str], given: dict[str, str]) -> str | None:
         try:
-            self.answers = {**self._taken_up(), **given}
-            self.passed = set(self.answers)
+            taken_up = self._taken_up()
+            self.answers = {name: text for name, text in {**taken_up, **given}.items() if text}
+            # tables are shown again: the last line may not have been the last
+            lines = {field.name for field in self.form.fields if field.lines}
+            self.passed = (set(taken_up) - lines) | set(given)
             self.say("entry.how")
             self._ask_all()
             return self._confirmed(save)
         except (EOFError, KeyboardInterrupt):
             self.terminal.tell("")
             if self.answers:
-                self.draft.keep(self.answers)
+                self._keep()
                 self.say("entry.kept", path=self.draft.path)
             raise KeyboardInterrupt from None
 
@@ -145,7 +148,8 @@ class _Entry:
         found = self.draft.answers()
         if not found:
             return {}
-        question = told("entry.draft", self.language, count=len(found), path=self.draft.path)
+        count = sum(bool(text) for text in found.values())
+        question = told("entry.draft", self.language, count=count, path=self.draft.path)
         if _agreed(self.terminal.ask(f"{question} ")):
             return found
         self.say("entry.aside", path=self.draft.put_aside())
@@ -180,11 +184,15 @@ class _Entry:
                 self.terminal.tell(f"  ! {each.text}")
             self.say("entry.again")
         self.answers[field.name] = text
-        if not text:
+        if not text.strip():
             del self.answers[field.name]
         self.passed.add(field.name)
-        self.draft.keep(self.answers)
+        self._keep()
         return True
+
+    def _keep(self) -> None:
+        """What was answered, and what was left empty on purpose."""
+        self.draft.keep({**dict.fromkeys(sorted(self.passed), ""), **self.answers})
 
     def _explain(self, field: Field) -> None:
         example = told("entry.example", self.language, example=field.example) if field.example else ""
@@ -214,6 +222,7 @@ class _Entry:
                 return None
             if line.strip() == NOTHING:
                 kept = []
+                self.answers.pop(field.name, None)
                 continue
             if not line.strip():
                 return "\n".join(kept)
@@ -227,7 +236,8 @@ class _Entry:
                 self.say("entry.line.refused")
                 continue
             kept.append(line)
-            self.draft.keep({**self.answers, field.name: tried})
+            self.answers[field.name] = tried
+            self._keep()
 
     def _confirmed(self, save: Callable[[Mapping[str, str]], str]) -> str | None:
         while True:
@@ -238,13 +248,14 @@ class _Entry:
                 self._ask_all()
                 continue
             if answer.lower() in {"no", "n", "否"}:
-                self.draft.keep(self.answers)
+                self._keep()
                 self.say("entry.kept", path=self.draft.path)
                 return None
             if not _agreed(answer):
                 continue
+            asked = {field.name for field in self.form.asked(self.form.with_defaults(self.answers))}
             try:
-                done = save(self.answers)
+                done = save({name: text for name, text in self.answers.items() if name in asked})
             except FormRefused as error:
                 self._not_saved([f"{each.field}: {each.text}" for each in error.wrong])
             except Refusal as error:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from calibration.certificate import Certificate, Instrument
     from calibration.intervals import Chart, Suggestion
 
-EPILOG = """The staircase (OIML D 10) looks at the worst error of the newest calibration as found, against its MPE; the
-control chart follows the drift at each operating point over all calibrations; --group tests the interval of all instruments
-of the same model (method A3 of NCSLI RP-1). A suggestion comes into force only by `suyuan instrument change`.
+EPILOG = """The staircase (OIML D 10) looks at the worst error of the newest calibration as found, against its MPE;
+the control chart follows the drift at each operating point over all calibrations; --group tests the
+interval of all instruments of the same model (method A3 of NCSLI RP-1). A suggestion comes into force
+only by `suyuan instrument change`.
 
 examples:
   suyuan interval potline-3-in
