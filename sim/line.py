@@ -1,4 +1,4 @@
-"""Lines that a program can open: a pty that keeps a UART's time, and a TCP listener as a serial converter offers it.
+"""Lines that a program can open: a pty that keeps a UART's time, a real serial port, a TCP listener as converters are.
 
 The meters and their timing are ``sim.halfduplex``'s; here bytes go in and out. Callbacks of the event loop
 only: a line costs nothing while nobody speaks.
@@ -7,11 +7,14 @@ only: a line costs nothing while nobody speaks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import termios
 import tty
 from collections.abc import Callable
 from pathlib import Path
+
+import serial
 
 from sim.halfduplex import HalfDuplex
 
@@ -149,6 +152,69 @@ class PtyLine:
             os.write(self._master, data)
         except BlockingIOError:
             return  # nobody reads: a real line's bytes are lost just so
+
+
+class SerialLine:
+    """A real serial port on which simulated meters answer: another box reads them over a cable.
+
+    The port gives characters their time, so the line should be made with none of its own. A pseudo-terminal has no
+    parity and is opened as 8N1.
+    """
+
+    def __init__(
+        self, line: HalfDuplex, device: Path, baud: int, framing: str, utc_us: Callable[[], int]
+    ) -> None:
+        self.line = line
+        self.device = device
+        self._baud, self._framing = baud, framing
+        self._utc_us = utc_us
+        self._serial: serial.Serial | None = None
+        self._pump: Pump | None = None
+
+    @property
+    def port(self) -> str:
+        """The device."""
+        return str(self.device)
+
+    async def start(self) -> None:
+        """Open and lock the port. Raises OSError."""
+        bits, parity, stop = int(self._framing[0]), self._framing[1], int(self._framing[2])
+        if str(self.device.resolve()).startswith(_PTYS):
+            bits, parity, stop = 8, "N", 1
+        self._serial = serial.Serial(
+            str(self.device), self._baud, bits, parity, stop, timeout=0, write_timeout=0, exclusive=True
+        )
+        self._pump = Pump(self.line, self._utc_us, self._write)
+        asyncio.get_running_loop().add_reader(self._serial.fileno(), self._read)
+
+    async def stop(self) -> None:
+        """Close the port."""
+        port, self._serial = self._serial, None
+        if self._pump is not None:
+            self._pump.stop()
+            self._pump = None
+        if port is not None:
+            asyncio.get_running_loop().remove_reader(port.fileno())
+            port.close()
+
+    def _read(self) -> None:
+        if self._serial is None or self._pump is None:
+            return
+        try:
+            data = os.read(self._serial.fileno(), 4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._pump.hear(data)
+        else:  # the adapter is gone: nobody is heard any more
+            asyncio.get_running_loop().remove_reader(self._serial.fileno())
+
+    def _write(self, data: bytes) -> None:
+        if self._serial is not None:
+            with contextlib.suppress(OSError, serial.SerialException):
+                self._serial.write(data)
 
 
 class TcpLine:

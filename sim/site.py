@@ -26,11 +26,12 @@ from sim.dlt645_meter import Dlt645Meter
 from sim.faults import Scenario
 from sim.halfduplex import FRAMINGS, HalfDuplex, LineCounts, MeterStation, Timing, character_us
 from sim.instrument import Electronics, Indications, Meter, Transformer
-from sim.line import PtyLine, TcpLine
+from sim.line import PtyLine, SerialLine, TcpLine
 from sim.modbus_meter import ModbusMeter, Register
 from sim.modbus_tcp import ModbusTcpMeters
 from sim.world import Energy, Feeder, Plant, Values
 
+_NO_TIME_US = 0.001
 _SILENCE_US: Mapping[str, int] = {"dlt645-2007": 500_000, "modbus-rtu": 20_000}
 
 
@@ -74,7 +75,10 @@ class SimMeter:
 
 @dataclass(frozen=True, slots=True)
 class SimBus:
-    """One line: ``protocol`` is dlt645-2007, modbus-rtu or modbus-tcp; ``port`` a path or tcp://host:port."""
+    """One line: ``protocol`` is dlt645-2007, modbus-rtu or modbus-tcp; ``port`` a path or tcp://host:port.
+
+    ``device``: a real serial port on which the meters answer instead.
+    """
 
     name: str
     protocol: str
@@ -84,6 +88,7 @@ class SimBus:
     framing: str = "8E1"
     reply_ms: float = 40.0
     echo: bool = False
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,17 +252,20 @@ class SimSite:
         if bus.protocol not in FRAMINGS:
             known = ", ".join((*FRAMINGS, "modbus-tcp"))
             raise ValueError(f"{bus.name}: no simulated line speaks {bus.protocol!r}; there are {known}")
-        character = character_us(bus.baud, bus.framing)
+        # A real port takes the characters' time by itself.
+        character = _NO_TIME_US if bus.device else character_us(bus.baud, bus.framing)
         timing = Timing(
             character_us=character,
             reply_us=round(bus.reply_ms * 1000),
             silence_us=max(round(3.5 * character), _SILENCE_US[bus.protocol]),
-            chunk=512 if url else 8,
+            chunk=512 if url or bus.device else 8,
             echo=bus.echo,
         )
         stations = [MeterStation(self._side(bus, meter)) for meter in bus.meters]
         line = HalfDuplex(FRAMINGS[bus.protocol], stations, timing, self.spec.scenario, self.started_us)
         self.counts[bus.name] = line.counts
+        if bus.device:
+            return SerialLine(line, Path(bus.device), bus.baud, bus.framing, self._now_us)
         if url:
             return TcpLine(line, host, port, self._now_us)
         return PtyLine(line, Path(bus.port), bus.baud, self._now_us)
