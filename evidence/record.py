@@ -21,7 +21,6 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
 from itertools import chain
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -281,7 +280,11 @@ _decode: Final = msgspec.json.Decoder(Record).decode
 # and three of exponent: nobody measures more.
 _DECIMAL: Final = r"-?+(?:0|[1-9][0-9]{0,31}+)(?:\.[0-9]{1,32}+)?+(?:E[+-]?+[0-9]{1,3}+)?+"
 _is_decimal: Final = re.compile(_DECIMAL).fullmatch
-_are_decimals: Final = re.compile(f"{_DECIMAL}(?:,{_DECIMAL})*+").fullmatch
+# The same language, each text with a comma behind it. What nearly all look like, digits on both sides of a point, is
+# tried first: without optional parts a match takes two thirds of the time.
+_are_decimals: Final = re.compile(
+    rf"(?:[1-9][0-9]{{0,31}}+\.[0-9]{{1,32}}+,|0\.[0-9]{{1,32}}+,|{_DECIMAL},)++"
+).fullmatch
 _is_digest: Final = re.compile("[0-9a-f]{64}").fullmatch
 
 
@@ -337,8 +340,9 @@ def decimal_text(text: str) -> bool:
 
 def _check_reading(record: Reading) -> None:
     results = record.results
-    texts = chain(record.indications.values(), chain.from_iterable(results.values()))
-    _check_decimals(texts, len(record.indications) + 2 * len(results))
+    texts = [*record.indications.values(), *chain.from_iterable(results.values())]
+    if texts:
+        _check_decimals(texts)
     if record.missing and not record.missing.keys().isdisjoint(record.indications):
         both = sorted(record.missing.keys() & record.indications)
         raise ParseError(f"not a record: {both[0]} has both an indication and a reason for having none")
@@ -354,7 +358,7 @@ def _check_gap(record: Gap) -> None:
 def _check_aggregate(record: Aggregate) -> None:
     texts = [*record.contributions.values(), record.independent]
     texts += [text for text in (record.value, record.u) if text is not None]
-    _check_decimals(texts, len(texts))
+    _check_decimals(texts)
     if (record.value is None) != (record.u is None):
         raise ParseError("not a record: an aggregate has both a value and its uncertainty, or neither")
     for state in record.states:
@@ -397,11 +401,12 @@ _CHECKS: Final[dict[type[Any], Any]] = {
 }
 
 
-def _check_decimals(texts: Iterable[str], count: int) -> None:
+def _check_decimals(texts: list[str]) -> None:
+    """At least one text."""
     # One pattern over all texts at once: a third of the time of one by one. A comma within a text changes the
     # count.
     joined = ",".join(texts)
-    if count and (joined.count(",") != count - 1 or not _are_decimals(joined)):
+    if joined.count(",") != len(texts) - 1 or not _are_decimals(joined + ","):
         wrong = [text for text in joined.split(",") if not decimal_text(text)]
         raise ParseError(f"not a record: {(wrong or [joined])[0][:80]!r} is not decimal text")
 
