@@ -62,6 +62,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "key": ("key", "make or show a signing key", "生成或显示签名密钥"),
     "restore": ("restore", "put a gateway's log back from the platform's copy", "用平台副本恢复网关日志"),
+    "enrol": ("enrol", "show this gateway's key to a platform", "向平台登记本网关的公钥"),
+    "gateways": (
+        "enrol",
+        "approve, suspend and list the gateways of a platform",
+        "平台侧：批准、暂停、列出网关",
+    ),
     "collect": (
         "collect",
         "pull, verify and acknowledge a gateway's log (the platform's side)",

@@ -10,6 +10,7 @@ import pytest
 
 from central.receive import application
 from central.store import Store
+from evidence.note import Note
 from gateway.agent import Agent
 from gateway.clock import SystemClock
 from gateway.config import SiteFile
@@ -19,6 +20,7 @@ from gateway.receipts import PlatformKey
 from gateway.toml_source import ConfigError
 from gateway.uplink import push_to, targets
 from tests.central.pushing import PLATFORM
+from tests.evidence.logs import signer
 from tests.gateway.test_config import SITE, site
 from tests.gateway.test_push import mirror
 from tests.rigs.agent_process import ORIGIN, SIGNER, plan
@@ -143,3 +145,29 @@ async def test_an_agent_at_work_is_pushed_and_goes_on_while_its_platform_is_away
                     task.cancel()
         (gateway,) = store.gateways()
         assert gateway.size >= 20
+
+
+async def test_with_two_platforms_an_old_entry_goes_only_when_both_have_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.agent._CHECK_EVERY_US", 20_000)
+    second = signer("second.example/receipts", 7)
+    async with Farm(2) as farm:
+        made = replace(
+            plan(tmp_path, 10_000, farm.ports, listen=""),
+            platforms=(PlatformKey("centre", PLATFORM.cosigner), PlatformKey("second", second.cosigner)),
+            commit_us=50_000,
+            checkpoint_us=200_000,
+            keep_us=0,
+        )
+        agent = Agent(made, SystemClock())
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(agent.run())
+            await until(lambda: agent.started and agent.store.published.size > 600)
+            published = agent.store.published
+            agent.receipts.take(Note.parse(published.note).cosigned_by(PLATFORM, 1_800_000_000).encode())
+            size = agent.store.size
+            await until(lambda: agent.store.size > size + 50)
+            assert agent.store.first_bundle() == 0
+            agent.receipts.take(Note.parse(published.note).cosigned_by(second, 1_800_000_000).encode())
+            await until(lambda: agent.store.first_bundle() == published.size // 256)
+            agent.stop()
+            await running
