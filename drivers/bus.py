@@ -57,6 +57,8 @@ class Meter:
     for after a time-out; the maker's maximum reply delay, if it is known, else (None) as long as the time-out. Only
     if it is None, answers that are later still are reckoned with where they could be mistaken (Modbus RTU).
     ``gap_s``: silence that the meter wants before a request, beyond 3.5 characters.
+
+    ``codec``, ``baud`` and ``framing``: where this meter does not speak as the rest of its line does.
     """
 
     id: str
@@ -66,6 +68,9 @@ class Meter:
     retries: int = 1
     gap_s: float = 0.0
     late_s: float | None = None
+    codec: Codec | None = None
+    baud: int = 0
+    framing: str = ""
 
     @property
     def patience(self) -> Patience:
@@ -110,6 +115,7 @@ class _Work:
     """One scan as it goes on."""
 
     meter: Meter
+    codec: Codec
     patience: Patience
     since: float  # loop time at which it began
     requests: tuple[Request, ...] = ()
@@ -154,6 +160,7 @@ class Bus:
         self._now = now
         self._lock = asyncio.Lock()
         self._health: dict[str, _Health] = {}
+        self._mixed = False  # not all meters of the line speak alike
 
     @property
     def counts(self) -> Counts:
@@ -169,14 +176,27 @@ class Bus:
         """Ask ``meter`` all ``queries``, in order. Never raises for what a meter or a line does."""
         async with self._lock:
             started = self._now()
-            work = _Work(meter, meter.patience, asyncio.get_running_loop().time())
+            if not self._mixed and (meter.codec or meter.baud or meter.framing):
+                self._mixed = True
+            if self._mixed:
+                self.line.tune(meter.baud, meter.framing)
+            codec = meter.codec or self.codec
+            work = _Work(meter, codec, meter.patience, asyncio.get_running_loop().time())
             indications = await self._scan(work, queries)
             return Scan(tuple(indications), tuple(work.exchanges), started, self._now())
 
-    async def ask(self, request: Request, patience: Patience | None = None) -> Reply:
-        """One exchange outside any scan: to find meters, to read an identity. Never raises for a meter or a line."""
+    async def ask(
+        self, request: Request, patience: Patience | None = None, meter: Meter | None = None
+    ) -> Reply:
+        """One exchange outside any scan: to find meters, to read an identity. Never raises for a meter or a line.
+
+        ``meter``: who is asked, where not all meters of the line speak alike.
+        """
         async with self._lock:
-            return await self.line.exchange(self.codec, request.address, request, patience or _DEFAULT)
+            if self._mixed or (meter is not None and (meter.baud or meter.framing)):
+                self.line.tune(meter.baud if meter else 0, meter.framing if meter else "")
+            codec = (meter.codec if meter else None) or self.codec
+            return await self.line.exchange(codec, request.address, request, patience or _DEFAULT)
 
     async def close(self) -> None:
         """Close the line, after the scan that is under way."""
@@ -198,7 +218,7 @@ class Bus:
         found: dict[int, Sequence[Indication]] = {}
         left_out: dict[int, Sequence[Indication]] = {}
         try:
-            work.requests = health.requests_for(self.codec, meter.address, queries)
+            work.requests = health.requests_for(work.codec, meter.address, queries)
         except ValueError as error:  # no address, or the meter and the line speak different protocols
             return [i for q in queries for i in profiles.missing(q, Missing.UNKNOWN_FORMAT, str(error))]
         order = list(range(len(queries)))
@@ -311,12 +331,12 @@ class Bus:
             return profiles.missing(query, Missing.UNKNOWN_FORMAT, str(error))
 
     def _held(self, work: _Work, request: Request) -> bool:
-        return self.line.held_s(self.codec, request.address, request, work.since) > 0
+        return self.line.held_s(work.codec, request.address, request, work.since) > 0
 
     def _parts(self, work: _Work, query: Query) -> tuple[_Part, ...]:
         """The query as two, whose answers no late one can be mistaken for; empty if there are no such two."""
         for pair in halves(query):
-            parts = tuple(_Part(half, self.codec.request(work.meter.address, half)) for half in pair)
+            parts = tuple(_Part(half, work.codec.request(work.meter.address, half)) for half in pair)
             apart = shape(parts[0].request) != shape(parts[1].request)
             if apart and not any(self._held(work, p.request) for p in parts):
                 return parts
@@ -329,20 +349,20 @@ class Bus:
             return reply
         parts: list[Answer] = [reply.answer]
         while parts[-1].more:
-            following = self.codec.follow(request, parts[-1])
+            following = work.codec.follow(request, parts[-1])
             if following is None:
                 break
             reply = await self._insist(work, following, 1 + work.meter.retries)
             if reply.answer is None or reply.answer.error:
                 return reply
             parts.append(reply.answer)
-        return Reply(self.codec.join(parts), reply.exchange)
+        return Reply(work.codec.join(parts), reply.exchange)
 
     async def _insist(self, work: _Work, request: Request, attempts: int) -> Reply:
         """Ask until answered, ``attempts`` times at most."""
         while True:
             reply = await self.line.exchange(
-                self.codec, request.address, request, work.patience, work.requests, work.since
+                work.codec, request.address, request, work.patience, work.requests, work.since
             )
             if reply.held:
                 return reply

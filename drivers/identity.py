@@ -37,7 +37,7 @@ async def identify(bus: Bus, meter: Meter, local: Callable[[int], datetime] | No
 
     ``local`` gives the meter's civil time for a UTC instant in microseconds; without it the clock is not asked.
     """
-    if bus.codec.name not in HAVE:
+    if (meter.codec or bus.codec).name not in HAVE:
         return Identity()
     answer = await _ask(bus, meter, NUMBER)
     ahead = await _clock_ahead(bus, meter, local) if answer and local is not None else None
@@ -48,7 +48,7 @@ async def _clock_ahead(bus: Bus, meter: Meter, local: Callable[[int], datetime])
     """The date is asked before and after the time: at midnight a time alone does not tell of which day it is."""
     first = _text(await _ask(bus, meter, DATE), DATE)
     request = dlt645.Request(meter.address, dlt645.READ, TIME)
-    reply = await bus.ask(request, meter.patience)
+    reply = await bus.ask(request, meter.patience, meter)
     time = _text(reply.answer, TIME)
     if first is None or time is None or reply.exchange is None:
         return None
@@ -65,7 +65,7 @@ async def _clock_ahead(bus: Bus, meter: Meter, local: Callable[[int], datetime])
 
 async def _ask(bus: Bus, meter: Meter, item: str) -> Answer | None:
     for _ in range(1 + meter.retries):
-        reply = await bus.ask(dlt645.Request(meter.address, dlt645.READ, item), meter.patience)
+        reply = await bus.ask(dlt645.Request(meter.address, dlt645.READ, item), meter.patience, meter)
         if reply.answer is not None or reply.exchange is None:
             return reply.answer
     return None

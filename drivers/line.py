@@ -164,6 +164,7 @@ class Line:
         self._recent: deque[tuple[Request | None, bytes]] = deque(
             maxlen=_RECENT
         )  # frames, and what they answered
+        self._own = self.timing  # as most meters of the line speak
         self._number = 0
         self._lost = 0
         self._reopen_at = float("-inf")
@@ -222,6 +223,18 @@ class Line:
             return Reply(None, None, Missing.SKIPPED, detail)
         finally:
             self.usage.busy_us += round((clock() - began) * 1e6)
+
+    def tune(self, baud: int, framing: str) -> None:
+        """From now on with another speed or framing; 0 and '' are the line's own. A network has neither."""
+        own = self._own
+        timing = replace(own, baud=baud or own.baud, framing=framing or own.framing) if own.baud else own
+        if timing == self.timing:
+            return
+        self.link.tune(timing.baud, timing.framing)
+        self.timing = timing
+        self._character_s, self._gap_s = timing.character_s, timing.gap_s
+        # Whoever listens at another speed has heard noise until now, and wants silence before it is asked.
+        self._silence_s = max(self._silence_s, timing.quiet_s)
 
     def give_up(self) -> None:
         """No answer is waited for any more: who was asked last seems to be dead. The others need not wait for it."""

@@ -71,6 +71,9 @@ class Link(Protocol):
     def take(self) -> bytes:
         """Whatever has come, without waiting; empty if nothing has."""
 
+    def tune(self, baud: int, framing: str) -> None:
+        """Another speed and framing from now on; nothing, where the link has none. Falls if that cannot be."""
+
     def describe(self) -> str:
         """The link in a reader's words."""
 
@@ -89,6 +92,9 @@ class _Inbox:
 
     def describe(self) -> str:
         return type(self).__name__
+
+    def tune(self, baud: int, framing: str) -> None:
+        pass
 
     def take(self) -> bytes:
         data = bytes(self._bytes)
@@ -363,6 +369,19 @@ class SerialLink(_Descriptor):
             raise
         self._serial = port
         self._attach(port.fileno())
+
+    def tune(self, baud: int, framing: str) -> None:
+        self._bits, self._parity, self._stop = parse_framing(framing)
+        self.baud, self.framing = baud, framing
+        port = self._serial
+        if port is None:
+            return
+        try:
+            port.baudrate = baud
+            if os.major(os.stat(self.port).st_rdev) not in _PTY_MAJORS:  # noqa: PTH116 (a device, not a file)
+                port.bytesize, port.parity, port.stopbits = self._bits, self._parity, self._stop
+        except (OSError, ValueError, termios.error) as error:
+            self._fall(_words(error))
 
     def _close_fd(self) -> None:
         port, self._serial = self._serial, None

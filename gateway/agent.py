@@ -378,7 +378,7 @@ class Agent:
             before = pipeline.number(name)
             try:
                 scan = await line.bus.scan(instrument.meter, instrument.queries)
-                if line.bus.codec.name in HAVE:
+                if (instrument.meter.codec or line.bus.codec).name in HAVE:
                     await self._identified(line, instrument.meter, scan)
                 flags = (IDENTITY_MISMATCH,) if self._identities.is_other(name) else ()
                 pipeline.accept(name, tick, scan, flags)
