@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field
 from gateway.edge import Duration, Exact, Id, Listed, Model, validated
 from gateway.toml_source import ConfigError, Problem, TomlSource
 
+AskedProtocol = Literal["dlt645-2007", "dlt645-1997", "modbus-rtu", "modbus-ascii", "cjt188"]
 ProtocolName = Literal[
     "dlt645-2007",
     "dlt645-1997",
@@ -227,6 +228,10 @@ class InstrumentConfig(Model):
     register_modulus: Exact | None = None  # where its energy registers begin again at 0
     timeout: Positive | None = None
     retries: int | None = Field(default=None, ge=0, le=10)
+    longest_reply: Positive | None = None  # its maker's maximum reply delay: no answer is later than this
+    protocol: AskedProtocol | None = None  # these three: where it does not speak as the rest of its line does
+    baud: int | None = Field(default=None, ge=300, le=4_000_000)
+    framing: Annotated[str, AfterValidator(_framing)] | None = None
     inputs: dict[str, InputConfig] = Field(default_factory=dict, alias="input")
     data: Literal["2011", "2051", "2061", "2031"] = "2011"  # HJ 212: which command's data this instrument is
     password: str = ""  # HJ 212: PW of its data logger

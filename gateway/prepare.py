@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -145,9 +145,9 @@ def _bus(
         for i in range(len(config.instruments))
     ]
     ready = tuple(meter for meter in meters if meter is not None)
-    least = sum(cycle_time_s(protocol, m.meter, m.queries, timing, 0.0) / m.config.period for m in ready)
     reply = 0.005 if tcp else TYPICAL_REPLY_S
-    typical = sum(cycle_time_s(protocol, m.meter, m.queries, timing, reply) / m.config.period for m in ready)
+    least = sum(_share(m, protocol, timing, 0.0) for m in ready)
+    typical = sum(_share(m, protocol, timing, reply) for m in ready)
     place = ("bus", b, "name")
     hint = "longer periods, fewer measurands, a higher baud rate, or a second line"
     if least > 1:
@@ -159,6 +159,20 @@ def _bus(
         )
         warnings.append(site.source.problem(place, message, hint, "C119"))
     return PreparedBus(config, protocol, port, timing, ready, typical)
+
+
+def _late_s(config: InstrumentConfig, timeout_s: float) -> float | None:
+    """How long after its time-out an answer may still come, if its maker says; None: nobody knows."""
+    return None if config.longest_reply is None else max(0.0, config.longest_reply - timeout_s)
+
+
+def _share(prepared: PreparedMeter, protocol: Codec, timing: Timing, reply_s: float) -> float:
+    """The part of the line's time that a meter takes, in its own protocol and speed."""
+    meter = prepared.meter
+    if timing.baud:
+        timing = replace(timing, baud=meter.baud or timing.baud, framing=meter.framing or timing.framing)
+    taken = cycle_time_s(meter.codec or protocol, meter, prepared.queries, timing, reply_s)
+    return taken / prepared.config.period
 
 
 def _push(
@@ -199,6 +213,8 @@ def _meter(
     place = ("bus", at[0], "instrument", at[1])
     before = len(problems)
     address = config.address
+    own = codec(config.protocol) if config.protocol and protocol is not None else None
+    protocol = own or protocol
     if protocol is not None:
         try:
             address = protocol.address(config.address)
@@ -212,8 +228,9 @@ def _meter(
         hint = '`suyuan profiles` lists those known; profiles = ["dir"] adds a directory of your own'
         problems.append(site.source.problem((*place, "profile"), str(error), hint, "C115"))
         return None
-    if profile is not None and profile.protocol.partition("-")[0] != bus.protocol.partition("-")[0]:
-        message = f"profile '{profile.name}' speaks {profile.protocol}, the bus {bus.protocol}"
+    spoken = config.protocol or bus.protocol
+    if profile is not None and profile.protocol.partition("-")[0] != spoken.partition("-")[0]:
+        message = f"profile '{profile.name}' speaks {profile.protocol}, the bus {spoken}"
         problems.append(
             site.source.problem(
                 (*place, "profile"), message, "choose a profile of the bus's protocol", "C115"
@@ -241,6 +258,10 @@ def _meter(
         timeout_s=config.timeout or bus.timeout,
         retries=bus.retries if config.retries is None else config.retries,
         gap_s=bus.gap,
+        late_s=_late_s(config, config.timeout or bus.timeout),
+        codec=own,
+        baud=config.baud or 0,
+        framing=config.framing or "",
     )
     try:
         state = calibrations.state(config, read, now().date())

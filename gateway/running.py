@@ -92,7 +92,7 @@ def configuration(prepared: Prepared) -> bytes:
         "instruments": {
             meter.config.id: {
                 "bus": bus.config.name,
-                "protocol": bus.config.protocol,
+                "protocol": meter.config.protocol or bus.config.protocol,
                 "address": meter.meter.address,
                 "period_us": round(meter.config.period * 1e6),
                 "refresh_us": round(meter.config.refresh * 1e6),

@@ -34,7 +34,15 @@ DAY_S = 86_400
 RENEWED_US = 60_000_000
 IN_THE_METER = {FaultKind.ROLLOVER, FaultKind.RESET, FaultKind.SWAP, FaultKind.CLOCK_DRIFT}
 # What the line's side of a bus may say of a value that did not come.
-CAUSES = {Missing.TIMEOUT, Missing.CORRUPT, Missing.MISMATCH, Missing.SKIPPED, Missing.WRONG_LENGTH}
+# A refusal may be a late one, to a request asked to find the line in step again: no value, though not quite the cause.
+CAUSES = {
+    Missing.TIMEOUT,
+    Missing.CORRUPT,
+    Missing.MISMATCH,
+    Missing.SKIPPED,
+    Missing.WRONG_LENGTH,
+    Missing.ERROR_ANSWER,
+}
 
 
 def shortened(whole: Scenario, length_s: float) -> Scenario:
