@@ -123,6 +123,15 @@ class Intake:
         """Whose logs are taken."""
         return tuple(self._keys())
 
+    def silent(self, for_us: int) -> tuple[str, ...]:
+        """The gateways that have brought something before, and nothing for so long."""
+        active, now_us = self._keys(), self._utc_us()
+        return tuple(
+            g.origin
+            for g in self.store.gateways()
+            if g.origin in active and g.advanced_us and now_us - g.advanced_us > for_us
+        )
+
     # ── add-checkpoint ──────────────────────────────────────────────────────────────────────────────────────
 
     def add_checkpoint(self, body: bytes) -> Standing:

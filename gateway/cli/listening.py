@@ -14,6 +14,8 @@ from gateway.cli import DONE
 from gateway.cli.output import UsageError, say
 from gateway.words import phrase
 
+LOOK_US = 5_000_000
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what belongs to listening."""
@@ -35,6 +37,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--share", metavar="GROUP", default="", help="take turns with other workers of this name"
     )
+    group.add_argument(
+        "--stale",
+        metavar="2min",
+        default="2min",
+        help="a gateway that is silent for so long is an alarm (2min)",
+    )
     group.add_argument("--plain", action="store_true", help="without TLS: behind a proxy that has it")
 
 
@@ -46,6 +54,7 @@ def listen(given: argparse.Namespace) -> int:
     from central.registry import Registry
     from central.store import Store
     from gateway.clock import SystemClock
+    from gateway.edge import seconds
     from gateway.keys import load
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -67,11 +76,24 @@ def listen(given: argparse.Namespace) -> int:
     if broker is not None and given.broker_password is not None:
         user, _, password = given.broker_password.read_text(encoding="utf-8").strip().partition(":")
         broker = replace(broker, username=user, password=password)
+    stale_us = round(seconds(given.stale) * 1e6)
     registry = Registry(given.gateways or given.store / "gateways", say)
     clock = SystemClock()
 
     def alarm(origin: str, kind: str, what: str) -> None:
         say(f"{origin}: {kind.upper()}: {what}")
+
+    async def watch(intake: Intake) -> None:
+        """Say once when a gateway falls silent, and once when it is back."""
+        silent: set[str] = set()
+        while True:
+            await clock.sleep_until(clock.now().boot_us + LOOK_US)
+            found = set(await asyncio.to_thread(intake.silent, stale_us))
+            for origin in sorted(found - silent):
+                alarm(origin, "stale", f"nothing new for more than {given.stale}")
+            for origin in sorted(silent - found):
+                say(f"{origin}: is back")
+            silent = found
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -86,11 +108,17 @@ def listen(given: argparse.Namespace) -> int:
 
         intake = Intake(store, registry, key.signer, lambda: clock.now().utc_us, alarm)
         async with asyncio.TaskGroup() as tasks:
-            working = [tasks.create_task(Worker(intake, broker, share=given.share).run())] if broker else []
+            working = [tasks.create_task(watch(intake))]
+            if broker is not None:
+                working.append(tasks.create_task(Worker(intake, broker, share=given.share).run()))
             await serve(application(intake), host, int(port), stop, tls=tls, ready=ready)
             for task in working:
                 task.cancel()
 
     with Store(given.store) as store:
+        if given.release:
+            for held in (g.origin for g in store.gateways() if g.alarm):
+                store.release(held)
+                say(f"{held}: released")
         asyncio.run(run())
     return DONE

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from central.intake import Intake
 from central.monitor import origin_hash
 from central.packages import Body
 from central.receive import Limits, application
@@ -319,3 +320,16 @@ async def test_a_store_of_the_first_version_is_taken_over(tmp_path):
     writer = Writer().grow(300)
     with Store(tmp_path / "old") as store:
         intake(store, writer).add_checkpoint(offer(writer, 300, 0))
+
+
+def test_who_fell_silent_is_known(store, writer):
+    made = intake(store, writer)
+    assert made.silent(0) == ()  # a gateway that never came is not stale
+    made.add_checkpoint(offer(writer, 1000, 0))
+    reader = Body()
+    packages = list(reader.feed(entries_body(writer, 0, 1000)))
+    made.take(reader.upload, packages)
+    assert made.silent(60_000_000) == ()
+    later = Intake(store, made._keys, PLATFORM, lambda: START_US + 61_000_000)
+    assert later.silent(60_000_000) == (ORIGIN,)
+    assert Intake(store, dict, PLATFORM, lambda: START_US + 61_000_000).silent(60_000_000) == ()

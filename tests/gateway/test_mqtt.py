@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+from dataclasses import replace
 
 import aiomqtt
 import pytest
@@ -18,13 +19,16 @@ from gateway.clock import SystemClock
 from gateway.mirroring import offer, pack, packages, upload_head
 from gateway.mqtt import Broker, MqttPusher, topic_id
 from gateway.pacing import BackOff
+from gateway.push import client_tls
 from gateway.receipts import PlatformKey, Receipts
 from gateway.status import AgentStatus, InstrumentStatus, MeasurandStatus
 from gateway.store import LogStore
 from tests.central.pushing import PLATFORM, grow, intake
 from tests.evidence.logs import ORIGIN, START_US, Writer
+from tests.gateway.test_push import certificates
 from tests.rigs.broker import ABSENT, MOSQUITTO, BrokerProcess
 
+__all__ = ["certificates"]  # a fixture
 KEY = PlatformKey("platform", PLATFORM.cosigner)
 with_broker = pytest.mark.skipif(MOSQUITTO is None, reason=ABSENT)
 
@@ -142,6 +146,35 @@ async def test_a_broker_that_acknowledges_and_delivers_to_nobody_is_not_believed
         assert log.receipts() == ()
         async with running(worker.run()):
             await until(lambda: pusher.acknowledged == 600, 40)
+    assert stored(central) == writer.entries
+
+
+@with_broker
+async def test_over_tls_with_certificates_on_both_sides(tmp_path, log, central, certificates):
+    ca, server, client, stranger = certificates
+    broker = BrokerProcess.make(tmp_path / "secure")
+    lines = f"cafile {ca}\ncertfile {server[0]}\nkeyfile {server[1]}\nrequire_certificate true\n"
+    await broker.start(lines)
+    writer = Writer()
+    grow(log, writer, 300)
+
+    pusher, _ = sides(log, central, writer, broker.port, to={"tls": client_tls(ca, *client)})
+    worker = Worker(
+        intake(central, writer),
+        replace(CentralBroker.at(f"mqtts://127.0.0.1:{broker.port}", ca=ca), tls=client_tls(ca, *client)),
+        sleep=short,
+    )
+    try:
+        async with running(worker.run()):
+            with pytest.raises(aiomqtt.MqttError):
+                async with aiomqtt.Client(
+                    "127.0.0.1", broker.port, tls_context=client_tls(ca, *stranger), timeout=1
+                ):
+                    pass
+            async with running(pusher.run()):
+                await until(lambda: pusher.acknowledged == 300)
+    finally:
+        await broker.kill()
     assert stored(central) == writer.entries
 
 

@@ -28,10 +28,10 @@ class BrokerProcess:
         directory.mkdir(parents=True, exist_ok=True)
         return cls(directory, free_port())
 
-    async def start(self) -> None:
+    async def start(self, more: str = "") -> None:
         assert MOSQUITTO is not None
         config = self.directory / "mosquitto.conf"
-        config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+        config.write_text(f"listener {self.port} 127.0.0.1\nuser root\nallow_anonymous true\npersistence false\n{more}")
         self.process = await asyncio.create_subprocess_exec(
             MOSQUITTO, "-c", str(config), stdout=DEVNULL, stderr=DEVNULL
         )
