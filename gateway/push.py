@@ -66,6 +66,9 @@ class Target:
 
 def client_tls(ca: Path | None, certificate: Path | None, private_key: Path | None) -> ssl.SSLContext:
     """TLS 1.3 towards a server that ``ca`` (or the system's) vouches for, with our certificate if there is one."""
+    for path in (ca, certificate, private_key):
+        if path is not None:
+            path.open("rb").close()  # ssl does not say which file it did not find
     made = ssl.create_default_context(cafile=None if ca is None else str(ca))
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     if certificate is not None:

@@ -64,7 +64,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     if given.listen is not None:
         if given.url is not None or given.key is not None:
             raise UsageError(
-                "either a URL is pulled from, or --listen takes what is pushed: run two for both"
+                "either a URL is pulled from, or --listen takes what is pushed: run two, each with its store"
             )
         return listening.listen(given)
     if given.url is None or given.key is None:

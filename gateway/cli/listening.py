@@ -52,7 +52,7 @@ def listen(given: argparse.Namespace) -> int:
     from central.mqtt import Broker, Worker
     from central.receive import Tls, application, serve
     from central.registry import Registry
-    from central.store import Store
+    from central.store import Store, StoreError
     from gateway.clock import SystemClock
     from gateway.edge import seconds
     from gateway.keys import load
@@ -72,7 +72,17 @@ def listen(given: argparse.Namespace) -> int:
     if given.certificate is None and (not given.plain or given.clients is not None):
         raise UsageError("give --certificate and --private-key, or --plain if a proxy in front has the TLS")
     tls = None if given.certificate is None else Tls(given.certificate, given.private_key, given.clients)
-    broker = None if given.broker is None else Broker.at(given.broker, ca=given.broker_ca)
+    try:
+        if tls is not None:
+            tls.context()
+        broker = None if given.broker is None else Broker.at(given.broker, ca=given.broker_ca)
+    except (ValueError, OSError) as error:  # ssl names no file
+        files = [given.certificate, given.private_key, given.clients, given.broker_ca]
+        missing = [str(path) for path in files if path is not None and not path.is_file()]
+        what = f"{', '.join(missing)}: not there" if missing else str(error)
+        raise UsageError(
+            f"{what}; certificates and keys are PEM files, a broker is mqtts://host:port"
+        ) from None
     if broker is not None and given.broker_password is not None:
         user, _, password = given.broker_password.read_text(encoding="utf-8").strip().partition(":")
         broker = replace(broker, username=user, password=password)
@@ -115,10 +125,13 @@ def listen(given: argparse.Namespace) -> int:
             for task in working:
                 task.cancel()
 
-    with Store(given.store) as store:
-        if given.release:
-            for held in (g.origin for g in store.gateways() if g.alarm):
-                store.release(held)
-                say(f"{held}: released")
-        asyncio.run(run())
+    try:
+        with Store(given.store) as store:
+            if given.release:
+                for held in (g.origin for g in store.gateways() if g.alarm):
+                    store.release(held)
+                    say(f"{held}: released")
+            asyncio.run(run())
+    except* (OSError, StoreError) as group:
+        raise UsageError(str(group.exceptions[0])) from None
     return DONE
