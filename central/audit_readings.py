@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hin
 
 from calibration.operating import OperatingPoint, operating_point, phase_of
 from calibration.state import CalibrationState, format_u, format_value
+from drivers import pushed
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing, Reject
 from drivers.points import Profile, Query
 from drivers.profile import decode as decode_answer
@@ -47,7 +48,7 @@ _LONGEST: Final = 32  # characters; a decimal within this length is always one t
 class _Asked:
     """One instrument by one configuration: what was asked, and what its answers mean."""
 
-    protocol: Codec
+    protocol: Codec | None  # None: it is not asked, but sends by itself
     profile: Profile
     queries: Mapping[bytes, tuple[int, Query, Request]]  # by request bytes, the transaction number left out
     units: Mapping[str, str]
@@ -57,6 +58,7 @@ class _Asked:
     phases: dict[str, str] = field(default_factory=dict)
     # (query, answer) -> what it says: what does not change is decoded once
     seen: dict[tuple[int, bytes], Sequence[Indication]] = field(default_factory=dict)
+    pushed: Query | None = None  # what is looked for in what it sends
 
     def key(self, request: bytes) -> bytes:
         return request[self.cut :]
@@ -183,7 +185,11 @@ class Readings:
                 self.findings.add("missing", what, index, reading.instrument)
 
     def _indicated(self, index: int, reading: Reading, asked: _Asked) -> list[Indication]:
-        """The indications of all queries that were answered."""
+        """The indications of all queries that were answered, or of the message that came by itself."""
+        if asked.protocol is None:
+            sent = b"".join(exchange.answer for exchange in reading.raw)
+            query = asked.pushed
+            return [] if query is None else list(decode_answer(asked.profile, query, Answer("", sent, sent)))
         found: list[Indication] = []
         parts: dict[int, list[Answer]] = {}
         done: set[int] = set()
@@ -269,6 +275,9 @@ class Readings:
         self.counts[2] += len(reading.results)
         if results != reading.results:
             self._differing(index, reading, "result", results, reading.results)
+        if asked.pushed is not None:
+            said = pushed.flags(asked.pushed, [exchange.answer for exchange in reading.raw])
+            flags |= dict.fromkeys(said)
         if tuple(flags) != reading.flags:
             what = f"recomputed {', '.join(flags) or 'none'}, the record says {', '.join(reading.flags) or 'none'}"
             self.findings.add("flags", what, index, reading.instrument)
@@ -292,6 +301,12 @@ def asked_of(body: Mapping[str, Any], instrument: str) -> _Asked:
     profile = Profile(
         said["name"], said["protocol"], said["maker"], said["model"], said["kind"], said["source"], points
     )
+    units = {point.measurand: point.unit for point in points}
+    moduli = {point.measurand: point.modulus for point in points if point.modulus is not None}
+    refresh_us = int(about["refresh_us"])
+    if about["protocol"] in pushed.PROTOCOLS:
+        (query,) = queries
+        return _Asked(None, profile, {}, units, moduli, refresh_us, pushed=query)
     protocol = codec(about["protocol"])
     requests = [protocol.request(about["address"], query) for query in queries]
     cut = 2 if about["protocol"] == "modbus-tcp" else 0
@@ -302,9 +317,9 @@ def asked_of(body: Mapping[str, Any], instrument: str) -> _Asked:
             protocol.encode(request)[cut:]: (number, query, request)
             for number, (query, request) in enumerate(zip(queries, requests, strict=True))
         },
-        {point.measurand: point.unit for point in points},
-        {point.measurand: point.modulus for point in points if point.modulus is not None},
-        int(about["refresh_us"]),
+        units,
+        moduli,
+        refresh_us,
         cut,
     )
 
@@ -333,6 +348,8 @@ def _value(hint: Any, value: Any) -> Any:
 def _matched(asked: _Asked, request: Request, sent: bytes, answer: bytes) -> Answer | None:
     """The answer to this request among these bytes; None if none is (they are kept all the same)."""
     protocol = asked.protocol
+    if protocol is None:
+        return None
     if asked.cut:
         request = protocol.numbered(request, int.from_bytes(sent[: asked.cut], "big"))
     decoder = protocol.decoder()
