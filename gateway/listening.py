@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from gateway.agent import InstrumentPlan, PushPlan
 from gateway.config import offset_minutes
 from gateway.hj212_receiver import Hj212Receiver, Station, Target
-from gateway.mqtt_subscriber import MqttSubscriber, Subscription
 from gateway.prepare import PreparedMeter, PreparedPush
 
 INTERVALS_US = {"2011": 0, "2051": 60_000_000, "2061": 3_600_000_000, "2031": 86_400_000_000}
@@ -48,6 +47,8 @@ def push_plan(push: PreparedPush) -> PushPlan:
             late_us,
             lags,
         )
+    from gateway.mqtt_subscriber import MqttSubscriber, Subscription  # without MQTT: no client in memory
+
     subscriptions = tuple(
         Subscription(
             meter.config.id, meter.config.address, meter.profile, meter.queries[0], meter.config.time

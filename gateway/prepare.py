@@ -65,7 +65,6 @@ class Prepared:
     """A site that holds together. ``warnings`` do not stop it."""
 
     file: SiteFile
-    calibrations: Calibrations
     buses: tuple[PreparedBus, ...]
     receivers: tuple[Verifier, ...]
     warnings: tuple[Problem, ...]
@@ -82,6 +81,22 @@ class Prepared:
         return tuple(meter for line in self.lines for meter in line.meters)
 
 
+class SharedProfiles:
+    """Profiles with what is asked by them, each kept once: two hundred meters of one model are one profile."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, tuple[str, ...] | None], list[tuple[Profile, tuple[Query, ...]]]] = {}
+
+    def of(self, profile: Profile, measurands: tuple[str, ...] | None) -> tuple[Profile, tuple[Query, ...]]:
+        """The same profile as it was seen first, and its queries."""
+        alike = self._known.setdefault((profile.name, measurands), [])
+        for known in alike:
+            if known[0] == profile:
+                return known
+        alike.append((profile, plan(profile, measurands)))
+        return alike[-1]
+
+
 def prepare(site: SiteFile, now: Callable[[], datetime]) -> Prepared:
     """Everything that can be known without opening a port. ConfigError tells all problems at once."""
     problems: list[Problem] = []
@@ -94,16 +109,17 @@ def prepare(site: SiteFile, now: Callable[[], datetime]) -> Prepared:
         calibrations = Calibrations({}, (), site)
     usable = not problems
     known = calibrations if usable else None
+    shared = SharedProfiles()
     buses: list[PreparedBus] = []
     pushes: list[PreparedPush] = []
     for b, config in enumerate(site.site.buses):
         if config.protocol in PUSHED:
-            pushes.append(_push(site, b, known, now, problems, warnings))
+            pushes.append(_push(site, b, known, shared, now, problems, warnings))
         else:
-            buses.append(_bus(site, b, known, now, problems, warnings))
+            buses.append(_bus(site, b, known, shared, now, problems, warnings))
     if problems:
         raise ConfigError(problems)
-    return Prepared(site, calibrations, tuple(buses), receivers, tuple(warnings), tuple(pushes))
+    return Prepared(site, tuple(buses), receivers, tuple(warnings), tuple(pushes))
 
 
 def profile_directories(site: SiteFile) -> tuple[Path, ...]:
@@ -131,6 +147,7 @@ def _bus(
     site: SiteFile,
     b: int,
     calibrations: Calibrations | None,
+    shared: SharedProfiles,
     now: Callable[[], datetime],
     problems: list[Problem],
     warnings: list[Problem],
@@ -141,7 +158,7 @@ def _bus(
     protocol = codec(config.protocol)
     timing = Timing() if tcp else Timing(baud=config.baud, framing=config.framing)
     meters = [
-        _meter(site, (b, i), protocol, calibrations, now, problems, warnings)
+        _meter(site, (b, i), protocol, calibrations, shared, now, problems, warnings)
         for i in range(len(config.instruments))
     ]
     ready = tuple(meter for meter in meters if meter is not None)
@@ -179,6 +196,7 @@ def _push(
     site: SiteFile,
     b: int,
     calibrations: Calibrations | None,
+    shared: SharedProfiles,
     now: Callable[[], datetime],
     problems: list[Problem],
     warnings: list[Problem],
@@ -192,7 +210,7 @@ def _push(
             site.source.problem(("bus", b, "port"), f"no port of {config.protocol}", hint, "C143")
         )
     meters = [
-        _meter(site, (b, i), None, calibrations, now, problems, warnings)
+        _meter(site, (b, i), None, calibrations, shared, now, problems, warnings)
         for i in range(len(config.instruments))
     ]
     return PreparedPush(config, port, tuple(meter for meter in meters if meter is not None))
@@ -203,6 +221,7 @@ def _meter(
     at: tuple[int, int],
     protocol: Codec | None,
     calibrations: Calibrations | None,
+    shared: SharedProfiles,
     now: Callable[[], datetime],
     problems: list[Problem],
     warnings: list[Problem],
@@ -251,6 +270,7 @@ def _meter(
             problems.append(site.source.problem((*place, "measurands", n), message, hint, "C116"))
     if calibrations is None or len(problems) > before:
         return None
+    read, queries = shared.of(read, config.measurands)
     meter = Meter(
         id=config.id,
         address=address,
@@ -268,7 +288,7 @@ def _meter(
     except ConfigError as error:
         problems.extend(error.problems)
         return None
-    return PreparedMeter(config, meter, read, plan(read, config.measurands), state)
+    return PreparedMeter(config, meter, read, queries, state)
 
 
 def _tell_unread(

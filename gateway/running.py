@@ -7,20 +7,21 @@ new one goes into the log before the first reading that it corrects.
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import json
-from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from datetime import date, datetime
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from calibration.state import CalibrationState
 from drivers.link import link
 from gateway import advice
 from gateway.agent import Agent, BusPlan, Plan
-from gateway.calibrations import Calibrations
+from gateway.compiling import compile_apart
 from gateway.config import SiteFile
 from gateway.keys import Key, load_or_create
 from gateway.listening import instrument_plans, push_plan
@@ -36,7 +37,7 @@ def log_key(site: SiteFile) -> Key:
     return load_or_create(site.data / "log.key", site.site.site.origin)
 
 
-def plan_of(prepared: Prepared, key: Key, now: Callable[[], datetime]) -> Plan:
+def plan_of(prepared: Prepared, key: Key) -> Plan:
     """All that the agent is told."""
     site = prepared.file.site
     return Plan(
@@ -54,7 +55,7 @@ def plan_of(prepared: Prepared, key: Key, now: Callable[[], datetime]) -> Plan:
         checkpoint_entries=site.log.checkpoint_entries,
         aggregate_us=round(site.log.aggregate * 1e6),
         keep_us=None if site.log.keep is None else round(site.log.keep * 1e6),
-        states=lambda day: compile_states(prepared, now, day),
+        states=partial(compile_apart, prepared),
         pushes=tuple(map(push_plan, prepared.pushes)),
     )
 
@@ -145,14 +146,11 @@ def _plain(value: object) -> object:
     return value if isinstance(value, bool | int | str) else str(value)
 
 
-def compile_states(
-    prepared: Prepared, now: Callable[[], datetime], day: date
-) -> Mapping[str, CalibrationState]:
-    """The states of all meters for a day, from certificate files and register as they are now."""
-    calibrations = Calibrations.read(prepared.file, now)
-    return {
-        meter.config.id: calibrations.state(meter.config, meter.profile, day) for meter in prepared.meters
-    }
+def give_back() -> None:
+    """Give memory back that reading a large register took: the allocator of glibc keeps it otherwise."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library has no such call, and no such need
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def certificate_paths(site: SiteFile) -> list[Path]:

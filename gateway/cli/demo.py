@@ -164,7 +164,7 @@ async def _agent(site: SiteFile) -> AsyncIterator[tuple[Agent, str, asyncio.Task
     from gateway.running import log_key, plan_of
 
     key = log_key(site)
-    plan = replace(plan_of(prepare(site, moment), key, moment), linger_us=round(LINGER_S * 1e6))
+    plan = replace(plan_of(prepare(site, moment), key), linger_us=round(LINGER_S * 1e6))
     agent = Agent(plan, SystemClock())
     async with asyncio.TaskGroup() as group:
         running = group.create_task(agent.run())

@@ -15,9 +15,8 @@ from gateway.clock import Clock, SystemClock, moment
 from gateway.config import SiteFile
 from gateway.notify import Notifier
 from gateway.prepare import prepare, unreachable
-from gateway.running import log_key, plan_of, watch_advice, watch_certificates
+from gateway.running import give_back, log_key, plan_of, watch_advice, watch_certificates
 from gateway.store import StoreError
-from gateway.uplink import push_to, targets
 from gateway.words import phrase
 
 
@@ -34,8 +33,9 @@ def run_site(path: Path, duration_s: float | None) -> int:
     key = log_key(site)
     say(phrase("run.key", origin=site.site.site.origin, key=key.vkey))
     say(phrase("run.serving", url=f"http://{site.site.serve.listen}"))
+    give_back()
     clock = SystemClock()
-    agent = Agent(plan_of(prepared, key, moment), clock, Notifier())
+    agent = Agent(plan_of(prepared, key), clock, Notifier())
     try:
         size = asyncio.run(_until_stopped(agent, site, clock, duration_s))
     except StoreError as error:
@@ -55,7 +55,10 @@ async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s:
     try:
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(watch(site, agent)) for watch in (watch_certificates, watch_advice)]
-            beside += [group.create_task(push_to(target, agent, clock)) for target in targets(site)]
+            if any(platform.push is not None for platform in site.site.platforms):
+                from gateway.uplink import push_to, targets  # who is only pulled from needs no HTTP client
+
+                beside += [group.create_task(push_to(target, agent, clock)) for target in targets(site)]
             try:
                 await agent.run()
             finally:

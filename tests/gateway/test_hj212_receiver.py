@@ -236,7 +236,7 @@ def test_a_record_keeps_every_data_flag(session):
 async def running(tmp_path, file):
     prepared = prepare(file, today)
     key = log_key(file)
-    agent = Agent(replace(plan_of(prepared, key, today), ballast=0), SystemClock())
+    agent = Agent(replace(plan_of(prepared, key), ballast=0), SystemClock())
     task = asyncio.get_running_loop().create_task(agent.run())
     try:
         async with asyncio.timeout(20):

@@ -192,7 +192,7 @@ async def until(condition):
 async def test_what_meters_publish_is_in_the_log_and_a_lost_broker_is_a_gap(tmp_path):
     port = free_port()
     file = site(tmp_path, SITE.replace(":1883", f":{port}"))
-    made = plan_of(prepare(file, today), log_key(file), today)
+    made = plan_of(prepare(file, today), log_key(file))
     agent = Agent(replace(made, ballast=0), SystemClock())
     source = agent._pushes[0].source
     source.waits_s = (0.05,)
