@@ -73,6 +73,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "pull, verify and acknowledge a gateway's log (the platform's side)",
         "拉取、核验并回执网关日志（平台侧）",
     ),
+    "platform": (
+        "platform",
+        "many gateways: workers on PostgreSQL, a stream, questions over HTTP",
+        "大规模平台：PostgreSQL 上的多工作进程、数据流与查询接口",
+    ),
 }
 
 
