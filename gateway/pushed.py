@@ -171,7 +171,8 @@ class PushLine:
         known = stamped and slots.again(stamp_us)
         tick = slots.take(stamp_us, stamped=stamped)
         if tick is not None:
-            self._pipeline.accept(delivery.instrument, tick, delivery.scan, delivery.flags)
+            self._silent_before(delivery.instrument, tick)
+            self._pipeline.accept(delivery.instrument, Tick(tick.due_us, 0), delivery.scan, delivery.flags)
         elif known:
             self._count(delivery, "repeated")
         elif stamped:
@@ -203,6 +204,12 @@ class PushLine:
         if tick is not None:
             before = self._pipeline.number(name)
             self._pipeline.skip(name, tick, before, str(Missing.TIMEOUT))
+
+    def _silent_before(self, name: str, tick: Tick) -> None:
+        """The slots before one that nothing came for: it was the sender that was silent, not we who were busy."""
+        if tick.missed:
+            silent = Tick(tick.missed_to_us, 0, tick.missed - 1, tick.missed_from_us, tick.missed_to_us)
+            self._pipeline.skip(name, silent, self._pipeline.number(name), str(Missing.TIMEOUT))
 
     def _count(self, delivery: Delivery, cause: str) -> None:
         self.source.counts.add(delivery.instrument, cause)

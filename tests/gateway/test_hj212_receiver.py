@@ -302,7 +302,7 @@ async def test_what_a_logger_pushes_is_in_the_log_before_it_is_acknowledged(tmp_
     assert "data_flag:a05001=N" in readings[0].flags
     assert b"CN=2011" in readings[1].raw[0].answer
     assert len(readings[1].raw) == 2, "both packets of a message in two parts are kept"
-    gaps = [g for g in found if isinstance(g, Gap) and g.instrument == "stack-1" and g.reason == "no_time"]
+    gaps = [g for g in found if isinstance(g, Gap) and g.instrument == "stack-1" and g.reason == "timeout"]
     assert any(g.first <= numbers[0] + 3 <= g.last for g in gaps)
     (late,) = [r for r in found if isinstance(r, Event) and r.kind == "late_data"]
     assert late.detail["stamp_us"] == str(first + 3 * S)

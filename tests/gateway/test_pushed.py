@@ -165,7 +165,8 @@ def test_what_comes_for_a_number_that_is_gone_is_kept_as_an_event():
     deliver(made, 1110, 1050, 1050)
     assert written.told == [
         ("reading", 1020, 0),
-        ("reading", 1110, 2),
+        ("gap", 1080, 1, "timeout"),
+        ("reading", 1110, 0),
         ("late_data", 1050),
     ]
     assert made.source.counts.by_address == {"M": {"late_data": 1, "repeated": 1}}
