@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,8 +25,11 @@ from evidence import record as records
 from evidence.errors import EvidenceError
 from gateway.pipeline import DocumentNotice
 
+_log = logging.getLogger("suyuan.advice")
+
 FORMAT = "suyuan/advice/1"
 LOOK_EVERY_S = 2.0
+AGAIN_S = 60.0  # after a directory could not be used
 _PER_RECORD = 2_000  # superseded entries named by one record: an entry has 65 535 bytes
 _BYTES = 16 << 20
 _TEXT = 3_500  # of one detail's text; longer ones are cut and say so
@@ -169,15 +173,22 @@ def move(path: Path, to: str) -> None:
 
 
 async def watch(directory: Path, origin: str, log: Log) -> None:
-    """Look for advice until cancelled."""
+    """Look for advice until cancelled. A directory that cannot be used stops no measurement."""
     await _until(lambda: log.begun)
-    # what was moved just before a power cut, and is not in the log after all, goes in now
-    take_in(await asyncio.to_thread(found, directory / "logged"), origin, log)
+    again = False  # what was moved just before a power cut, and is not in the log after all, goes in first
     while True:
-        files = await asyncio.to_thread(found, directory)
-        for path, size in take_in(files, origin, log).items():
-            await _until(partial(_durable, log, size))
-            move(path, "logged")
+        try:
+            if not again:
+                await asyncio.to_thread(directory.mkdir, exist_ok=True)
+                take_in(await asyncio.to_thread(found, directory / "logged"), origin, log)
+                again = True
+            files = await asyncio.to_thread(found, directory)
+            for path, size in take_in(files, origin, log).items():
+                await _until(partial(_durable, log, size))
+                move(path, "logged")
+        except OSError as error:
+            _log.error("advice in %s: %s", directory, error)
+            await asyncio.sleep(AGAIN_S)
         await asyncio.sleep(LOOK_EVERY_S)
 
 

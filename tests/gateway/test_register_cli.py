@@ -42,6 +42,7 @@ from gateway.forms import FormRefused, answers_of, certificate_from, instrument_
 from gateway.label import label_of, modules, scanned, short_check, svg, text
 from gateway.pasted import read_points
 from gateway.register_words import WORDS
+from tests.calibration.test_dcc_signature import Authority, authority, signed
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 METER = [
@@ -299,6 +300,43 @@ def test_a_dcc_with_a_traceability_statement_is_xml_and_unsigned_is_told(suyuan,
     kept = suyuan("certificate", "show", "NMC-1", "--json").json
     assert kept["signature"]["verdict"] == "absent"
     assert kept["digest"] == kept["papers"][0]["digest"]
+
+
+@pytest.fixture(scope="module")
+def laboratory() -> Authority:
+    return authority()
+
+
+def test_a_signed_dcc_is_registered_with_its_verdict_and_basis(
+    suyuan, place: Path, laboratory: Authority
+) -> None:
+    suyuan("instrument", "add", "M1", "--serial", "123")
+    (place / "c.xml").write_bytes(signed(laboratory))
+    (place / "trust").mkdir()  # the pinned trust store beside the register
+    (place / "trust" / "root.pem").write_bytes(laboratory.pem)
+    said = suyuan("certificate", "import", "c.xml", "--require-signature")
+    assert said.code == 0, said.err
+    kept = suyuan("certificate", "show", "JD-1", "--json").json["signature"]
+    assert (kept["verdict"], kept["basis"], kept["signer"]) == ("valid", "received", "CN=Test laboratory")
+    assert suyuan("certificate", "show", "JD-1", "--paper", "back.xml").code == 0
+    assert (place / "back.xml").read_bytes() == (place / "c.xml").read_bytes()
+
+
+def test_nobody_pinned_is_told_and_changed_bytes_are_never_registered(
+    suyuan, place: Path, laboratory: Authority
+) -> None:
+    suyuan("instrument", "add", "M1", "--serial", "123")
+    (place / "root.pem").write_bytes(authority().pem)  # another laboratory's root
+    (place / "c.xml").write_bytes(signed(laboratory))
+    strict = suyuan("certificate", "import", "c.xml", "--trust", "root.pem", "--require-signature", "--json")
+    assert (strict.code, strict.json["signature"]["verdict"]) == (1, "untrusted")
+    whole = (place / "c.xml").read_bytes()
+    assert whole.count(b"2032-03-01") == 1
+    (place / "c.xml").write_bytes(whole.replace(b"2032-03-01", b"2099-03-01"))
+    changed = suyuan("certificate", "import", "c.xml", "--trust", "root.pem")
+    assert changed.code == 1
+    assert "invalid" in changed.err
+    assert suyuan("certificate", "list", "--json").json == []
 
 
 def test_a_file_that_is_no_dcc_is_refused_with_its_place(suyuan, plant, place: Path) -> None:

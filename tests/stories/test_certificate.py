@@ -144,7 +144,6 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         until(lambda: meter(site)["number"] >= number + 2, 15, "readings with it")
         listen = tomllib.loads((site / "site.toml").read_text())["serve"]["listen"]
         advice = site / "data" / "advice"
-        advice.mkdir()
         affected = done(
             "affected", standard, "--from", "2026-02-01", "--shift", "0.05", "--log", f"http://{listen}",
             "--advice", "advice.json", "--reason", "0.05 % high", "--json", cwd=site,
