@@ -43,11 +43,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="2min",
         help="a gateway that is silent for so long is an alarm (2min)",
     )
+    group.add_argument(
+        "--database", metavar="URL", help="store in PostgreSQL instead, shared by any number of these"
+    )
     group.add_argument("--plain", action="store_true", help="without TLS: behind a proxy that has it")
 
 
 def listen(given: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
+    from central.holding import Holding
     from central.intake import Intake
     from central.mqtt import Broker, Worker
     from central.receive import Tls, application, serve
@@ -93,6 +97,13 @@ def listen(given: argparse.Namespace) -> int:
     def alarm(origin: str, kind: str, what: str) -> None:
         say(f"{origin}: {kind.upper()}: {what}")
 
+    def opened() -> Holding:
+        if given.database is None:
+            return Store(given.store)
+        from central.postgres import PostgresStore
+
+        return PostgresStore(given.database)
+
     async def watch(intake: Intake) -> None:
         """Say once when a gateway falls silent, and once when it is back."""
         silent: set[str] = set()
@@ -126,7 +137,7 @@ def listen(given: argparse.Namespace) -> int:
                 task.cancel()
 
     try:
-        with Store(given.store) as store:
+        with contextlib.closing(opened()) as store:
             if given.release:
                 for held in (g.origin for g in store.gateways() if g.alarm):
                     store.release(held)

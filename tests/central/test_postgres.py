@@ -7,10 +7,12 @@ import msgspec
 import psycopg
 import pytest
 
+from central.packages import Body
 from central.postgres import Overtaken, PostgresStore
 from central.rows import Advance, Pending
 from central.store import Store, StoreError
 from evidence import log, record
+from tests.central import pushing
 from tests.central.test_store import advance, aggregate
 from tests.evidence.logs import ORIGIN, START_US, Writer, signer
 from tests.rigs import engines
@@ -196,6 +198,25 @@ def log_place(found):
     from evidence.continuity import Place
 
     return Place(found[1].number, found[0], 3, 0)
+
+
+def test_what_a_gateway_pushes_may_arrive_at_any_of_several_front_ends(store, url):
+    writer = Writer().grow(900)
+    with PostgresStore(url) as other:
+        ends = [pushing.intake(each, writer) for each in (store, other)]
+        assert ends[1].add_checkpoint(pushing.offer(writer, 900, 0)).next == 0
+        body = Body()
+        packages = list(body.feed(pushing.entries_body(writer, 0, 900)))
+        assert len(packages) == 4
+        for number, package in enumerate(packages):
+            standing = ends[number % 2].take(body.upload, [package])
+            assert standing.next == package.end
+        assert standing.receipt is not None
+        assert ends[0].standing(ORIGIN).receipt == standing.receipt
+    gateway = store.known(ORIGIN)
+    assert list(store.entries(gateway)) == writer.entries
+    readings = sum(isinstance(record.decode(e), record.Reading) for e in writer.entries)
+    assert store.rows("SELECT count(*), count(DISTINCT entry) FROM reading") == [(readings, readings)]
 
 
 def test_pending_checkpoints_receipts_and_alarms_are_kept(store, sqlite):
