@@ -126,6 +126,13 @@ def _whole(text: str) -> int:
         raise _BadAnswer("form.whole", value=text) from None
 
 
+def _up_to_a_century(text: str) -> int:
+    number = _whole(text)
+    if abs(number) > 36_525:  # days; months even more so
+        raise _BadAnswer("form.long", value=text)
+    return number
+
+
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text.replace("/", "-").replace(".", "-"))
@@ -307,7 +314,7 @@ INSTRUMENT = Form(
             "interval_months",
             ("Calibration interval", "校准间隔"),
             ("agreed in the plant; empty: as certified", "本厂约定；空：按证书"),
-            _whole,
+            _up_to_a_century,
             "months",
             "12",
         ),
@@ -315,7 +322,7 @@ INSTRUMENT = Form(
             "lead_days",
             ("First alert", "首次提醒"),
             ("days before it is due; empty: 90", "到期前天数；空：90"),
-            _whole,
+            _up_to_a_century,
             "d",
             "60",
         ),

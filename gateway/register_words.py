@@ -12,6 +12,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "“{value}”不是数字；请用小数点书写：0.12",
     ),
     "form.whole": ("'{value}' is not a whole number", "“{value}”不是整数"),
+    "form.long": ("{value} is longer than a century", "{value} 超过一百年"),
     "form.date": ("'{value}' is not a date; write 2026-05-01", "“{value}”不是日期；请写成 2026-05-01"),
     "form.choice": ("'{value}' is none of: {choices}", "“{value}”不在可选项中：{choices}"),
     "form.yesno": ("'{value}': answer yes or no", "“{value}”：请回答 yes 或 no（是 / 否）"),

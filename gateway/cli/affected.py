@@ -201,8 +201,8 @@ def _logs(given: argparse.Namespace, stack: ExitStack) -> Iterator[_Log]:
     from central.store import Store, StoreError
     from evidence.command import directory_reader
 
-    if not given.store.is_dir():
-        raise UsageError(f"{given.store}: there is no such directory")
+    if not (given.store / "central.db").exists():
+        raise UsageError(f"{given.store}: is no platform's store (there is no central.db in it)")
     try:
         with Store(given.store) as store:
             gateways = [one for one in store.gateways() if given.origin in ("", one.origin)]

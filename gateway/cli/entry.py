@@ -14,6 +14,7 @@ from typing import Protocol
 
 from calibration.refusals import Refusal
 from calibration.register import Register
+from gateway.cli.register_file import aligned
 from gateway.form_fields import CERTIFICATE, Field, Form
 from gateway.forms import FormRefused, answer_problems
 from gateway.pasted import listed_points, read_points
@@ -291,7 +292,7 @@ def _table_lines(form: Form, field: Field, full: Mapping[str, str], language: La
             rows = listed_points(read_points(full[field.name], full).points, language)
         except Refusal:
             return full[field.name].splitlines()
-        return ["  ".join(row) for row in rows]
+        return aligned(rows)
     return full[field.name].splitlines()
 
 

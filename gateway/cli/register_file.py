@@ -177,7 +177,7 @@ def instant(text: str) -> datetime:
 def days(text: str) -> timedelta:
     """A span of days such as ``90d``, ``90`` or ``2w``. Raises UsageError."""
     number = text[:-1] if text[-1:] in "dw" else text
-    if not number.isdigit():
+    if not number.isdecimal() or len(number) > 5:
         raise UsageError(f"{text!r} is not a span of days: write 90d")
     return timedelta(days=int(number) * (7 if text.endswith("w") else 1))
 
@@ -189,11 +189,18 @@ def today() -> date:
 
 def table(rows: Sequence[Sequence[object]], indent: str = "") -> None:
     """Rows under their headings on stdout, in columns that hold with Chinese too."""
+    for line in aligned(rows):
+        print(indent + line)
+
+
+def aligned(rows: Sequence[Sequence[object]]) -> list[str]:
+    """Rows as lines of text, their columns below each other."""
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     widths = [max((width(row[n]) for row in texts if n < len(row)), default=0) for n in range(len(texts[0]))]
-    for row in texts:
-        cells = [cell + " " * (widths[n] - width(cell)) for n, cell in enumerate(row)]
-        print(indent + "  ".join(cells).rstrip())
+    return [
+        "  ".join(cell + " " * (widths[n] - width(cell)) for n, cell in enumerate(row)).rstrip()
+        for row in texts
+    ]
 
 
 def width(text: str) -> int:

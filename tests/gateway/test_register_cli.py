@@ -168,6 +168,11 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_registered(suyuan) -> None
     assert suyuan("instrument", "list", "--json").json == []
 
 
+def test_an_interval_of_ten_thousand_years_is_refused(suyuan) -> None:
+    assert suyuan("instrument", "add", "m1", "--interval-months", "120000").code == 2
+    assert suyuan("instrument", "add", "m1", "--interval-months", "12").code == 0
+
+
 def test_a_refusal_speaks_the_readers_language(suyuan, plant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUYUAN_LANG", "zh")
     said = suyuan("instrument", "show", "m2")
@@ -723,6 +728,7 @@ def test_the_due_list_and_its_strictness(suyuan, plant, place: Path) -> None:
     assert suyuan("due", "-o", "due.csv").code == 0
     assert (place / "due.csv").read_bytes().startswith(b"\xef\xbb\xbfinstrument,")
     assert suyuan("due", "--within", "soon").code == 2
+    assert suyuan("due", "--within", "99999999999d").code == 2
 
 
 def test_the_interval_is_suggested_by_drift_and_by_the_staircase(suyuan, plant) -> None:
