@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import date
 from pathlib import Path
 
 from gateway.cli import DONE, NO
@@ -58,7 +59,10 @@ def _run(given: argparse.Namespace) -> int:
     from calibration.tables import due_rows, write_csv, write_excel
 
     on = day(given.on) if given.on else today()
-    until = on + days(given.within) if given.within else None
+    until = None
+    if given.within:
+        span = days(given.within)
+        until = on + span if span < date.max - on else date.max
     try:
         kind = InstrumentKind(given.kind) if given.kind else None
     except ValueError:
