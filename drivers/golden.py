@@ -47,6 +47,8 @@ def query_for(profile: Profile, request: Request) -> Query:
             if p.function == request.function and request.start <= p.start and p.end <= end
         )
         return Query(profile.protocol, points, "", request.function, request.start, request.count)
+    if isinstance(request, mbus.Request):
+        return Query(profile.protocol, profile.points)
     return Query(profile.protocol, profile.points, request.item, kind=profile.kind)
 
 

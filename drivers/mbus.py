@@ -13,7 +13,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from drivers import mbus_records
 from drivers.codec import Answer, LocalProtocolError, Mismatch, MismatchReason, RejectReason
@@ -24,6 +26,8 @@ ACKNOWLEDGE = 0xE5
 SND_NKE, SND_UD, REQ_UD2, REQ_UD1, RSP_UD = 0x40, 0x53, 0x5B, 0x5A, 0x08
 FCB, FCV, PRIMARY = 0x20, 0x10, 0x40
 SELECTED, TEST, BROADCAST = 0xFD, 0xFE, 0xFF
+MOST_TELEGRAMS = 32
+"""Telegrams of one reading; a slave that promises more and more is not asked for ever."""
 CONTROLS = {
     0x40: "SND_NKE: reset the link",
     0x53: "SND_UD: send data",
@@ -207,15 +211,77 @@ def select(secondary: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A short request to ``unit``; ``secondary`` is set if the slave was selected by it (then ``unit`` is FD)."""
+    """A request to ``unit``; ``secondary``: the slave's identity, if it is selected by that (then ``unit`` is FD).
+
+    ``part``: which telegram of a reading is asked for, from 1; 0 is what opens the reading (SND_NKE, selection).
+    """
 
     unit: int
     control: int = REQ_UD2
     secondary: str = ""
+    part: int = 0
+
+    @property
+    def address(self) -> str:
+        """The slave's address as ``address`` writes it."""
+        return self.secondary or str(self.unit)
+
+
+def opening(text: str) -> Request:
+    """What begins the reading of a slave: SND_NKE to a primary address, the selection of a secondary one.
+
+    Either sets the slave's frame count to its beginning, so that nothing needs to be remembered between readings.
+    """
+    canonical = address(text)
+    if len(canonical) == 16:
+        return Request(SELECTED, SND_UD, canonical)
+    return Request(int(canonical), SND_NKE)
+
+
+def follow(request: Request, answer: Answer) -> Request | None:
+    """REQ_UD2 for the telegram after ``answer``; None if none follows. The first has FCB = 1, the others toggle it.
+
+    Asked again unchanged, it makes the slave repeat its telegram. LocalProtocolError for a reading without an end.
+    """
+    if not answer.more:
+        return None
+    part = answer.sequence + 1
+    if part > MOST_TELEGRAMS:
+        raise LocalProtocolError(f"the slave has sent {MOST_TELEGRAMS} telegrams and still more follow")
+    return Request(request.unit, REQ_UD2 | (FCB if part % 2 else 0), request.secondary, part)
+
+
+def join(answers: Sequence[Answer]) -> Answer:
+    """One answer out of a reading's telegrams: of several, the payload is their frames, one after the other.
+
+    LocalProtocolError if one is missing, or comes twice (a repetition answers nothing new).
+    """
+    told = [answer for answer in answers if answer.sequence]
+    if not told or [a.sequence for a in told] != list(range(1, len(told) + 1)):
+        raise LocalProtocolError("the telegrams of a reading are not complete and in order")
+    if any(a.raw == b.raw for a, b in pairwise(told)):
+        raise LocalProtocolError("a telegram came twice where the next one was asked for")
+    payload = told[0].payload if len(told) == 1 else b"".join(answer.raw for answer in told)
+    return replace(told[-1], payload=payload, raw=b"".join(answer.raw for answer in answers))
+
+
+def request_of(frame: Frame) -> Request | None:
+    """The request that a frame carries; None if it is an answer, or nothing that this product asks."""
+    if frame.from_slave or frame.control is None or frame.unit is None:
+        return None
+    if frame.ci == 0x52 and frame.control & ~FCB == SND_UD and len(frame.data) == 8:
+        data = frame.data
+        chosen = (data[3::-1] + data[5:3:-1] + data[6:]).hex().upper()
+        return Request(frame.unit, SND_UD, chosen)
+    if frame.ci is not None or frame.control & ~FCB not in (SND_NKE, REQ_UD1, REQ_UD2):
+        return None
+    return Request(frame.unit, frame.control, part=int(frame.control & ~FCB == REQ_UD2))
 
 
 def encode(request: Request) -> bytes:
-    """The bytes of a request; LocalProtocolError for anything but resetting the link and reading."""
+    """The bytes of a request; LocalProtocolError for anything but selecting, resetting the link, and reading."""
+    if request.control == SND_UD and request.secondary:
+        return select(request.secondary)
     if request.control & ~FCB not in (SND_NKE, REQ_UD1, REQ_UD2):
         raise LocalProtocolError(f"C = {request.control:02X} is no reading; this product only reads")
     return short(request.control, request.unit)
@@ -228,11 +294,11 @@ def match(request: Request, frame: Frame) -> Answer | Mismatch:
         return Mismatch(reason, frame.raw, detail)
 
     if not frame.from_slave:
-        echo = frame.raw == short(request.control, request.unit)
+        echo = frame.raw == encode(request)
         return no(MismatchReason.ECHO if echo else MismatchReason.FUNCTION, "a master's request")
     if request.control & ~FCB != REQ_UD2:
         if frame.acknowledge:
-            return Answer("acknowledge", b"", frame.raw, str(request.unit))
+            return Answer("acknowledge", b"", frame.raw, request.address, more=True)
         return no(MismatchReason.FUNCTION, "an acknowledge was expected")
     if frame.acknowledge:
         return Answer("", b"", frame.raw, str(request.unit), "the slave has no data")
@@ -246,12 +312,16 @@ def match(request: Request, frame: Frame) -> Answer | Mismatch:
         return no(MismatchReason.LENGTH, str(problem))
     if telegram is None:
         return no(MismatchReason.FUNCTION, f"CI = {frame.ci:02X} carries no readings")
-    if request.secondary and telegram.header.identity:
+    if request.secondary:
         asked = address(request.secondary)[:8]
+        if not telegram.header.identity:
+            return no(MismatchReason.ADDRESS, "the telegram does not say who sent it")
         if not all(a in ("F", b) for a, b in zip(asked, telegram.header.identity, strict=True)):
             return no(MismatchReason.ADDRESS, f"selected {asked}, {telegram.header.identity} answered")
     payload = bytes((frame.ci,)) + frame.data
-    return Answer("", payload, frame.raw, frame.address, telegram.error, more=telegram.more)
+    return Answer(
+        "", payload, frame.raw, frame.address, telegram.error, more=telegram.more, sequence=request.part
+    )
 
 
 @dataclass(frozen=True, slots=True)

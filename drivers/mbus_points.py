@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from drivers import mbus_records
+from drivers import mbus, mbus_records
 from drivers.codec import Indication, Missing
 from drivers.points import Point
 from drivers.registers import scaled
@@ -28,19 +28,27 @@ _POWERS = {
 
 
 def decode(points: Sequence[Point], payload: bytes) -> tuple[Indication, ...]:
-    """One indication per point. ``payload``: CI and application data, as ``mbus.match`` gives it."""
+    """One indication per point. ``payload``: CI and application data, or several frames (``mbus.join``)."""
     why = "no telegram with readings"
     found: Sequence[Indication] = ()
     try:
-        telegram = mbus_records.decode(payload[0], payload[1:]) if payload else None
-        if telegram is not None:
-            found, why = telegram.indications, telegram.error
+        told = [t for t in _telegrams(payload) if t is not None]
+        if told:
+            found, why = [i for t in told for i in t.indications], told[0].error
     except mbus_records.Malformed as problem:
         why = str(problem)
     if not found:
         reason = Missing.ERROR_ANSWER if payload[:1] == b"\x70" else Missing.CORRUPT
         return tuple(Indication(p.item, p.measurand, None, p.unit, reason, why) for p in points)
     return tuple(_indication(point, found) for point in points)
+
+
+def _telegrams(payload: bytes) -> list[mbus_records.Telegram | None]:
+    if payload[:1] != b"\x68":
+        return [mbus_records.decode(payload[0], payload[1:])] if payload else []
+    decoder = mbus.Decoder()
+    frames = [*decoder.feed(payload), *decoder.finish()]
+    return [frame.telegram() for frame in frames if isinstance(frame, mbus.Frame)]
 
 
 def _indication(point: Point, found: Sequence[Indication]) -> Indication:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from drivers import cjt188, dlt645, dlt645_items, modbus
+from drivers import cjt188, dlt645, dlt645_items, mbus, modbus
 from drivers.codec import Answer, LocalProtocolError, Mismatch, Reject
 from drivers.profile import Query
 
-Request: TypeAlias = dlt645.Request | modbus.Request | cjt188.Request
-Frame: TypeAlias = dlt645.Frame | modbus.Frame | cjt188.Frame
+Request: TypeAlias = dlt645.Request | modbus.Request | cjt188.Request | mbus.Request
+Frame: TypeAlias = dlt645.Frame | modbus.Frame | cjt188.Frame | mbus.Frame
 
 
 @runtime_checkable
@@ -229,6 +229,59 @@ class Cjt188:
         return answers[0]
 
 
+@dataclass(frozen=True, slots=True)
+class MBus:
+    """M-Bus; it only reads. A reading opens the link (or selects the slave), then asks telegram by telegram."""
+
+    name: str
+
+    def address(self, text: str) -> str:
+        """Primary, or the 16 digits of a secondary one."""
+        return mbus.address(text)
+
+    def request(self, address: str, query: Query) -> Request:
+        """SND_NKE or the selection: what opens the reading. Its acknowledge is an answer with ``more``."""
+        if query.protocol != "mbus":
+            raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
+        return mbus.opening(address)
+
+    def encode(self, request: Request) -> bytes:
+        """A short frame, or the selection."""
+        return mbus.encode(_mbus(request))
+
+    def decoder(self) -> Decoder:
+        """All frames."""
+        return mbus.Decoder()
+
+    def match(self, request: Request, frame: Frame) -> Answer | Mismatch:
+        """By direction, address or identity, kind."""
+        if not isinstance(frame, mbus.Frame):
+            raise LocalProtocolError("not an M-Bus frame")
+        return mbus.match(_mbus(request), frame)
+
+    def numbered(self, request: Request, n: int) -> Request:  # noqa: ARG002 - FCB goes with the telegram
+        """Unchanged."""
+        return request
+
+    def expected_length(self, request: Request) -> int | None:
+        """One byte of acknowledge; a telegram's length is the slave's affair."""
+        return None if _mbus(request).part else 1
+
+    def follow(self, request: Request, answer: Answer) -> Request | None:
+        """REQ_UD2 with the FCB toggled."""
+        return mbus.follow(_mbus(request), answer)
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """Checked for order and repetition."""
+        return mbus.join(answers)
+
+
+def _mbus(request: Request) -> mbus.Request:
+    if not isinstance(request, mbus.Request):
+        raise LocalProtocolError("not an M-Bus request")
+    return request
+
+
 def _188(request: Request) -> cjt188.Request:
     if not isinstance(request, cjt188.Request):
         raise LocalProtocolError("not a CJ/T 188 request")
@@ -253,6 +306,8 @@ def request_of(frame: Frame) -> Request | None:
         return dlt645.request_of(frame)
     if isinstance(frame, modbus.Frame):
         return modbus.request_of(frame)
+    if isinstance(frame, mbus.Frame):
+        return mbus.request_of(frame)
     return cjt188.request_of(frame)
 
 
@@ -264,6 +319,7 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
         "modbus-tcp": Modbus("modbus-tcp", "tcp"),
         "modbus-ascii": Modbus("modbus-ascii", "ascii"),
         "cjt188": Cjt188("cjt188"),
+        "mbus": MBus("mbus"),
     }
 )
 

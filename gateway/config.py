@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from gateway.edge import Duration, Exact, Id, Listed, Model, validated
 from gateway.toml_source import ConfigError, Problem, TomlSource
 
-AskedProtocol = Literal["dlt645-2007", "dlt645-1997", "modbus-rtu", "modbus-ascii", "cjt188"]
+AskedProtocol = Literal["dlt645-2007", "dlt645-1997", "modbus-rtu", "modbus-ascii", "cjt188", "mbus"]
 ProtocolName = Literal[
     "dlt645-2007",
     "dlt645-1997",
@@ -25,6 +25,7 @@ ProtocolName = Literal[
     "modbus-tcp",
     "modbus-ascii",
     "cjt188",
+    "mbus",
     "hj212",
     "mqtt",
 ]

@@ -16,6 +16,8 @@ from drivers import mbus, mbus_records
 from drivers.codec import Answer, Indication, LocalProtocolError, Mismatch, MismatchReason, Missing, Reject
 from drivers.decode import decode_capture
 from drivers.mbus import Decoder, Frame, Request, Station
+from drivers.profile import Query
+from drivers.protocols import codec
 
 FRAMES = json.loads((Path(__file__).parents[1] / "vectors" / "frames.json").read_text("utf-8"))
 GOOD = [v for v in FRAMES["vectors"] if v["protocol"].startswith("M-Bus")]
@@ -447,3 +449,54 @@ def test_captured_frames_are_read_as_pymeterbus_reads_them(vector):
             assert float(mine.value) == pytest.approx(float(other.parsed_value), rel=1e-7)
             compared += 1
     assert compared or vector["id"] == "mbus-frame1"
+
+
+def test_a_reading_opens_the_link_and_toggles_the_frame_count_with_each_telegram():
+    speaks = codec("mbus")
+    request = speaks.request("5", Query("mbus", ()))
+    (acknowledge,) = all_of(b"\xe5")
+    answers = [speaks.match(request, acknowledge)]
+    sent = [speaks.encode(request)]
+    for more in (b"\x1f", b"\x1f", b""):
+        following = speaks.follow(request, answers[-1])
+        sent.append(speaks.encode(following))
+        record = bytes((0x0B, 0x13, len(sent), 0, 0))
+        (frame,) = all_of(mbus.long(0x08, 5, 0x72, HEADER + record + more))
+        answers.append(speaks.match(following, frame))
+    assert [raw[1] for raw in sent] == [0x40, 0x7B, 0x5B, 0x7B]
+    assert [a.more for a in answers] == [True, True, True, False]
+    assert speaks.follow(request, answers[-1]) is None
+    whole = speaks.join(answers)
+    assert [f.telegram().indications[0].value for f in all_of(whole.payload)] == [
+        Decimal(f"0.00{n}") for n in (2, 3, 4)
+    ]
+    for wrong in (answers[:1], answers[:2] + answers[3:], [answers[1], answers[1]]):
+        with pytest.raises(LocalProtocolError):
+            speaks.join(wrong)
+
+
+def test_a_telegram_that_comes_twice_is_not_taken_for_the_next():
+    (frame,) = all_of(mbus.long(0x08, 5, 0x72, HEADER + b"\x0b\x13\x01\x00\x00\x1f"))
+    parts = [mbus.match(Request(5, 0x7B if n % 2 else 0x5B, part=n), frame) for n in (1, 2)]
+    with pytest.raises(LocalProtocolError, match="twice"):
+        mbus.join(parts)
+
+
+def test_a_slave_chosen_by_its_identity_has_to_say_it():
+    opened = mbus.opening("12345678")
+    assert mbus.encode(opened) == mbus.select("12345678")
+    (selection,) = all_of(mbus.encode(opened))
+    assert mbus.request_of(selection) == opened
+    asked = mbus.follow(opened, mbus.match(opened, all_of(b"\xe5")[0]))
+    own, other = HEADER, bytes.fromhex("79563412") + HEADER[4:]
+    record = b"\x0b\x13\x01\x00\x00"
+    heard = [mbus.long(0x08, 5, ci, head + record) for ci, head in ((0x72, own), (0x72, other), (0x78, b""))]
+    told = [mbus.match(asked, all_of(raw)[0]) for raw in heard]
+    assert isinstance(told[0], Answer)
+    assert [t.reason for t in told[1:]] == [MismatchReason.ADDRESS] * 2
+
+
+def test_a_slave_that_never_ends_is_not_asked_for_ever():
+    endless = Answer("", b"", b"", "5", more=True, sequence=mbus.MOST_TELEGRAMS)
+    with pytest.raises(LocalProtocolError, match="still more"):
+        mbus.follow(mbus.opening("5"), endless)
