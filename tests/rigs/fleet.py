@@ -249,8 +249,9 @@ def run(count: int, workers: int, backlog: int, news: int, *, kill: bool = False
 
                     httpx.post(f"http://127.0.0.1:{port}/grow").raise_for_status()
             with PostgresStore(url) as store:
-                size_of = store.rows("SELECT pg_database_size(current_database())")[0][0]
-                told["database_bytes_per_reading"] = round(size_of / readings[1])
+                for what in ("bundle", "reading"):
+                    parts = "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent=%s::regclass"
+                    told[f"{what}_bytes_per_reading"] = round(store.rows(parts, (what,))[0][0] / readings[1])
         return told
     finally:
         site.terminate()
