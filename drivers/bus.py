@@ -46,6 +46,7 @@ _DEFAULT = Patience()
 _STRAY_S = (
     4.0  # and four times the time-out: how much later than that an answer is feared, if nothing is known
 )
+_MBUS_TELEGRAM = 5 + 261  # characters of REQ_UD2 and of the longest answer
 _AROUND_ITEM = 20  # bytes of a DL/T 645 answer beside its data, preamble included
 
 
@@ -402,5 +403,7 @@ def cycle_time_s(
             items = (dlt645_items.describe(point.item) for point in query.points)
             answer = _AROUND_ITEM + sum(item.size for item in items if item is not None)
         gap_s = max(timing.gap_s, meter.gap_s)
+        if query.protocol == "mbus":  # what opens the reading, and then one telegram of the longest kind
+            total += gap_s + _MBUS_TELEGRAM * timing.character_s + reply_s
         total += gap_s + (len(codec.encode(request)) + answer) * timing.character_s + reply_s
     return total

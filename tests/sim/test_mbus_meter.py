@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from drivers.bus import Bus, Meter
+from drivers.bus import Bus, Meter, cycle_time_s
 from drivers.codec import Instant, Missing, Scan
 from drivers.line import Timing
 from drivers.link import MemoryLink
@@ -95,3 +95,9 @@ def test_whatever_the_line_does_a_value_is_the_meters_or_none(kind: FaultKind, t
                 assert SHOWN[i.measurand] <= i.value <= SHOWN[i.measurand] + 5
     whole = sum(scan.failure is None for scan in scans)
     assert whole == 0 if kind is FaultKind.DEAD else whole > 0
+
+
+def test_the_time_of_a_scan_counts_the_telegram_and_what_opens_it() -> None:
+    """At 300 baud the longest telegram takes 9.6 s: a schedule that left it out could never hold."""
+    took = cycle_time_s(codec("mbus"), Meter("heat", "5", HEAT), plan(HEAT), Timing(300, "8E1"))
+    assert 9.8 < took < 10.6
