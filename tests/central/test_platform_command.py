@@ -19,12 +19,17 @@ from tests.evidence.logs import Writer
 from tests.rigs import engines
 
 
+@pytest.fixture(scope="module")
+def server():
+    with engines.postgres() as running:
+        yield running
+
+
 @pytest.fixture
-def url(monkeypatch):
-    with engines.postgres() as server:
-        found = server.database()
-        monkeypatch.setenv("SUYUAN_DATABASE", found)
-        yield found
+def url(server, monkeypatch):
+    found = server.database()
+    monkeypatch.setenv("SUYUAN_DATABASE", found)
+    return found
 
 
 @pytest.fixture
