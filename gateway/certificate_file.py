@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -128,6 +129,8 @@ class CertificateFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.source = TomlSource.read(path)
+        # where no paper's digest is stated, the certificate is this file: the log names it by the same digest
+        self.digest = sha256(path.read_bytes()).hexdigest()
         model = validated(CertificateFileModel, self.source)
         problems: list[Problem] = []
         self.instruments = tuple(self._instrument(table) for table in model.instruments)
@@ -186,6 +189,7 @@ class CertificateFile:
         )
         references = tuple(ReferenceUse(**reference.model_dump()) for reference in table.references)
         corrections = bool(table.points) and all(row.correction is not None for row in table.points)
+        fields["digest"] = table.digest or self.digest
         return Certificate(
             **fields,
             given_as=GivenAs.CORRECTION if corrections else GivenAs.ERROR,

@@ -1,6 +1,7 @@
 // Runs the page's own verifier on the cases of stdin: [[base64 of a bundle, policy], …] -> [[ok, [[code, entry], …]], …].
 "use strict";
 const fs = require("node:fs"), vm = require("node:vm");
+globalThis.crypto ??= require("node:crypto").webcrypto; // Debian 12's Node has it under this name only
 if (process.env.NO_ED25519) {
   const importKey = crypto.subtle.importKey.bind(crypto.subtle);
   crypto.subtle.importKey = async (format, key, algorithm, ...rest) => {
