@@ -153,9 +153,8 @@ class Correction:
 
     def __call__(self, value: float, load_a: float | None, power_factor: float | None) -> Result:
         """Result at one operating point. Deterministic: the same floats in give the same floats out."""
-        (xs, ts, last_i, last_j, cells, low, high, t_low, t_high, outside_load, outside_t, tan, inside,
-        outside,
-         repeatability, variance, ratio, relative) = self._plan  # fmt: skip
+        (xs, ts, last_i, last_j, cells, low, high, t_low, t_high, outside_load, outside_t, tan, row,
+         inside, outside, repeatability, variance, ratio, relative) = self._plan  # fmt: skip
         if self._own:
             x = (value if value >= 0.0 or self._signed else -value) / self._scale
         elif load_a is not None:
@@ -174,9 +173,12 @@ class Correction:
             i = 0
         elif i > last_i:
             i = last_i
-        t = 0.0
-        j = 0
-        if self._needs_t:
+        if row:
+            x0, x1, p, q, both = cells[i]
+            a = 0.0 if x <= x0 else 1.0 if x >= x1 else (x - x0) / (x1 - x0)
+            b = ab = 0.0
+            e = p + q * a
+        else:
             if power_factor is None:
                 return self._slow(value, x, None)
             if tan and power_factor >= 0.02 and power_factor <= 1.0:
@@ -196,11 +198,11 @@ class Correction:
                 j = 0
             elif j > last_j:
                 j = last_j
-        x0, x1, t0, t1, (p, q, r, s), both = cells[i * (last_j + 1) + j]
-        a = 0.0 if x <= x0 else 1.0 if x >= x1 else (x - x0) / (x1 - x0)
-        b = 0.0 if t <= t0 else 1.0 if t >= t1 else (t - t0) / (t1 - t0)
-        ab = a * b
-        e = p + q * a + r * b + s * ab
+            x0, x1, t0, t1, (p, q, r, s), both = cells[i * (last_j + 1) + j]
+            a = 0.0 if x <= x0 else 1.0 if x >= x1 else (x - x0) / (x1 - x0)
+            b = 0.0 if t <= t0 else 1.0 if t >= t1 else (t - t0) / (t1 - t0)
+            ab = a * b
+            e = p + q * a + r * b + s * ab
         if relative:
             y = value * ratio / (1.0 + e / 100.0)
             g = -y / (100.0 + e)
@@ -216,9 +218,14 @@ class Correction:
         u = 0.0
         for corners in both:
             total = rest
-            for p, q, r, s in corners:
-                c = g * (p + q * a + r * b + s * ab)
-                total += c * c
+            if row:
+                for p, q in corners:
+                    c = g * (p + q * a)
+                    total += c * c
+            else:
+                for p, q, r, s in corners:
+                    c = g * (p + q * a + r * b + s * ab)
+                    total += c * c
             if extra:
                 c = g * extra
                 total += c * c
@@ -227,23 +234,39 @@ class Correction:
         return Result(y, sqrt(u), flags)
 
     def _hot_plan(self) -> tuple:  # type: ignore[type-arg]
+        """Everything that :meth:`__call__` needs, in the order in which it unpacks it.
+
+        A table that no power factor concerns has one row of cells whose corners' r and s are 0: they are left out,
+        which changes no bit (adding 0·b is exact) and is half of the arithmetic.
+        """
         grid, table = self.grid, self.table
         nx, nt = len(grid.xs), len(grid.ts)
+        row = not self._needs_t
         wanted = (Bound.SHARED,) if self._lone else (Bound.SHARED, Bound.OWN)
-        cells = []
+        cells: list[tuple] = []  # type: ignore[type-arg]
         for k, (i, j) in enumerate(_cell_indexes(nx, nt)):
             # An axis of one knot gets a cell of width 1, over which nothing changes.
             x0, x1 = grid.xs[i], grid.xs[i + 1] if nx > 1 else grid.xs[i] + 1.0
             t0, t1 = grid.ts[j], grid.ts[j + 1] if nt > 1 else grid.ts[j] + 1.0
             both = tuple(self._bounds[bound].corners[k] for bound in wanted)
-            cells.append((x0, x1, t0, t1, self._cells[k], both))
+            if row:
+                p, q, _, _ = self._cells[k]
+                pairs = tuple(tuple((c[0], c[1]) for c in corners) for corners in both)
+                cells.append((x0, x1, p, q, pairs))
+            else:
+                cells.append((x0, x1, t0, t1, self._cells[k], both))
         inside = tuple(str(flag) for flag in self._always)
         outside = (*inside, str(Flag.OUTSIDE_CALIBRATED_RANGE))
         return (
             grid.xs, grid.ts, max(nx - 2, 0), max(nt - 2, 0), tuple(cells), grid.low, grid.high, grid.t_low,
-            grid.t_high, float(table.outside_load), float(table.outside_t), self.angle is Angle.TAN, inside,
+            grid.t_high, float(table.outside_load), float(table.outside_t), self.angle is Angle.TAN, row, inside,
             outside, self.repeatability, self.resolution_variance, self.ratio, self.relative,
         )  # fmt: skip
+
+    @property
+    def needs_operating_point(self) -> bool:
+        """Whether load or power factor count at all: not for an instrument with a span of its own."""
+        return not self._own or self._needs_t
 
     def _slow(self, value: float, x: float | None, power_factor: float | None) -> Result:
         t = None if power_factor is None and self._needs_t else self._t(power_factor)

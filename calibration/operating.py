@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import hypot
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from calibration.state import CalibrationState
 
@@ -34,31 +34,75 @@ def operating_point(
     phase: str, values: Mapping[str, float], units: Mapping[str, str], state: CalibrationState
 ) -> OperatingPoint:
     """Load and power factor of a phase, or of the total, from the values of one scan by measurand."""
-    return _load(phase, values, units, state), _power_factor(phase, values)
+    return OperatingPoints(units, state)(phase, values)
 
 
-def _load(
-    phase: str, values: Mapping[str, float], units: Mapping[str, str], state: CalibrationState
-) -> float | None:
-    names = [f"current.{p}" for p in (_PHASES if phase == "total" else (phase,))]
-    found = [
-        abs(state.secondary_load(name, values[name])) * _AMPERES[units.get(name, "A")]
-        for name in names
-        if name in values and units.get(name, "A") in _AMPERES
-    ]
-    if found and len(found) == len(names):
-        return sum(found) / len(found)
-    if phase == "total" and found:
-        # two currents of a three-wire meter are its load; one of three says nothing of the others
-        return sum(found) / len(found) if len(found) == 2 else None
-    return None
+class _Currents(NamedTuple):
+    """The currents that make up a phase's load: measurand, divisor to the secondary side, amperes per unit."""
+
+    of: tuple[tuple[str, float, float], ...]
+    phases: int
 
 
-def _power_factor(phase: str, values: Mapping[str, float]) -> float | None:
-    indicated = values.get(f"power_factor.{phase}")
-    active = values.get(f"power.active.{phase}")
-    reactive = values.get(f"power.reactive.{phase}")
-    apparent = values.get(f"power.apparent.{phase}")
+class _Powers(NamedTuple):
+    """The measurands of a phase that say its power factor."""
+
+    indicated: str
+    active: str
+    reactive: str
+    apparent: str
+
+
+class OperatingPoints:
+    """:func:`operating_point` for scan after scan of one instrument: names, units and ratio are looked up once."""
+
+    __slots__ = ("_known", "_state", "_units")
+
+    def __init__(self, units: Mapping[str, str], state: CalibrationState) -> None:
+        self._units = units
+        self._state = state
+        self._known: dict[str, tuple[_Currents, _Powers]] = {}
+
+    def __call__(self, phase: str, values: Mapping[str, float]) -> OperatingPoint:
+        """Load and power factor of a phase, or of the total, from the values of one scan by measurand."""
+        known = self._known.get(phase)
+        if known is None:
+            known = self._known[phase] = self._names(phase)
+        currents, powers = known
+        return _load(currents, values), _power_factor(powers, values)
+
+    def _names(self, phase: str) -> tuple[_Currents, _Powers]:
+        state, units = self._state, self._units
+        names = [f"current.{p}" for p in (_PHASES if phase == "total" else (phase,))]
+        of = tuple(
+            (name, float(state.ct_ratio) if name in state.primary else 1.0, amperes)
+            for name in names
+            if (amperes := _AMPERES.get(units.get(name, "A"))) is not None
+        )
+        powers = _Powers(
+            f"power_factor.{phase}",
+            f"power.active.{phase}",
+            f"power.reactive.{phase}",
+            f"power.apparent.{phase}",
+        )
+        return _Currents(of, len(names)), powers
+
+
+def _load(currents: _Currents, values: Mapping[str, float]) -> float | None:
+    total, found = 0.0, 0
+    for name, ratio, amperes in currents.of:
+        value = values.get(name)
+        if value is not None:
+            total += abs(value / ratio) * amperes
+            found += 1
+    # two currents of a three-wire meter are its load; one of three says nothing of the others
+    return total / found if found == currents.phases or found == 2 else None
+
+
+def _power_factor(powers: _Powers, values: Mapping[str, float]) -> float | None:
+    get = values.get
+    indicated, active = get(powers.indicated), get(powers.active)
+    reactive, apparent = get(powers.reactive), get(powers.apparent)
     if indicated is not None:
         size: float | None = abs(indicated)
     elif active is not None and reactive is not None and (active or reactive):

@@ -34,8 +34,9 @@ from evidence.record import Advice, Tally
 from gateway.clock import SECOND_US, Clock, StepWatch
 from gateway.identity import FLAG as IDENTITY_MISMATCH
 from gateway.identity import Identities, Verdict, beijing, uncorrected
+from gateway.lanes import Channel
 from gateway.notify import Notifier
-from gateway.pipeline import DISK_FULL, STOPPED, Channel, DocumentNotice, Latest, Pipeline
+from gateway.pipeline import DISK_FULL, STOPPED, DocumentNotice, Latest, Pipeline
 from gateway.pushed import PushLine, Slots, Source
 from gateway.receipts import PlatformKey, Receipts
 from gateway.retention import expired
@@ -662,7 +663,7 @@ class Agent:
             received=tally.received if tally else 0,
             missed=tally.missed if tally else 0,
             utc_us=latest.reading.utc_us if latest else None,
-            index=latest.index if latest else None,
+            index=latest.entry if latest else None,
             stale=latest is None or utc_us - latest.reading.utc_us > 3 * plan.period_us + self.plan.commit_us,
             state=self._states[name].digest,
             flags=latest.reading.flags if latest else (),

@@ -19,7 +19,7 @@ from calibration.curve import REGISTERS
 from calibration.energy import EnergyResult, EnergyTotal, NoUncertaintyError
 from calibration.operating import OperatingPoint
 from calibration.state import CalibrationState, format_u, format_value
-from evidence.record import Reading, Reference
+from evidence.record import Aggregate, Reading, Reference
 
 _CHUNK = 256  # readings kept before they are added up
 METHOD = "register_difference/1"
@@ -176,6 +176,31 @@ def _between(before: OperatingPoint, now: OperatingPoint) -> tuple[float, float]
     if before[1] is None or now[1] is None or before[1] * now[1] < 0:
         return load, nan if now[1] is None else now[1]
     return load, (before[1] + now[1]) / 2
+
+
+def record_of(interval: IntervalEnergy, instrument: str, unit: str, salt: bytes) -> Aggregate:
+    """The record of an interval of one instrument; ``unit`` is that of its register."""
+    result = interval.result
+    value, u, contributions, independent = texts(result)
+    return Aggregate(
+        salt=salt,
+        instruments=(instrument,),
+        measurand=interval.measurand,
+        unit=unit,
+        from_us=result.from_us,
+        to_us=result.to_us,
+        first=interval.first,
+        last=interval.last,
+        count=result.n,
+        missing=result.missing,
+        value=value,
+        u=u,
+        contributions=contributions,
+        independent=independent,
+        states=(interval.state,),
+        method=METHOD,
+        flags=result.flags,
+    )
 
 
 def texts(result: EnergyResult) -> tuple[str, str, dict[str, str], str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from evidence.errors import ParseError
 from evidence.record import (
     CalibrationState,
     Configuration,
@@ -20,6 +21,7 @@ from evidence.record import (
     Reference,
     decode,
 )
+from gateway.store import LogStore, StoreError
 
 START = "start"
 STOP = "stop"
@@ -67,6 +69,25 @@ class Counters(msgspec.Struct):
     def parse(cls, data: bytes) -> Counters:
         """From the store's JSON. Raises ValueError."""
         return msgspec.json.decode(data, type=cls)
+
+    @classmethod
+    def of(cls, store: LogStore) -> Counters:
+        """As they are at the end of a log. Raises StoreError where an entry cannot be read."""
+        stored = store.state()
+        try:
+            if stored is not None:
+                counters = cls.parse(stored[1])
+                counters.replay(store.entries(stored[0]))
+                return counters
+        except msgspec.DecodeError:
+            pass  # the state is not what this version writes: count the whole log, once
+        except ParseError as error:
+            raise StoreError(
+                f"{store.directory}: an entry is no record that this version reads: {error}"
+            ) from error
+        counters = cls()
+        counters.replay(store.entries(0))
+        return counters
 
     def replay(self, entries: Iterable[tuple[int, bytes]]) -> None:
         """Take in entries that were committed after the counters were stored."""

@@ -16,25 +16,26 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 
-from calibration.operating import OperatingPoint, operating_point, phase_of
-from calibration.state import CalibrationState, format_u, format_value
+from calibration.operating import operating_point
+from calibration.state import CalibrationState
 from drivers.codec import Instant, Missing, Scan
 from evidence import record as records
-from evidence.errors import EncodeError, ParseError
-from evidence.record import SALT_BYTES, Head, RawExchange, Reading, Reference, Tally, decimal_text
-from gateway.aggregation import METHOD, Aggregator, IntervalEnergy, texts
+from evidence.errors import EncodeError
+from evidence.record import SALT_BYTES, Head, Reading, Reference, Tally
+from gateway.aggregation import Aggregator, IntervalEnergy, record_of
 from gateway.clock import Clock
 from gateway.counters import NOT_SCHEDULED, START, STOP, Counter, Counters
+from gateway.lanes import Channel, Lane
+from gateway.readings import answered, reading_of
 from gateway.schedule import Tick, polls_between
-from gateway.store import LogStore, StoreError
+from gateway.store import LogStore
 
 _SALTS = 1024
-_SHORT = 32  # characters; a decimal within this length is always one that a record can carry
 REPLAY_LIMIT = 65_536  # entries that a start reads again at most, to take up open energy intervals
 NO_TIME = "no_time"  # the line or the machine was busy when the poll was due
 STOPPED = "stopped"  # the agent did not run: it had been stopped
@@ -42,22 +43,6 @@ UNCLEAN = "unclean_stop"  # the agent did not run, or its open commit window was
 DAMAGED = "log_damaged"  # the same, and a damaged tail of the log was set aside
 DISK_FULL = "disk_full"
 TOO_LONG = "too_long"  # the record of the scan does not fit an entry
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """An instrument as the pipeline sees it.
-
-    ``units`` (UCUM codes) and ``moduli`` (where a register begins again) by measurand, from its profile;
-    ``refresh_us``: how often the meter renews what it shows.
-    """
-
-    instrument: str
-    period_us: int
-    state: CalibrationState
-    units: Mapping[str, str] = field(default_factory=dict)
-    moduli: Mapping[str, Decimal] = field(default_factory=dict)
-    refresh_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +65,13 @@ class Batch:
     state: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Latest:
+class Latest(NamedTuple):
     """The newest durable reading of an instrument."""
 
-    index: int
+    entry: int
     reading: Reading
     state: CalibrationState
     units: Mapping[str, str]
-
-
-class _OpenGap:
-    """Missed polls that are not written yet."""
-
-    __slots__ = ("first", "from_us", "last", "reason", "to_us")
-
-    def __init__(self, first: int, last: int, from_us: int, to_us: int, reason: str) -> None:
-        self.first, self.last, self.from_us, self.to_us, self.reason = first, last, from_us, to_us, reason
-
-
-class _Lane:
-    """One instrument on its way through: its channel, counter, open gap, and what correction needs of it."""
-
-    __slots__ = ("aggregator", "channel", "counter", "gap", "phases", "safe", "state")
-
-    def __init__(self, channel: Channel, counter: Counter) -> None:
-        self.channel = channel
-        self.counter = counter
-        self.safe = msgspec.structs.replace(counter)
-        self.gap: _OpenGap | None = None
-        self.state: Reference | None = None
-        self.aggregator: Aggregator | None = None
-        self.phases: dict[str, str] = {}
 
 
 class Pipeline:
@@ -136,7 +96,7 @@ class Pipeline:
         self._software = software
         self._configuration = configuration
         self._channels = {channel.instrument: channel for channel in channels}
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._counters = Counters()
         self._base = 0
         self._pending: list[bytes] = []
@@ -194,7 +154,7 @@ class Pipeline:
         event, and per instrument a gap over exactly the polls that were due since its last record.
         ``first_due_us``: when each instrument's first poll of this run is due (UTC).
         """
-        self._counters = counters = _counted(store)
+        self._counters = counters = Counters.of(store)
         self._base = store.size
         self._sealed_at = store.published.size if store.published else 0
         clean = counters.clean and store.damage is None
@@ -224,7 +184,7 @@ class Pipeline:
         reason = DAMAGED if store.damage else STOPPED if clean else UNCLEAN
         for name, channel in self._channels.items():
             counter = counters.instruments.setdefault(name, Counter())
-            lane = self._lanes[name] = _Lane(channel, counter)
+            lane = self._lanes[name] = Lane(channel, counter)
             self._resume(lane, store)
         self._feed_again(store)
         for name, lane in self._lanes.items():
@@ -240,7 +200,7 @@ class Pipeline:
         counters.boot_id = self._clock.boot_id
         return clean
 
-    def _resume(self, lane: _Lane, store: LogStore) -> None:
+    def _resume(self, lane: Lane, store: LogStore) -> None:
         """Take up the open energy interval under the state that it was measured with."""
         name = lane.channel.instrument
         begun_at = self._counters.intervals.get(name)
@@ -271,7 +231,7 @@ class Pipeline:
                     point = operating_point("total", values, lane.channel.units, lane.aggregator.state)
                     lane.aggregator.add(index, record, point)
 
-    def _cover(self, lane: _Lane, first_due_us: int, now: Instant, reason: str, *, same_boot: bool) -> None:
+    def _cover(self, lane: Lane, first_due_us: int, now: Instant, reason: str, *, same_boot: bool) -> None:
         """A gap over the polls between the last record and the first poll of this run."""
         counter = lane.counter
         last_due = counter.due_us
@@ -293,13 +253,21 @@ class Pipeline:
         lane = self._lanes[instrument]
         if tick.missed:
             self._miss(lane, tick.missed, tick.missed_from_us, tick.missed_to_us, NO_TIME)
-        if not _answered(scan):
+        if not answered(scan):
             self._miss(lane, 1, tick.due_us, tick.due_us, str(scan.failure or Missing.TIMEOUT))
             self._at(lane, scan.started)
             return
         self._close_gap(lane)
         counter = lane.counter
-        reading, point = self._reading(lane, tick, scan, flags)
+        reading, point = reading_of(
+            lane,
+            tick,
+            scan,
+            salt=self._salt(),
+            clock=self._clock.state(),
+            configuration=self._counters.configuration,
+            said=flags,
+        )
         try:
             data = records.encode(reading)
         except EncodeError as error:
@@ -366,7 +334,7 @@ class Pipeline:
         """From now on correct with another state; it is written before its first use."""
         lane = self._lanes[instrument]
         channel = lane.channel
-        lane.channel = replace(channel, state=state)
+        lane.use(replace(channel, state=state))
         self._use_state(lane)
 
     # -- what goes out
@@ -408,10 +376,7 @@ class Pipeline:
         self._in_flight = len(entries)
         self._in_flight_kept = len(self._kept)
         self._fresh_in_flight, self._fresh = self._fresh, {}
-        self._safe_in_flight = {
-            name: msgspec.structs.replace(lane.counter, **_written(lane))
-            for name, lane in self._lanes.items()
-        }
+        self._safe_in_flight = {name: lane.written() for name, lane in self._lanes.items()}
         return batch
 
     def committed(self) -> None:
@@ -445,16 +410,8 @@ class Pipeline:
                             index, record.digest
                         )
         for lane in self._lanes.values():
-            counter, safe = lane.counter, lane.safe
-            if counter.last == safe.last:
+            if not lane.lose(reason):
                 continue
-            gap = _OpenGap(
-                safe.last + 1, counter.last, safe.due_us + counter.period_us, counter.due_us, reason
-            )
-            gap.from_us = min(gap.from_us, gap.to_us) if safe.due_us else counter.due_us
-            counter.missed = safe.missed + counter.last - safe.last
-            counter.received, counter.previous = safe.received, safe.previous
-            lane.gap = gap
             self._counters.intervals.pop(lane.channel.instrument, None)  # its readings are not in the log
             if lane.state is not None:
                 lane.aggregator = self._aggregator(lane.channel, lane.channel.state, lane.state)
@@ -464,142 +421,22 @@ class Pipeline:
     def _aggregator(self, channel: Channel, state: CalibrationState, reference: Reference) -> Aggregator:
         return Aggregator(state, reference, self._aggregate_us, channel.moduli, channel.refresh_us)
 
-    def _reading(
-        self, lane: _Lane, tick: Tick, scan: Scan, said: Sequence[str]
-    ) -> tuple[Reading, OperatingPoint]:
-        """The record of a scan, and the operating point of the whole."""
-        started = scan.started
-        clock = self._clock.state()
-        indications: dict[str, str] = {}
-        missing: dict[str, str] = {}
-        values: dict[str, float] = {}
-        for indication in scan.indications:
-            name = indication.measurand
-            if not name:
-                continue
-            value = indication.value
-            if value is None:
-                missing[name] = str(indication.missing)
-                continue
-            text = str(value)
-            if len(text) > _SHORT and not decimal_text(text):  # more digits than anybody measures
-                missing[name] = str(Missing.OUT_OF_RANGE)
-                continue
-            indications[name] = text
-            values[name] = float(value)
-        total = operating_point("total", values, lane.channel.units, lane.channel.state)
-        results, flags = self._results(lane, values, total)
-        if lane.state is None or self._counters.configuration is None:
-            raise RuntimeError(f"{lane.channel.instrument}: no state or configuration is in the log yet")
-        reading = Reading(
-            salt=self._salt(),
-            instrument=lane.channel.instrument,
-            number=lane.counter.last + 1,
-            previous=lane.counter.previous,
-            due_us=tick.due_us,
-            utc_us=started.utc_us,
-            boot_us=started.boot_us,
-            clock=int(clock.quality),
-            clock_error_us=clock.error_us,
-            raw=tuple(
-                [
-                    RawExchange(
-                        exchange.request,
-                        exchange.answer,
-                        exchange.sent.boot_us - started.boot_us,
-                        exchange.received.boot_us - started.boot_us,
-                    )
-                    for exchange in scan.exchanges
-                ]
-            ),
-            indications=indications,
-            missing=missing,
-            results=results,
-            state=lane.state,
-            configuration=self._counters.configuration,
-            flags=(*flags, *said) if said else flags,
-        )
-        return reading, total
-
-    def _results(
-        self, lane: _Lane, values: Mapping[str, float], total: OperatingPoint
-    ) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
-        state, units, phases = lane.channel.state, lane.channel.units, lane.phases
-        points: dict[str, OperatingPoint] = {"total": total}
-        results: dict[str, tuple[str, str]] = {}
-        flags: dict[str, None] = {}
-        correct = state.correct
-        for name, value in values.items():
-            phase = phases.get(name)
-            if phase is None:
-                phase = phases[name] = phase_of(name)
-            point = points.get(phase)
-            if point is None:
-                point = points[phase] = operating_point(phase, values, units, state)
-            try:
-                result = correct(name, value, load_a=point[0], power_factor=point[1])
-            except ValueError:
-                flags["not_a_number"] = None
-                continue
-            if result is None:
-                continue
-            y, u = value_text(result.y), u_text(result.u)
-            if len(y) + len(u) > _SHORT and not (decimal_text(y) and decimal_text(u)):
-                flags["not_a_number"] = None
-                continue
-            results[name] = (y, u)
-            for flag in result.flags:
-                flags[flag] = None
-        return results, tuple(flags)
-
-    def _miss(self, lane: _Lane, count: int, from_us: int, to_us: int, reason: str) -> None:
+    def _miss(self, lane: Lane, count: int, from_us: int, to_us: int, reason: str) -> None:
         """Count polls without a reading; they join the open gap if it has the same reason."""
-        counter, gap = lane.counter, lane.gap
-        if gap is not None and gap.reason != reason:
+        if lane.gap is not None and lane.gap.reason != reason:
             self._close_gap(lane)
-            gap = None
-        first = counter.last + 1
-        counter.last += count
-        counter.missed += count
-        counter.due_us = to_us
-        if lane.aggregator is not None:
-            lane.aggregator.miss(count)
-        if gap is None:
-            lane.gap = _OpenGap(first, counter.last, from_us, max(from_us, to_us), reason)
-        else:
-            gap.last, gap.to_us = counter.last, max(gap.to_us, to_us)
+        lane.miss(count, from_us, to_us, reason)
 
-    def _aggregated(self, lane: _Lane, ended: Iterable[IntervalEnergy]) -> None:
+    def _aggregated(self, lane: Lane, ended: Iterable[IntervalEnergy]) -> None:
         """Write the intervals that ended, and remember where the open one began."""
         name, aggregator = lane.channel.instrument, lane.aggregator
         for interval in ended:
-            result = interval.result
-            value, u, contributions, independent = texts(result)
-            self._append(
-                records.Aggregate(
-                    salt=self._salt(),
-                    instruments=(name,),
-                    measurand=interval.measurand,
-                    unit=lane.channel.units.get(interval.measurand, "kWh"),
-                    from_us=result.from_us,
-                    to_us=result.to_us,
-                    first=interval.first,
-                    last=interval.last,
-                    count=result.n,
-                    missing=result.missing,
-                    value=value,
-                    u=u,
-                    contributions=contributions,
-                    independent=independent,
-                    states=(interval.state,),
-                    method=METHOD,
-                    flags=result.flags,
-                )
-            )
+            unit = lane.channel.units.get(interval.measurand, "kWh")
+            self._append(record_of(interval, name, unit, self._salt()))
         if aggregator is not None and aggregator.begun_at is not None:
             self._counters.intervals[name] = aggregator.begun_at
 
-    def _close_gap(self, lane: _Lane) -> None:
+    def _close_gap(self, lane: Lane) -> None:
         gap, counter = lane.gap, lane.counter
         if gap is None:
             return
@@ -617,7 +454,7 @@ class Pipeline:
             )
         )
 
-    def _at(self, lane: _Lane, instant: Instant) -> None:
+    def _at(self, lane: Lane, instant: Instant) -> None:
         lane.counter.utc_us, lane.counter.boot_us = instant
 
     def _configure(self) -> None:
@@ -629,7 +466,7 @@ class Pipeline:
             )
             self._counters.configuration = Reference(index, digest)
 
-    def _use_state(self, lane: _Lane) -> None:
+    def _use_state(self, lane: Lane) -> None:
         name, state = lane.channel.instrument, lane.channel.state
         known = self._counters.states.get(name)
         if known is None or known.digest != state.digest:
@@ -677,52 +514,3 @@ class Pipeline:
             at = 0
         self._salt_at = at + SALT_BYTES
         return self._salts[at : at + SALT_BYTES]
-
-
-def _counted(store: LogStore) -> Counters:
-    """The counters at the end of the log."""
-    stored = store.state()
-    try:
-        if stored is not None:
-            counters = Counters.parse(stored[1])
-            counters.replay(store.entries(stored[0]))
-            return counters
-    except msgspec.DecodeError:
-        pass  # the state is not what this version writes: count the whole log, once
-    except ParseError as error:
-        raise StoreError(
-            f"{store.directory}: an entry is no record that this version reads: {error}"
-        ) from error
-    counters = Counters()
-    counters.replay(store.entries(0))
-    return counters
-
-
-def _answered(scan: Scan) -> bool:
-    """Whether anything came over the line."""
-    for exchange in scan.exchanges:  # noqa: SIM110 - a third of the time of any()
-        if exchange.answer:
-            return True
-    return False
-
-
-def value_text(y: float) -> str:
-    """What :func:`calibration.state.format_value` gives, at a third of the time for ordinary numbers."""
-    text = f"{y:.12g}"
-    return text if text.lstrip("-").replace(".", "", 1).isdigit() and text != "-0" else format_value(y)
-
-
-def u_text(u: float) -> str:
-    """What :func:`calibration.state.format_u` gives, at a third of the time for ordinary numbers."""
-    text = f"{u:.6g}"
-    return text if text.replace(".", "", 1).isdigit() else format_u(u)
-
-
-def _written(lane: _Lane) -> dict[str, int]:
-    """A counter as the log has it: an open gap is in no record yet."""
-    gap = lane.gap
-    if gap is None:
-        return {}
-    count = gap.last - gap.first + 1
-    due_us = gap.from_us - lane.counter.period_us
-    return {"last": gap.first - 1, "missed": lane.counter.missed - count, "due_us": due_us}

@@ -45,10 +45,18 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "the register of instruments: add, find, replace, label",
         "仪器台账：登记、查询、更换、标签",
     ),
-    "certificate": ("certificate", "certificates: enter, import, export, withdraw", "证书：录入、导入、导出、撤销"),
+    "certificate": (
+        "certificate",
+        "certificates: enter, import, export, withdraw",
+        "证书：录入、导入、导出、撤销",
+    ),
     "chain": ("chain", "the traceability chain of an instrument at a moment", "仪器在某一时刻的溯源链"),
     "due": ("due", "what has to be calibrated, the most urgent first", "待校准清单，最紧迫者在前"),
-    "affected": ("affected", "what leans on a standard or certificate found wrong", "标准或证书有误时受影响的数据"),
+    "affected": (
+        "affected",
+        "what leans on a standard or certificate found wrong",
+        "标准或证书有误时受影响的数据",
+    ),
     "interval": ("interval", "what the drift suggests for the calibration interval", "由漂移建议的校准间隔"),
     "verify": (
         "verify",

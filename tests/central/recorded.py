@@ -15,7 +15,8 @@ from evidence.note import Checkpoint, Ed25519Signer
 from gateway.cli.simulated_site import write_demo
 from gateway.clock import SetClock
 from gateway.config import SiteFile
-from gateway.pipeline import Channel, Pipeline
+from gateway.lanes import Channel
+from gateway.pipeline import Pipeline
 from gateway.prepare import Prepared, PreparedBus, PreparedMeter, prepare
 from gateway.running import configuration
 from gateway.schedule import Tick

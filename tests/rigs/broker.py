@@ -31,7 +31,9 @@ class BrokerProcess:
     async def start(self, more: str = "") -> None:
         assert MOSQUITTO is not None
         config = self.directory / "mosquitto.conf"
-        config.write_text(f"listener {self.port} 127.0.0.1\nuser root\nallow_anonymous true\npersistence false\n{more}")
+        config.write_text(
+            f"listener {self.port} 127.0.0.1\nuser root\nallow_anonymous true\npersistence false\n{more}"
+        )
         self.process = await asyncio.create_subprocess_exec(
             MOSQUITTO, "-c", str(config), stdout=DEVNULL, stderr=DEVNULL
         )

@@ -1,15 +1,23 @@
-"""Channels, scans and a site in memory for tests of the gateway: twenty-register meters with a class certificate."""
+"""Channels, scans and a site in memory for tests of the gateway: twenty-register meters, by class or calibrated."""
 
 from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
 
-from calibration.certificate import Instrument, InstrumentKind
+from calibration.certificate import (
+    CalibrationPoint,
+    Certificate,
+    CertificateKind,
+    Instrument,
+    InstrumentKind,
+    ReferenceUse,
+)
 from calibration.state import CalibrationState, compile_state
 from drivers.codec import Exchange, Indication, Instant, Missing, Scan
 from gateway.clock import SetClock
-from gateway.pipeline import Channel, Pipeline
+from gateway.lanes import Channel
+from gateway.pipeline import Pipeline
 
 S = 1_000_000
 ORIGIN = "platform.example/gw/rig"
@@ -63,6 +71,72 @@ def state(instrument: str, *, accuracy_class: str = "0.5S", mpe: str | None = No
         rated_voltage=Decimal(230),
     )
     return compile_state(meter, (), at=date(2026, 11, 24), resolution={"voltage.l1": Decimal("0.1")})
+
+
+def calibrated(instrument: str) -> CalibrationState:
+    """A state from certificates for every quantity that the meter shows, behind a calibrated CT of 20.
+
+    Energy and power factor at four loads and three power factors, current at three loads; voltage and frequency
+    at three points of their span.
+    """
+    loads, spans = (
+        ("0.05", "0.5", "5", "6"),
+        {"voltage": ("184", "230", "276"), "frequency": ("45", "50", "55")},
+    )
+    points = [
+        CalibrationPoint(quantity, Decimal(load), "A", Decimal(error) * of, 2 * of, Decimal(2), unit, factor)
+        for quantity, unit, of in (
+            ("energy.active", "%", Decimal("0.03")),
+            ("energy.reactive", "%", Decimal("0.03")),
+            ("power_factor", "1", Decimal("0.0003")),
+        )
+        for load, error in zip(loads, ("4", "2", "-1", "-1.5"), strict=True)
+        for factor in (Decimal(1), Decimal("0.5"), Decimal("-0.8"))
+        if quantity != "energy.reactive" or factor < 1
+    ]
+    points += [
+        CalibrationPoint("current", Decimal(load), "A", Decimal("0.03"), Decimal("0.05"), Decimal(2))
+        for load in loads[1:]
+    ]
+    points += [
+        CalibrationPoint(quantity, Decimal(at), unit, Decimal("0.02"), Decimal("0.04"), Decimal(2))
+        for quantity, unit in (("voltage", "V"), ("frequency", "Hz"))
+        for at in spans[quantity]
+    ]
+    of_ct = [
+        CalibrationPoint(quantity, Decimal(load), "A", Decimal(error), Decimal("0.04"), Decimal(2), unit)
+        for quantity, unit, error in (("ratio", "%", "-0.08"), ("phase", "min", "4"))
+        for load in ("0.05", "1", "6")
+    ]
+    meter = Instrument(
+        id=instrument,
+        accuracy_class="0.5S",
+        rated_current=Decimal(5),
+        maximum_current=Decimal(6),
+        rated_voltage=Decimal(230),
+    )
+    transformer = Instrument(
+        id=f"{instrument}-CT",
+        kind=InstrumentKind.CT,
+        accuracy_class="0.2S",
+        ratio=Decimal(20),
+        rated_current=Decimal(5),
+    )
+    standard = (ReferenceUse("STD-1", "S-2026", share=Decimal("0.015")),)
+    certificates = [
+        Certificate(
+            f"CAL-{owner}",
+            CertificateKind.CALIBRATION,
+            owner,
+            "Lab",
+            date(2026, 6, 1),
+            points=tuple(given),
+            references=standard,
+        )
+        for owner, given in ((meter.id, points), (transformer.id, of_ct))
+    ]
+    resolution = {name: Decimal(1).scaleb(-len(text.partition(".")[2])) for name, text in VALUES.items()}
+    return compile_state(meter, certificates, [transformer], at=date(2026, 11, 24), resolution=resolution)
 
 
 def channel(instrument: str, period_us: int = S) -> Channel:
