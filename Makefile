@@ -27,7 +27,8 @@ lint:  ## style, types, import rules
 
 bench:  ## readings per second, exchanges per second, uncertainty: beside their peers or ceilings
 	@requirements/setup.sh test
-	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(PY) $$bench || exit 1; done
+	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; \
+	  $(PY) -m tests.bench.$$(basename $$bench .py) || exit 1; done
 
 fuzz:  ## 100,000 mutated streams per codec
 	@requirements/setup.sh test
