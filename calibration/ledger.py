@@ -25,10 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import sqlite_utils
-
 from calibration.refusals import DatesReversed, NotAccountable, RegisterError
-from calibration.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, SUBJECTS
+from calibration.schema import APPLICATION_ID, SCHEMA_VERSION, SUBJECTS
 
 State = Mapping[str, Any]
 GENESIS = "0" * 64
@@ -143,8 +141,7 @@ class Ledger:
     @property
     def connection(self) -> sqlite3.Connection:
         """The connection, for queries of this package."""
-        connection: sqlite3.Connection = self._db.conn
-        return connection
+        return self._db
 
     def moment(self) -> datetime:
         """The injected clock's time, in UTC."""
@@ -226,7 +223,7 @@ class Ledger:
                 )
         return tuple(faults)
 
-    def _open(self) -> sqlite_utils.Database:
+    def _open(self) -> sqlite3.Connection:
         path = Path(self.path)
         if self.read_only and not path.exists():
             raise RegisterError("T122", "", path=path.name, why="no such file")
@@ -250,7 +247,7 @@ class Ledger:
             if "locked" in str(error):
                 raise RegisterError("T121", "", seconds=f"{self._timeout_s:g}") from None
             raise RegisterError("T122", "", path=path.name, why=str(error)) from None
-        return sqlite_utils.Database(connection)
+        return connection
 
     def _settle(self, connection: sqlite3.Connection, path: Path) -> None:
         version, application, size = (
@@ -271,7 +268,7 @@ class Ledger:
         if version < SCHEMA_VERSION:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                MIGRATIONS.apply(sqlite_utils.Database(connection))
+                _migrate(connection)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 connection.execute("COMMIT")
@@ -407,3 +404,12 @@ def _check_content(connection: sqlite3.Connection) -> Iterator[AuditFault]:
     for subject, digest in connection.execute("SELECT id, digest FROM document"):
         if digest not in held:
             yield AuditFault("document", f"the bytes of document {subject} are gone")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to the present version. The tools for it are loaded here: an agent only ever reads."""
+    import sqlite_utils
+
+    from calibration.migrations import MIGRATIONS
+
+    MIGRATIONS.apply(sqlite_utils.Database(connection))

@@ -1,4 +1,4 @@
-"""Tables of the register file, by numbered migrations.
+"""Tables of the register file, as the numbered migrations make them.
 
 Each subject's table holds its state as JSON; the columns that one asks for are generated from it, so they
 cannot disagree with it. Views lay points and reference uses out flat, for whoever opens the file with other
@@ -6,8 +6,6 @@ tools.
 """
 
 from __future__ import annotations
-
-import sqlite_utils
 
 APPLICATION_ID = 0x5355594E  # "SUYN"
 SCHEMA_VERSION = 1
@@ -22,8 +20,6 @@ SUBJECTS = {
     "signature": "signature",
 }
 """Kinds of subject and the tables that hold them."""
-
-MIGRATIONS = sqlite_utils.Migrations("register")
 
 _COLUMNS: dict[str, dict[str, str]] = {
     "instrument": {
@@ -129,14 +125,8 @@ WHERE certificate = NEW.id AND revision = NEW.revision; END;
 """
 
 
-@MIGRATIONS()
-def m001_first(db: sqlite_utils.Database) -> None:
-    """Subjects, audit trail, documents, views."""
-    for statement in _statements():
-        db.execute(statement)
-
-
-def _statements() -> list[str]:
+def statements() -> list[str]:
+    """What makes the tables of version 1: subjects, audit trail, documents, views."""
     made = []
     for table, columns in _COLUMNS.items():
         generated = ", ".join(
