@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf, sqrt
@@ -86,6 +87,7 @@ class Correction:
         "_always",
         "_bounds",
         "_cells",
+        "_hot",
         "_lone",
         "_lone_load",
         "_needs_t",
@@ -97,6 +99,7 @@ class Correction:
         "_unknown",
         "angle",
         "extrapolation",
+        "family",
         "grid",
         "operating_point",
         "ratio",
@@ -117,25 +120,23 @@ class Correction:
         resolution: Decimal = Decimal(0),
         flags: tuple[Flag, ...] = (),
     ) -> None:
+        self.family = family
         self.table = table
         self.grid = Grid(table)
-        exact_ratio = Decimal(1) if primary else table.ratio
-        self.ratio = float(exact_ratio)
-        self._scale = float(table.ratio) if primary else 1.0
         self._own = table.axis is Axis.OWN
         # A current or a voltage of either sign is the same operating point; −20 Cel and 20 Cel are not.
         self._signed = family.partition("@")[0].partition(".")[0] not in _UNSIGNED
         self.relative = table.relative
         self.angle = table.angle
         self.repeatability = float(table.repeatability)
-        self.resolution_u = float(resolution * exact_ratio) / sqrt(12.0)
-        self.resolution_variance = self.resolution_u * self.resolution_u
         self.extrapolation = UncertaintySource("extrapolation", instrument, quantity=family)
         self.operating_point = UncertaintySource(
             "operating_point", instrument, quantity=family, dist="uniform"
         )
         self._always = tuple(dict.fromkeys((*flags, *table.flags)))
-        self._bounds = {bound: self._compile(bound) for bound in (Bound.SHARED, Bound.OWN)}
+        shared = self._compile(Bound.SHARED)
+        split_known = all(term.bound is Bound.BOTH for term in self.grid.terms)
+        self._bounds = {Bound.SHARED: shared, Bound.OWN: shared if split_known else self._compile(Bound.OWN)}
         # Where the unknown split joins nothing else in this table, both bounds give one value the same
         # uncertainty.
         sizes = {len(cells.sources) for cells in self._bounds.values()}
@@ -146,8 +147,26 @@ class Correction:
         self._needs_x = nx > 1 or self._lone_load
         self._needs_t = table.angle is not Angle.NONE and (nt > 1 or table.outside_t > 0)
         self._cells = tuple(_corners(self.grid.errors, i, j, nx, nt) for i, j in _cell_indexes(nx, nt))
-        self._plan = self._hot_plan()
+        self._hot = self._hot_cells()
         self._unknown: dict[Bound, Point] = {}
+        self._set_measurand(primary, resolution)
+
+    def sibling(self, *, primary: bool, resolution: Decimal) -> Correction:
+        """The correction of another measurand by the same table: what is compiled of the table is one object.
+
+        A meter with 20 measurands has a third as many tables; compiled, a table is what takes the memory.
+        """
+        other = copy(self)
+        other._set_measurand(primary, resolution)  # noqa: SLF001 - one of our own, seen by nobody yet
+        return other
+
+    def _set_measurand(self, primary: bool, resolution: Decimal) -> None:
+        exact_ratio = Decimal(1) if primary else self.table.ratio
+        self.ratio = float(exact_ratio)
+        self._scale = float(self.table.ratio) if primary else 1.0
+        self.resolution_u = float(resolution * exact_ratio) / sqrt(12.0)
+        self.resolution_variance = self.resolution_u * self.resolution_u
+        self._plan = self._hot_plan()
 
     # ------------------------------------------------------------------------------------------- the hot path
 
@@ -233,15 +252,14 @@ class Correction:
                 u = total
         return Result(y, sqrt(u), flags)
 
-    def _hot_plan(self) -> tuple:  # type: ignore[type-arg]
-        """Everything that :meth:`__call__` needs, in the order in which it unpacks it.
+    def _hot_cells(self) -> tuple[tuple, ...]:  # type: ignore[type-arg]
+        """The cells as :meth:`__call__` unpacks them.
 
         A table that no power factor concerns has one row of cells whose corners' r and s are 0: they are left out,
         which changes no bit (adding 0·b is exact) and is half of the arithmetic.
         """
-        grid, table = self.grid, self.table
+        grid = self.grid
         nx, nt = len(grid.xs), len(grid.ts)
-        row = not self._needs_t
         wanted = (Bound.SHARED,) if self._lone else (Bound.SHARED, Bound.OWN)
         cells: list[tuple] = []  # type: ignore[type-arg]
         for k, (i, j) in enumerate(_cell_indexes(nx, nt)):
@@ -249,18 +267,24 @@ class Correction:
             x0, x1 = grid.xs[i], grid.xs[i + 1] if nx > 1 else grid.xs[i] + 1.0
             t0, t1 = grid.ts[j], grid.ts[j + 1] if nt > 1 else grid.ts[j] + 1.0
             both = tuple(self._bounds[bound].corners[k] for bound in wanted)
-            if row:
+            if self._needs_t:
+                cells.append((x0, x1, t0, t1, self._cells[k], both))
+            else:
                 p, q, _, _ = self._cells[k]
                 pairs = tuple(tuple((c[0], c[1]) for c in corners) for corners in both)
                 cells.append((x0, x1, p, q, pairs))
-            else:
-                cells.append((x0, x1, t0, t1, self._cells[k], both))
+        return tuple(cells)
+
+    def _hot_plan(self) -> tuple:  # type: ignore[type-arg]
+        """Everything that :meth:`__call__` needs, in the order in which it unpacks it."""
+        grid, table = self.grid, self.table
         inside = tuple(str(flag) for flag in self._always)
         outside = (*inside, str(Flag.OUTSIDE_CALIBRATED_RANGE))
         return (
-            grid.xs, grid.ts, max(nx - 2, 0), max(nt - 2, 0), tuple(cells), grid.low, grid.high, grid.t_low,
-            grid.t_high, float(table.outside_load), float(table.outside_t), self.angle is Angle.TAN, row, inside,
-            outside, self.repeatability, self.resolution_variance, self.ratio, self.relative,
+            grid.xs, grid.ts, max(len(grid.xs) - 2, 0), max(len(grid.ts) - 2, 0), self._hot, grid.low, grid.high,
+            grid.t_low, grid.t_high, float(table.outside_load), float(table.outside_t), self.angle is Angle.TAN,
+            not self._needs_t, inside, outside, self.repeatability, self.resolution_variance, self.ratio,
+            self.relative,
         )  # fmt: skip
 
     @property

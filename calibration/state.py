@@ -243,19 +243,18 @@ class CalibrationState:
         """
         if measurand not in self._corrections:
             family = self.family(measurand)
-            self._corrections[measurand] = (
-                None
-                if family is None
-                else Correction(
-                    self.instrument,
-                    family,
-                    self.tables[family],
-                    primary=measurand in self.primary,
-                    resolution=self.resolution.get(measurand, Decimal(0)),
-                    flags=self.flags,
-                )
-            )
+            self._corrections[measurand] = None if family is None else self._compiled(measurand, family)
         return self._corrections[measurand]
+
+    def _compiled(self, measurand: str, family: str) -> Correction:
+        table, primary = self.tables[family], measurand in self.primary
+        resolution = self.resolution.get(measurand, Decimal(0))
+        for other in tuple(self._corrections.values()):
+            if other is not None and other.table is table and other.family == family:
+                return other.sibling(primary=primary, resolution=resolution)
+        return Correction(
+            self.instrument, family, table, primary=primary, resolution=resolution, flags=self.flags
+        )
 
     def family(self, measurand: str) -> str | None:
         """Name of the table that serves a measurand.

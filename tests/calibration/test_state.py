@@ -349,6 +349,29 @@ def test_load_on_the_secondary_side_from_a_current_indication() -> None:
     assert state.secondary_load("current.l2", D(3)) == 3.0
 
 
+def test_measurands_of_one_table_share_what_is_compiled_and_differ_only_in_ratio_and_resolution() -> None:
+    ct = Instrument("CT-1", InstrumentKind.CT, ratio=D(40), accuracy_class="0.2S", rated_current=D(5))
+    resolution = {"power.active.total": D("0.1"), "power.active.l1": D("0.001")}
+
+    def fresh() -> CalibrationState:
+        return compile_state(METER, [FLAT], [ct], at=AT, resolution=resolution, primary=["power.active.l2"])
+
+    used = fresh()
+    names = ("power.active.total", "power.active.l1", "power.active.l2", "energy.active.import")
+    for name in names:
+        together = used.correction(name)
+        alone = fresh().correction(name)
+        assert together is not None
+        assert alone is not None
+        assert together.grid is used.correction(names[0]).grid  # type: ignore[union-attr]
+        for load, factor in ((2.0, 0.9), (None, 0.9), (7.0, None)):
+            assert together(101.3, load, factor) == alone(101.3, load, factor)
+    total, side = used.correction(names[0]), used.correction(names[2])
+    assert total is not None
+    assert side is not None
+    assert (total.ratio, side.ratio) == (40.0, 1.0)
+
+
 # -------------------------------------------------------------------------------------------- all three agree
 
 
