@@ -605,8 +605,13 @@ class Correction:
     def _compile(self, bound: Bound) -> _Cells:
         nx, nt = len(self.grid.xs), len(self.grid.ts)
         by_source: Mapping[str, tuple[float, ...]] = dict(self.grid.bound(bound))
+        # A certificate often states one uncertainty over many cells: equal corners are one object.
+        one: dict[Corners, Corners] = {}
         corners = tuple(
-            tuple(_corners(nodes, i, j, nx, nt) for nodes in by_source.values())
+            tuple(
+                one.setdefault(each, each)
+                for each in (_corners(nodes, i, j, nx, nt) for nodes in by_source.values())
+            )
             for i, j in _cell_indexes(nx, nt)
         )
         return _Cells(tuple(by_source), tuple(by_source.values()), corners)
