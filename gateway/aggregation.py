@@ -79,6 +79,7 @@ class Aggregator:
         self._period_us = period_us
         self._moduli = moduli or {}
         self._registers: dict[str, _Register | None] = {}
+        self._is_register: dict[str, bool] = {}
         self._interval: int | None = None
         self._window_us = 0
         self._last_utc_us = -1
@@ -94,11 +95,12 @@ class Aggregator:
 
         ``point``: load and power factor of the total, from the same scan.
         """
-        energies = [name for name in reading.indications if name.startswith(REGISTERS)]
+        energies = self._energies(reading.indications)
         if not energies or not reading.raw:
             return []
-        sent = min(exchange.sent_us for exchange in reading.raw)
-        received = max(exchange.received_us for exchange in reading.raw)
+        sent, received = reading.raw[0].sent_us, reading.raw[0].received_us
+        for exchange in reading.raw[1:]:
+            sent, received = min(sent, exchange.sent_us), max(received, exchange.received_us)
         utc_us, window_us = reading.utc_us + (sent + received) // 2, received - sent
         if utc_us == self._last_utc_us:  # UTC was set back to this very instant: its place is taken
             return []
@@ -115,6 +117,15 @@ class Aggregator:
         ended = list(self._end())
         self._interval, self.begun_at = interval, index
         return ended
+
+    def _energies(self, indications: Mapping[str, str]) -> list[str]:
+        """The registers among the measurands; a name is looked at once, for it comes again with each reading."""
+        known = self._is_register
+        try:
+            return [name for name in indications if known[name]]
+        except KeyError:
+            known.update((name, name.startswith(REGISTERS)) for name in indications)
+            return [name for name in indications if known[name]]
 
     def miss(self, polls: int) -> None:
         """Count polls without a reading."""
