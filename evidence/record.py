@@ -276,14 +276,17 @@ TYPES: Final[tuple[type[Record], ...]] = (
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Record).decode
 
-# Possessive, so that a hostile text cannot make it backtrack. At most 32 digits on either side of the point
-# and three of exponent: nobody measures more.
-_DECIMAL: Final = r"-?+(?:0|[1-9][0-9]{0,31}+)(?:\.[0-9]{1,32}+)?+(?:E[+-]?+[0-9]{1,3}+)?+"
-_is_decimal: Final = re.compile(_DECIMAL).fullmatch
-# The same language, each text with a comma behind it. What nearly all look like, digits on both sides of a point, is
-# tried first: without optional parts a match takes two thirds of the time.
+# At most 32 digits on either side of the point and three of exponent: nobody measures more. No possessive quantifiers:
+# Python before 3.11.5 (Debian 12 has 3.11.2) matches them wrongly around groups and took "5." for a decimal.
+_WHOLE: Final = r"(?:0|[1-9][0-9]{0,31})"
+_FRACTION: Final = r"(?:\.[0-9]{1,32})"
+_EXPONENT: Final = r"(?:E[+-]?[0-9]{1,3})"
+_is_decimal: Final = re.compile(f"-?{_WHOLE}{_FRACTION}?{_EXPONENT}?").fullmatch
+# The same language, each text with a comma behind it, as shapes of which no text has two: so a hostile text cannot make
+# the match go back and forth. What nearly all look like, digits on both sides of a point, is tried first: that is quicker.
 _are_decimals: Final = re.compile(
-    rf"(?:[1-9][0-9]{{0,31}}+\.[0-9]{{1,32}}+,|0\.[0-9]{{1,32}}+,|{_DECIMAL},)++"
+    rf"(?:[1-9][0-9]{{0,31}}\.[0-9]{{1,32}},|0\.[0-9]{{1,32}},|{_WHOLE},|{_WHOLE}{_FRACTION}?{_EXPONENT},"
+    rf"|-{_WHOLE}{_FRACTION}?{_EXPONENT}?,)+"
 ).fullmatch
 _is_digest: Final = re.compile("[0-9a-f]{64}").fullmatch
 

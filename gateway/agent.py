@@ -296,8 +296,11 @@ class Agent:
                     await self._commit(seal=True)
                     await self._acknowledged()
                     self._finished.set()
-            except* StoreError as group:
-                raise _first(group) from None
+            except BaseExceptionGroup as failed:
+                # not `except*`: before Python 3.11.4 that wraps what is raised in it in a group once more
+                if (stores := failed.subgroup(StoreError)) is not None:
+                    raise _first(stores) from None
+                raise
         finally:
             if self._socket is not None:
                 self._socket.close()

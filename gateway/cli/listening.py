@@ -143,6 +143,14 @@ def listen(given: argparse.Namespace) -> int:
                     store.release(held)
                     say(f"{held}: released")
             asyncio.run(run())
-    except* (OSError, StoreError) as group:
-        raise UsageError(str(group.exceptions[0])) from None
+    except (OSError, StoreError) as error:
+        raise UsageError(str(error)) from None
+    except BaseExceptionGroup as group:
+        told = group.subgroup((OSError, StoreError))
+        if told is None:
+            raise
+        error_: BaseException = told
+        while isinstance(error_, BaseExceptionGroup):
+            error_ = error_.exceptions[0]
+        raise UsageError(str(error_)) from None
     return DONE

@@ -64,6 +64,9 @@ async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s:
             finally:
                 for task in beside:
                     task.cancel()
-    except* StoreError as failed:
-        raise next(error for error in failed.exceptions if isinstance(error, StoreError)) from None
+    except BaseExceptionGroup as failed:
+        for error in failed.exceptions:
+            if isinstance(error, StoreError):
+                raise error from None
+        raise
     return agent.store.size
