@@ -282,8 +282,8 @@ _WHOLE: Final = r"(?:0|[1-9][0-9]{0,31})"
 _FRACTION: Final = r"(?:\.[0-9]{1,32})"
 _EXPONENT: Final = r"(?:E[+-]?[0-9]{1,3})"
 _is_decimal: Final = re.compile(f"-?{_WHOLE}{_FRACTION}?{_EXPONENT}?").fullmatch
-# The same language, each text with a comma behind it, as shapes of which no text has two: so a hostile text cannot make
-# the match go back and forth. What nearly all look like, digits on both sides of a point, is tried first: that is quicker.
+# The same language, each text with a comma behind it, as shapes of which no text has two: so a hostile text cannot
+# make the match go back and forth. What nearly all look like, digits on both sides of a point, is tried first.
 _are_decimals: Final = re.compile(
     rf"(?:[1-9][0-9]{{0,31}}\.[0-9]{{1,32}},|0\.[0-9]{{1,32}},|{_WHOLE},|{_WHOLE}{_FRACTION}?{_EXPONENT},"
     rf"|-{_WHOLE}{_FRACTION}?{_EXPONENT}?,)+"
