@@ -250,10 +250,15 @@ class Ledger:
         return connection
 
     def _settle(self, connection: sqlite3.Connection, path: Path) -> None:
-        version, application, size = (
-            connection.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("user_version", "application_id", "page_count")
-        )
+        # one transaction: between two of these answers another process may make the tables
+        connection.execute("BEGIN")
+        try:
+            version, application, size = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("user_version", "application_id", "page_count")
+            )
+        finally:
+            connection.execute("ROLLBACK")
         foreign = size and application != APPLICATION_ID
         if foreign or version > SCHEMA_VERSION or (self.read_only and version < SCHEMA_VERSION):
             todo = "it is another program's file" if foreign else "use the newer version of the program"

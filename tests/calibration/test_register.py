@@ -551,6 +551,27 @@ class TestTheFile:
         other.execute("ROLLBACK")
         other.close()
 
+    def test_several_may_be_first_to_open_a_file(self, tmp_path: Path, clock: Make) -> None:
+        refused: list[Exception] = []
+
+        def open_it(path: Path, together: threading.Barrier) -> None:
+            together.wait()
+            try:
+                Register.open(path, now=clock, busy_timeout_s=30).close()
+            except Exception as error:
+                refused.append(error)
+
+        for n in range(25):
+            together = threading.Barrier(6)
+            threads = [
+                threading.Thread(target=open_it, args=(tmp_path / f"{n}.db", together)) for _ in range(6)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert refused == []
+
     def test_two_writers_take_turns(self, path: Path, clock: Make) -> None:
         def write(worker: int) -> None:
             with Register.open(path, now=clock, busy_timeout_s=30) as own:
