@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from . import note
 from .errors import ParseError
@@ -53,19 +53,21 @@ class ReadingFact(NamedTuple):
 
 Fact: TypeAlias = ReadingFact | Record
 START = Place(0, -1, 0, 0)
+_new: Final = tuple.__new__  # what a named tuple's own constructor calls, at half the time
 
 
 def fact_of(record: Record) -> Fact:
     """What continuity needs to know of a record."""
     if type(record) is Reading:
         state, configuration = record.state, record.configuration
-        return ReadingFact(
+        fact = (
             record.instrument,
             record.number,
             record.previous,
             (state.index, state.digest),
             (configuration.index, configuration.digest),
         )
+        return _new(ReadingFact, fact)
     return record
 
 
@@ -99,22 +101,34 @@ class Continuity:
         self.sealed = False
         self._unknown = set(self.places)
 
-    def add(self, index: int, fact: Fact) -> None:
-        """Follow one entry."""
-        if isinstance(fact, ReadingFact):
+    def follow(self, start: int, facts: Iterable[Fact]) -> None:
+        """Follow the entries from ``start`` on."""
+        places, readings = self.places, 0
+        states, configurations = self.references["calibration_state"], self.references["configuration"]
+        for index, fact in enumerate(facts, start):
+            if type(fact) is not ReadingFact:
+                self.add(index, fact)
+                continue
             instrument, number, previous, state, configuration = fact
-            place = self.places.get(instrument, START)
-            if number != place.number + 1 or previous != place.entry:
+            last, entry, received, missed = place = places.get(instrument, START)
+            if number != last + 1 or previous != entry:
                 self._number(index, instrument, number, previous, place)
-            if state not in self.references["calibration_state"]:
+            if state not in states:
                 self._reference(index, "calibration_state", state)
-            if configuration not in self.references["configuration"]:
+            if configuration not in configurations:
                 self._reference(index, "configuration", configuration)
-            self.places[instrument] = Place(number, index, place.received + 1, place.missed)
-            self.counts["reading"] = self.counts.get("reading", 0) + 1
+            places[instrument] = _new(Place, (number, index, received + 1, missed))
+            readings += 1
             self.sealed = False
             if index == 0:
                 self._first(fact)
+        if readings:
+            self.counts["reading"] = self.counts.get("reading", 0) + readings
+
+    def add(self, index: int, fact: Fact) -> None:
+        """Follow one entry."""
+        if isinstance(fact, ReadingFact):
+            self.follow(index, (fact,))
             return
         kind = str(type(fact).__struct_config__.tag)
         self.counts[kind] = self.counts.get(kind, 0) + 1

@@ -118,10 +118,26 @@ def full_root(hashes: Sequence[bytes]) -> bytes:
     """Root over hashes whose number is a power of two."""
     if not hashes or len(hashes) & (len(hashes) - 1):
         raise ValueError(f"{len(hashes)} hashes are no full subtree")
+    return full_rows(hashes)[-1][0]
+
+
+def full_rows(hashes: Sequence[bytes]) -> list[Sequence[bytes]]:
+    """The nodes over hashes, row by row up to one node; an odd one at the end of a row has none over it."""
+    rows = [hashes]
     while len(hashes) > 1:
         pairs = iter(hashes)
-        hashes = [sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
-    return hashes[0]
+        hashes = [sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
+        rows.append(hashes)
+    return rows
+
+
+def peaks_of_rows(rows: Sequence[Sequence[bytes]], size: int) -> Iterator[bytes]:
+    """The peaks over the first ``size`` hashes of ``full_rows``, largest first."""
+    start = 0
+    for height in range(size.bit_length() - 1, -1, -1):
+        if size >> height & 1:
+            yield rows[height][start >> height]
+            start += 1 << height
 
 
 # ── tiles ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -239,8 +255,7 @@ def decode_bundle(data: bytes, width: int = TILE_WIDTH) -> list[bytes]:
     at, end = 0, len(data)
     for _ in range(width):
         start = at + 2
-        at = start + (data[at] << 8 | data[at + 1]) if start <= end else end + 1
-        if at > end:
+        if start > end or (at := start + (data[at] << 8 | data[at + 1])) > end:
             raise ParseError(f"entry bundle ends within entry {len(entries)} of {width}")
         entries.append(data[start:at])
     if at != end:

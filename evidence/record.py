@@ -21,6 +21,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Sequence
 from itertools import chain
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -273,6 +274,7 @@ TYPES: Final[tuple[type[Record], ...]] = (
     Seal,
 )
 
+_READING_KEYS: Final = 1 + len(Reading.__struct_fields__)  # and ``type``
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Record).decode
 
@@ -288,6 +290,8 @@ _are_decimals: Final = re.compile(
     rf"(?:[1-9][0-9]{{0,31}}\.[0-9]{{1,32}},|0\.[0-9]{{1,32}},|{_WHOLE},|{_WHOLE}{_FRACTION}?{_EXPONENT},"
     rf"|-{_WHOLE}{_FRACTION}?{_EXPONENT}?,)+"
 ).fullmatch
+_PLAIN_LENGTH: Final = 32  # no longer than the digits before a point may be, so neither side can be too long
+_NO_FLAGS: Final = b',"flags":[]}'
 _is_digest: Final = re.compile("[0-9a-f]{64}").fullmatch
 
 
@@ -339,6 +343,58 @@ def decimal_text(text: str) -> bool:
     the point.
     """
     return _is_decimal(text) is not None
+
+
+def decode_all(entries: Sequence[bytes]) -> list[Record]:
+    """As :func:`decode` of each, the checks of readings made over all at once. Raises ParseError if one is no record.
+
+    A reading that is written plainly, as nearly all are, is asked less to know as much: as many colons as it has
+    keys, so no key twice; no backslash, so no half surrogate; its decimals end to end with those of the others.
+    Any other is read by :func:`decode`.
+    """
+    if entries and max(map(len, entries)) > MAX_ENTRY:
+        raise ParseError(f"entry of more than {MAX_ENTRY} bytes")
+    try:
+        records: list[Record] = list(map(_decode, entries))
+    except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
+        raise ParseError(f"not a record: {error or type(error).__name__}") from error
+    texts: list[str] = []
+    plain: list[bytes] = []
+    for record, data in zip(records, entries, strict=True):
+        if (
+            type(record) is not Reading
+            # ``flags``, which may be left out, is there: so a colon too many can make up for no missing one.
+            or not data.endswith(_NO_FLAGS)
+            or b"\\" in data
+            or data.count(b":")
+            != _READING_KEYS + len(record.indications) + len(record.missing) + len(record.results)
+            or not (record.missing.keys().isdisjoint(record.indications))
+        ):
+            decode(data)
+            continue
+        texts += record.indications.values()
+        texts += chain.from_iterable(record.results.values())
+        plain.append(data)
+    if texts and not _plain_decimals(texts):
+        for data in plain:
+            decode(data)
+    return records
+
+
+def _plain_decimals(texts: list[str]) -> bool:
+    """Whether all are digits, or digits, a point and digits: False says nothing."""
+    joined = f",{','.join(texts)},"
+    marks = joined.encode("utf-8", "replace").translate(None, b"0123456789")
+    return (
+        not marks.strip(b",.")
+        and marks.count(b",") == len(texts) + 1
+        and b".." not in marks
+        and ",." not in joined
+        and ".," not in joined
+        and ",," not in joined
+        and joined.count(",0") == joined.count(",0.") + joined.count(",0,")
+        and max(map(len, texts)) <= _PLAIN_LENGTH
+    )
 
 
 def _check_reading(record: Reading) -> None:

@@ -17,13 +17,13 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from . import log, note
 from .continuity import Continuity, Fact, fact_of
 from .errors import ParseError
 from .findings import Finding, Findings, Report, Severity
-from .record import Seal, decode
+from .record import Seal, decode, decode_all
 
 Read: TypeAlias = Callable[[str], bytes | None]
 GROUP: Final = 8  # bundles handed to a process at once
@@ -43,13 +43,17 @@ def read_bundle(data: bytes, width: int) -> Bundle:
     """Hash and read the entries of a bundle. Raises ParseError if it is not ``width`` entries."""
     entries = log.decode_bundle(data, width)
     leaves = b"".join([sha256(b"\0" + entry).digest() for entry in entries])
-    facts: list[Fact | str] = []
-    for entry in entries:
-        try:
-            facts.append(fact_of(decode(entry)))
-        except ParseError as error:
-            facts.append(str(error))
-    return Bundle(leaves, facts)
+    try:
+        return Bundle(leaves, list(map(fact_of, decode_all(entries))))
+    except ParseError:
+        return Bundle(leaves, [_try_fact(entry) for entry in entries])
+
+
+def _try_fact(entry: bytes) -> Fact | str:
+    try:
+        return fact_of(decode(entry))
+    except ParseError as error:
+        return str(error)
 
 
 def _try_bundle(data: bytes | None, width: int) -> Bundle | str:
@@ -185,33 +189,34 @@ class _Walk:
     def _bundle(self, tile: log.Tile, leaves: bytes, bundle: Bundle | None, sizes: set[int]) -> None:
         start = tile.start
         hashes = [leaves[i : i + 32] for i in range(0, len(leaves), 32)]
+        rows = log.full_rows(hashes)
         stops = {size - start for size in sizes if start < size <= start + tile.width}
         seals: set[int] = set()
         if bundle is not None:
-            seals = {i + 1 for i, fact in enumerate(bundle.facts) if isinstance(fact, Seal)}
-        local = log.Tree()
-        for at in sorted(stops | seals):
-            local.extend(hashes[local.size : at])
-            root = log.root_of_peaks((*self.tree.peaks, *local.peaks))
+            seals = {i for i, fact in enumerate(bundle.facts, 1) if type(fact) is Seal}
+        for at in stops | seals:
+            root = log.root_of_peaks((*self.tree.peaks, *log.peaks_of_rows(rows, at)))
             if at in stops:
                 self.roots[start + at] = root
             if at in seals:
                 self.continuity.heads[start + at] = root
-        local.extend(hashes[local.size :])
         if tile.full:
-            self.rows.append(local.root())
+            self.rows.append(rows[-1][0])
             self.tree.append_tile(self.rows[-1])
         else:
             self.tree.extend(hashes)
         if bundle is None:
             return
-        add = self.continuity.add
-        for index, fact in enumerate(bundle.facts, start):
+        facts = bundle.facts
+        if str not in set(map(type, facts)):
+            self.continuity.follow(start, cast("list[Fact]", facts))
+            return
+        for index, fact in enumerate(facts, start):
             if isinstance(fact, str):
                 self.findings.add("record", fact, index, tile.path)
                 self.continuity.hole()
             else:
-                add(index, fact)
+                self.continuity.add(index, fact)
 
     def compare(self) -> None:
         """The root against the checkpoint, and every stored tile against the entries; says which of them is

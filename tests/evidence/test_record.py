@@ -5,7 +5,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evidence import record, schema
@@ -250,3 +250,75 @@ def test_each_type_has_a_schema_that_names_its_fields():
     reading = schema.schemas()["reading"]["$defs"]["Reading"]
     assert reading["additionalProperties"] is False
     assert set(json.loads(GOOD)) == set(reading["properties"])
+
+
+READING = Writer().reading("M1")
+PLAIN = record.encode(READING)
+
+
+def both(entries):
+    """What ``decode_all`` and ``decode`` of each give: the records, or that there is an entry which is none."""
+    found = []
+    for read in (record.decode_all, lambda data: [record.decode(entry) for entry in data]):
+        try:
+            found.append(read(entries))
+        except ParseError:
+            found.append("no record")
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, len(PLAIN) - 1), st.binary(max_size=3), st.integers(0, 4)), max_size=2),
+    st.booleans(),
+)
+def test_many_read_at_once_are_read_as_each_by_itself(edits, among_others):
+    data = PLAIN
+    for at, put, cut in edits:
+        data = data[:at] + put + data[at + cut :]
+    one, other = both([PLAIN, data, PLAIN] if among_others else [data])
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"number":1', b'"number":1,"number":1'),
+        (b'"number":1', b'"number":1,"number":2'),
+        (b',"flags":[]', b',"number":1'),
+        (b',"flags":[]', b""),
+        (b'"missing":{"frequency":"timeout"}', b'"missing":{"frequency":"timeout","frequency":"timeout"}'),
+        (b'"missing":{"frequency":"timeout"}', b'"missing":{"frequency":"\\ud800"}'),
+        (b'"missing":{"frequency":"timeout"}', b'"missing":{"voltage.l1":"timeout"}'),
+        (b'"missing":{"frequency":"timeout"}', b'"missing":{"a:b":"x:y"}'),
+        (b'"0.012"', b'"00.012"'),
+        (b'"0.012"', b'"0.012,5"'),
+        (b'"0.012"', b'"0"'),
+        (b'"0.012"', b'"-0.012"'),
+        (b'"0.012"', b'"1E-3"'),
+        (b'"0.012"', b'""'),
+        (b'"0.012"', b'"."'),
+        (b'"0.012"', b'"5."'),
+        (b'"0.012"', b'".5"'),
+        (b'"0.012"', b'"0.0.1"'),
+        (b'"0.012"', b'" 1"'),
+        (b'"0.012"', b'"NaN"'),
+        (b'"0.012"', '"\N{ARABIC-INDIC DIGIT ONE}"'.encode()),
+        (b'"0.012"', b'"' + b"1" * 33 + b'"'),
+        (b'"0.012"', b'"' + b"1" * 32 + b"." + b"1" * 32 + b'"'),
+        (b'"clock":2', b'"clock":NaN'),
+        (b'"clock":2', b'"clock": 2'),
+        (b'"raw":[[', b'"raw":[[[]],['),
+    ],
+)
+def test_what_one_reader_takes_or_refuses_the_reader_of_many_does_too(old, new):
+    data = PLAIN.replace(old, new, 1)
+    assert data != PLAIN
+    one, other = both([PLAIN, data])
+    assert one == other
+
+
+def test_an_entry_too_long_is_refused_by_the_reader_of_many():
+    long = PLAIN.replace(b'"flags":[]', b'"flags":["%b"]' % (b"x" * 70_000))
+    assert both([long]) == ["no record", "no record"]
+    assert record.decode_all([]) == []
