@@ -34,6 +34,8 @@ from calibration.units import is_known, known_units
 
 _K_LOW, _K_HIGH = Decimal(1), Decimal(14)  # t at 95.45 % for one degree of freedom is 13.97 (GUM table G.2)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+LONGEST_INTERVAL_MONTHS = 1200  # a hundred years: what is longer is a slip of the finger, not an agreement
+LONGEST_LEAD_DAYS = 36525
 RELATIVE = "%"
 ANGLE_MINUTES = "min"  # the points' word for minutes of arc, see CalibrationPoint
 
@@ -67,10 +69,10 @@ def instrument_problems(instrument: Instrument) -> Iterator[Refusal]:
     if finite.get("ratio", 1) != 1 and instrument.kind not in with_ratio:
         rule = "1: only a CT or PT has a ratio; register it as an instrument of its own"
         yield BadIdentity("T109", where, field="ratio", value=instrument.ratio, rule=rule)
-    for name in ("interval_months", "lead_days"):
+    for name, most in (("interval_months", LONGEST_INTERVAL_MONTHS), ("lead_days", LONGEST_LEAD_DAYS)):
         number: int | None = getattr(instrument, name)
-        if number is not None and number <= 0:
-            yield BadIdentity("T109", where, field=name, value=number, rule="> 0")
+        if number is not None and not 0 < number <= most:
+            yield BadIdentity("T109", where, field=name, value=number, rule=f"1 … {most}")
     if instrument.mpe is not None:
         yield from _unit_problems(instrument.mpe_unit, where)
     if instrument.range_low is not None or instrument.range_high is not None:

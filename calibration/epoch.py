@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import MAXYEAR, date, timedelta
 from decimal import Decimal
 
 from calibration.certificate import Certificate, CertificateKind, Instrument
@@ -115,6 +115,8 @@ def epoch_of(day: date, certificates: Iterable[Certificate], standings: Mapping[
 def last_day_of_interval(day: date, months: int) -> date:
     """The last day of an interval of whole months: the day before the same day of the month then."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    if year >= MAXYEAR:
+        return date.max
     first = date(year, month + 1, 1)
     length = (date(year + (month == 11), (month + 1) % 12 + 1, 1) - first).days
     return first + timedelta(days=min(day.day, length) - 2)

@@ -108,6 +108,10 @@ class InstrumentTable(Model):
     serial: str = ""
     accuracy_class: str = ""
     mpe: Exact | None = None
+    mpe_unit: str = "%"
+    range_low: Exact | None = None
+    range_high: Exact | None = None
+    range_unit: str = ""
     ratio: Exact = Decimal(1)
     rated_current: Exact | None = None
     rated_voltage: Exact | None = None

@@ -76,7 +76,7 @@ def excel_answers(data: bytes) -> dict[str, str]:
         name, value = row[0], row[1].text if len(row) > 1 else ""
         if CERTIFICATE.field(name.text) is None:
             known = ", ".join(field.name for field in CERTIFICATE.fields)
-            raise TableRefused("T402", name.where, value=name.text, expected=f"a field: {known}")
+            raise TableRefused("T402", name.where, value=name.text, known=known)
         answers[name.text] = value
     return answers
 

@@ -119,6 +119,8 @@ def _show(shown: list[Profile], given: argparse.Namespace, *, one: bool) -> int:
                     "unit": p.unit,
                     "side": p.side,
                     "scale": str(p.scale),
+                    "resolution": None if p.resolution is None else f"{p.resolution:f}",
+                    "modulus": None if p.modulus is None else f"{p.modulus:f}",
                 }
                 for p in profile.points
             ],

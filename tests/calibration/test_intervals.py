@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from calibration.certificate import Instrument
+from calibration.epoch import last_day_of_interval
 from calibration.intervals import (
     Staircase,
     Urgency,
@@ -285,3 +286,9 @@ class TestChart:
     def test_what_can_be_charted(self, a_certificate: Make, a_point: Make) -> None:
         certificates = [a_certificate("A"), a_certificate("B", points=(a_point("5"), a_point("7")))]
         assert operating_points(certificates) == (("energy.active", D(5), D(1)),)
+
+
+def test_an_interval_beyond_the_calendar_ends_with_the_calendar():
+    """A register written before such an interval was refused may hold one: what is due is still told."""
+    assert months_later(date(2026, 11, 24), 120000) == date.max
+    assert last_day_of_interval(date(2026, 11, 24), 120000) == date.max

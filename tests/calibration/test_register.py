@@ -119,6 +119,8 @@ class TestInstruments:
             ({"range_unit": "furlong"}, "T110"),
             ({"maximum_current": D(1)}, "T109"),
             ({"interval_months": 0}, "T109"),
+            ({"interval_months": 120000}, "T109"),
+            ({"lead_days": 10**9}, "T109"),
             ({"parent": "CT9"}, "T101"),
             ({"parent": "M1"}, "T111"),
         ],
