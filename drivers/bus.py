@@ -402,6 +402,8 @@ def cycle_time_s(
         if answer is None:
             items = (dlt645_items.describe(point.item) for point in query.points)
             answer = _AROUND_ITEM + sum(item.size for item in items if item is not None)
+            if query.protocol == "dlt698":  # OAD, result, type and number, at most
+                answer += 11 * len(query.points)
         gap_s = max(timing.gap_s, meter.gap_s)
         if query.protocol == "mbus":  # what opens the reading, and then one telegram of the longest kind
             total += gap_s + _MBUS_TELEGRAM * timing.character_s + reply_s

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from drivers import dlt645, hj212, mbus, modbus, protocols
+from drivers import dlt645, dlt698_get, hj212, mbus, modbus, protocols
 from drivers import profile as profiles
 from drivers.codec import Answer, Indication, Mismatch, Reject
 from drivers.profile import Profile, Query, Vector
@@ -49,6 +49,9 @@ def query_for(profile: Profile, request: Request) -> Query:
         return Query(profile.protocol, points, "", request.function, request.start, request.count)
     if isinstance(request, mbus.Request):
         return Query(profile.protocol, profile.points)
+    if isinstance(request, dlt698_get.Request):
+        asked = tuple(p for p in profile.points if p.item in request.oads or p.block in request.oads)
+        return Query(profile.protocol, asked, request.item)
     return Query(profile.protocol, profile.points, request.item, kind=profile.kind)
 
 

@@ -26,7 +26,7 @@ from importlib import resources
 from pathlib import Path
 from typing import cast
 
-from drivers import cjt188, dlt645_items, hj212_points, json_points, mbus_points, registers
+from drivers import cjt188, dlt645_items, dlt698_points, hj212_points, json_points, mbus_points, registers
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing
 from drivers.metered import encode_answer, register_image
 from drivers.points import Point, Probe, Profile, ProfileError, Query, Span, Vector
@@ -113,6 +113,8 @@ def plan(profile: Profile, measurands: Collection[str] | None = None) -> tuple[Q
         profile.protocol == "mbus" or profile.protocol in PUSHED
     ):  # one telegram, or message, carries all of them
         return (Query(profile.protocol, tuple(wanted)),) if wanted else ()
+    if profile.protocol == "dlt698":
+        return _attribute_plan(profile, wanted)
     queries: list[Query] = []
     blocks: dict[str, list[Point]] = {}
     for point in wanted:
@@ -127,6 +129,20 @@ def plan(profile: Profile, measurands: Collection[str] | None = None) -> tuple[Q
             done.add(point.block)
             queries.append(Query(profile.protocol, tuple(together), item=point.block))
     return tuple(queries)
+
+
+def _attribute_plan(profile: Profile, wanted: Sequence[Point]) -> tuple[Query, ...]:
+    """Lists of OADs, ``profile.most`` in each; an attribute of which two elements are wanted is asked whole."""
+    blocks = [point.block for point in wanted if point.block]
+    by_oad: dict[str, list[Point]] = {}
+    for point in wanted:
+        together = point.block and blocks.count(point.block) > 1
+        by_oad.setdefault(point.block if together else point.item, []).append(point)
+    oads = list(by_oad)
+    return tuple(
+        Query(profile.protocol, tuple(p for oad in some for p in by_oad[oad]), item="+".join(some))
+        for some in (oads[n : n + profile.most] for n in range(0, len(oads), profile.most))
+    )
 
 
 def _register_plan(profile: Profile, wanted: Sequence[Point]) -> tuple[Query, ...]:
@@ -186,6 +202,8 @@ def decode(profile: Profile, query: Query, answer: Answer) -> tuple[Indication, 
         return tuple(map(_limited, query.points, hj212_points.decode(query.points, answer.payload)))
     if profile.protocol == "mbus":
         return tuple(map(_limited, query.points, mbus_points.decode(query.points, answer.payload)))
+    if profile.protocol == "dlt698":
+        return tuple(map(_limited, query.points, dlt698_points.decode(query.points, answer.payload)))
     if profile.protocol == "mqtt":
         return tuple(map(_limited, query.points, json_points.decode(query.points, answer.payload)))
     found = {i.item: i for i in dlt645_items.decode(query.item, answer.payload)}

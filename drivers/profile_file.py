@@ -18,7 +18,7 @@ from drivers.profile_reader import Reader, nearest
 
 __all__ = ["PROTOCOLS", "nearest", "parse"]
 
-PROTOCOLS = ("modbus", "dlt645-2007", "dlt645-1997", "cjt188", "hj212", "mbus")
+PROTOCOLS = ("modbus", "dlt645-2007", "dlt645-1997", "cjt188", "hj212", "mbus", "dlt698")
 _TOP = {"protocol", "probe", "model", "source", "ask", "side", "point", "vector"}
 _MODEL = {"maker", "name", "kind", "firmware"}
 _SOURCE = {"title", "edition", "url", "page", "note"}
@@ -57,9 +57,11 @@ def parse(text: str, name: str, file: str = "") -> Profile:
         raise reader.fail(
             "the source has no title", "say in which document the numbers are found", "source", 0
         )
-    most = reader.integer(tables["ask"], "most", "ask", 0, 125)
-    if not 1 <= most <= 125:
-        raise reader.fail(f"most = {most}", "a Modbus request reads 1 to 125 registers", "ask", 0, "most")
+    longest, of = (32, "a DL/T 698.45 request carries 1 to 32 OADs") if protocol == "dlt698" else (125, "")
+    most = reader.integer(tables["ask"], "most", "ask", 0, 8 if protocol == "dlt698" else 125)
+    if not 1 <= most <= longest:
+        hint = of or "a Modbus request reads 1 to 125 registers"
+        raise reader.fail(f"most = {most}", hint, "ask", 0, "most")
     side = reader.text(found, "side", "", 0, "secondary")
     kind = reader.text(tables["model"], "kind", "model")
     if protocol == "cjt188":

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from drivers import cjt188, dlt645_items, registers
+from drivers import cjt188, dlt645_items, dlt698_tables, registers
 from drivers.points import BY_SITE, Point, ProfileError
 from drivers.profile_reader import Reader
 
@@ -126,6 +126,8 @@ def read_point(reader: Reader, protocol: str, kind: str, side: str, raw: object,
         return _factor_point(reader, raw, n, common)
     if protocol == "mbus":
         return _record_point(reader, raw, n, common)
+    if protocol == "dlt698":
+        return _attribute_point(reader, raw, n, common)
     return _item_point(reader, raw, n, protocol, common)
 
 
@@ -258,6 +260,30 @@ def _record_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dict[s
             f"{point.measurand} is a counter and states no resolution", hint, "point", n, "measurand"
         )
     return point
+
+
+def _attribute_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dict[str, Any]) -> Point:
+    """A DL/T 698.45 attribute or one element of it, by its OAD; ``block``: the attribute as a whole."""
+
+    def fail(what: str, hint: str, key: str) -> ProfileError:
+        return reader.fail(what, hint, "point", n, key)
+
+    item = reader.text(raw, "item", "point", n).upper()
+    block = reader.text(raw, "block", "point", n, "").upper()
+    for key, oad in (("item", item), ("block", block)):
+        if oad and not re.fullmatch("[0-9A-F]{8}", oad):
+            raise fail(f"{key} {oad!r}", "an OAD has 8 hex digits: 20000201 is the voltage of phase A", key)
+    if block and (block != item[:6] + "00" or block == item):
+        raise fail(
+            f"block {block} does not hold {item}", f"the same OAD with element 00: {item[:6]}00", "block"
+        )
+    known = dlt698_tables.quantity(int(item[:4], 16), int(item[4:6], 16) & 0x1F)
+    if known is None:
+        raise fail(f"item {item} is not in the table of quantities", "see the standard's annex A", "item")
+    if known.unit != common["unit"]:
+        raise fail(f"{item} is in {known.unit}", "the standard fixes the unit", "unit")
+    common["resolution"] = common["resolution"] or Decimal(1).scaleb(known.exponent)
+    return Point(**common, item=item, block=block)
 
 
 def _basis(reader: Reader, raw: Mapping[str, Any], n: int, measurand: str, protocol: str) -> str:

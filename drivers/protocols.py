@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from drivers import cjt188, dlt645, dlt645_items, mbus, modbus
+from drivers import cjt188, dlt645, dlt645_items, dlt698, dlt698_get, mbus, modbus
 from drivers.codec import Answer, LocalProtocolError, Mismatch, Reject
 from drivers.profile import Query
 
-Request: TypeAlias = dlt645.Request | modbus.Request | cjt188.Request | mbus.Request
-Frame: TypeAlias = dlt645.Frame | modbus.Frame | cjt188.Frame | mbus.Frame
+Request: TypeAlias = dlt645.Request | modbus.Request | cjt188.Request | mbus.Request | dlt698_get.Request
+Frame: TypeAlias = dlt645.Frame | modbus.Frame | cjt188.Frame | mbus.Frame | dlt698.Frame
 
 
 @runtime_checkable
@@ -276,6 +276,60 @@ class MBus:
         return mbus.join(answers)
 
 
+@dataclass(frozen=True, slots=True)
+class Dlt698:
+    """DL/T 698.45; it only reads."""
+
+    name: str
+    preamble: int = 4
+
+    def address(self, text: str) -> str:
+        """The digits, with @ and the client's address if that is not 00."""
+        return dlt698_get.address(text)
+
+    def request(self, address: str, query: Query) -> Request:
+        """GET of the query's OADs."""
+        if query.protocol != "dlt698":
+            raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
+        return dlt698_get.request(self.address(address), query.item)
+
+    def encode(self, request: Request) -> bytes:
+        """With preamble."""
+        return dlt698_get.encode(_698(request), preamble=self.preamble)
+
+    def decoder(self) -> Decoder:
+        """All frames."""
+        return dlt698.Decoder()
+
+    def match(self, request: Request, frame: Frame) -> Answer | Mismatch:
+        """By direction, server, client, service and OADs."""
+        if not isinstance(frame, dlt698.Frame):
+            raise LocalProtocolError("not a DL/T 698.45 frame")
+        return dlt698_get.match(_698(request), frame)
+
+    def numbered(self, request: Request, n: int) -> Request:  # noqa: ARG002 - the OADs tell what is answered
+        """Unchanged."""
+        return request
+
+    def expected_length(self, request: Request) -> int | None:  # noqa: ARG002
+        """The meter's affair: types and elements are told by the answer."""
+        return None
+
+    def follow(self, request: Request, answer: Answer) -> Request | None:
+        """A fragment confirmed, or the next block."""
+        return dlt698_get.follow(_698(request), answer)
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """Checked for order and for what was asked."""
+        return dlt698_get.join(answers)
+
+
+def _698(request: Request) -> dlt698_get.Request:
+    if not isinstance(request, dlt698_get.Request):
+        raise LocalProtocolError("not a DL/T 698.45 request")
+    return request
+
+
 def _mbus(request: Request) -> mbus.Request:
     if not isinstance(request, mbus.Request):
         raise LocalProtocolError("not an M-Bus request")
@@ -308,6 +362,8 @@ def request_of(frame: Frame) -> Request | None:
         return modbus.request_of(frame)
     if isinstance(frame, mbus.Frame):
         return mbus.request_of(frame)
+    if isinstance(frame, dlt698.Frame):
+        return dlt698_get.request_of(frame)
     return cjt188.request_of(frame)
 
 
@@ -320,6 +376,7 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
         "modbus-ascii": Modbus("modbus-ascii", "ascii"),
         "cjt188": Cjt188("cjt188"),
         "mbus": MBus("mbus"),
+        "dlt698": Dlt698("dlt698"),
     }
 )
 

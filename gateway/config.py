@@ -17,7 +17,9 @@ from pydantic import AfterValidator, Field
 from gateway.edge import Duration, Exact, Id, Listed, Model, validated
 from gateway.toml_source import ConfigError, Problem, TomlSource
 
-AskedProtocol = Literal["dlt645-2007", "dlt645-1997", "modbus-rtu", "modbus-ascii", "cjt188", "mbus"]
+AskedProtocol = Literal[
+    "dlt645-2007", "dlt645-1997", "modbus-rtu", "modbus-ascii", "cjt188", "mbus", "dlt698"
+]
 ProtocolName = Literal[
     "dlt645-2007",
     "dlt645-1997",
@@ -26,6 +28,7 @@ ProtocolName = Literal[
     "modbus-ascii",
     "cjt188",
     "mbus",
+    "dlt698",
     "hj212",
     "mqtt",
 ]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sim.dlt645_meter import Dlt645Meter
+from sim.dlt698_meter import Dlt698Framing, Dlt698Meter
 from sim.faults import FaultKind, Part, Scenario, spoil
 from sim.framing import Dlt645Framing, Framing, RtuFraming
 from sim.instrument import Indications
@@ -24,7 +25,11 @@ from sim.modbus_meter import ModbusMeter
 
 _MOST_HEARD = 600  # bytes kept of what never becomes a request
 
-FRAMINGS: Mapping[str, Framing] = {"dlt645-2007": Dlt645Framing(), "modbus-rtu": RtuFraming()}
+FRAMINGS: Mapping[str, Framing] = {
+    "dlt645-2007": Dlt645Framing(),
+    "modbus-rtu": RtuFraming(),
+    "dlt698": Dlt698Framing(),
+}
 
 
 def character_us(baud: int, framing: str) -> float:
@@ -66,7 +71,7 @@ class Station(Protocol):
 class MeterStation:
     """A meter that answers from its indications, remembering the latest (they are renewed at the meter's own beat)."""
 
-    def __init__(self, side: Dlt645Meter | ModbusMeter) -> None:
+    def __init__(self, side: Dlt645Meter | ModbusMeter | Dlt698Meter) -> None:
         self._side = side
         self._latest: Indications | None = None
 

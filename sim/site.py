@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from drivers.profile import Point, Profile, load
 from sim.dlt645_meter import Dlt645Meter
+from sim.dlt698_meter import Dlt698Meter
 from sim.faults import Scenario
 from sim.halfduplex import FRAMINGS, HalfDuplex, LineCounts, MeterStation, Timing, character_us
 from sim.instrument import Electronics, Indications, Meter, Transformer
@@ -32,7 +33,7 @@ from sim.modbus_tcp import ModbusTcpMeters
 from sim.world import Energy, Feeder, Plant, Values
 
 _NO_TIME_US = 0.001
-_SILENCE_US: Mapping[str, int] = {"dlt645-2007": 500_000, "modbus-rtu": 20_000}
+_SILENCE_US: Mapping[str, int] = {"dlt645-2007": 500_000, "modbus-rtu": 20_000, "dlt698": 500_000}
 
 
 def utc_us() -> int:
@@ -75,7 +76,7 @@ class SimMeter:
 
 @dataclass(frozen=True, slots=True)
 class SimBus:
-    """One line: ``protocol`` is dlt645-2007, modbus-rtu or modbus-tcp; ``port`` a path or tcp://host:port.
+    """One line: ``protocol`` is dlt645-2007, dlt698, modbus-rtu or modbus-tcp; ``port`` a path or tcp://host:port.
 
     ``device``: a real serial port on which the meters answer instead.
     """
@@ -270,9 +271,11 @@ class SimSite:
             return TcpLine(line, host, port, self._now_us)
         return PtyLine(line, Path(bus.port), bus.baud, self._now_us)
 
-    def _side(self, bus: SimBus, spec: SimMeter) -> Dlt645Meter | ModbusMeter:
+    def _side(self, bus: SimBus, spec: SimMeter) -> Dlt645Meter | ModbusMeter | Dlt698Meter:
         if bus.protocol == "dlt645-2007":
             return Dlt645Meter(self.meters[spec.id], spec.address, longest=spec.longest)
+        if bus.protocol == "dlt698":
+            return Dlt698Meter(self.meters[spec.id], spec.address)
         return self._modbus(spec)
 
     def _modbus_tcp(self, bus: SimBus, host: str, port: int) -> ModbusTcpMeters:

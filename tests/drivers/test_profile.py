@@ -21,6 +21,7 @@ SHIPPED = profile.names()
 LOADED = {name: profile.load(name) for name in SHIPPED}
 OWN_WAY = ("hj212", "mbus")  # pushed, or asked with a frame count bit
 ASKED = [name for name in SHIPPED if LOADED[name].protocol not in OWN_WAY]
+MADE = [name for name in ASKED if LOADED[name].protocol != "dlt698"]  # a meter can be made of the profile alone
 VECTORS = [(name, n) for name, p in LOADED.items() if name in ASKED for n in range(len(p.vectors))]
 
 
@@ -102,7 +103,7 @@ def test_every_point_of_a_shipped_profile_is_asked_exactly_once(name):
             assert {q.function for q in query.points} == {query.function}
 
 
-@given(st.sampled_from(ASKED), st.data())
+@given(st.sampled_from(MADE), st.data())
 def test_a_meter_made_of_a_profile_is_read_back_exactly(name, data):
     p = LOADED[name]
     values: dict[str, Decimal] = {}
