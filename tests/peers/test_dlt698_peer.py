@@ -65,7 +65,7 @@ def now() -> Instant:
 async def read(port: int, profile: Profile = PROFILE) -> tuple[dict[str, Indication], list[bytes]]:
     bus = Bus("peer", codec("dlt698"), link(f"tcp://127.0.0.1:{port}", 9600, "8E1"), now)
     try:
-        scan = await bus.scan(Meter("m", "00", profile, timeout_s=5.0), plan(profile))
+        scan = await bus.scan(Meter("m", "00", profile, timeout_s=5.0, late_s=0.1), plan(profile))
     finally:
         await bus.close()
     return {i.measurand: i for i in scan.indications}, [e.request for e in scan.exchanges]
