@@ -18,13 +18,10 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
-from math import inf, sqrt
+from math import inf, nextafter, sqrt
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from calibration.curve import T_LIMIT, T_NEAR, T_UNKNOWN, Angle, Axis, Bound, Flag, Grid, Table, operating_t
+from calibration.curve import T_NEAR, T_UNKNOWN, Angle, Axis, Bound, Flag, Grid, Table, operating_t
 from calibration.uncertainty import Uncertain, UncertaintySource
 
 _SQRT3 = sqrt(3.0)
@@ -86,27 +83,27 @@ class Correction:
     __slots__ = (
         "_always",
         "_bounds",
-        "_cells",
         "_hot",
         "_lone",
         "_lone_load",
-        "_needs_t",
-        "_needs_x",
-        "_own",
         "_plan",
-        "_scale",
-        "_signed",
         "_unknown",
         "angle",
+        "cells",
         "extrapolation",
         "family",
         "grid",
+        "needs_t",
+        "needs_x",
         "operating_point",
+        "own",
         "ratio",
         "relative",
         "repeatability",
         "resolution_u",
         "resolution_variance",
+        "scale",
+        "signed",
         "table",
     )
 
@@ -123,9 +120,9 @@ class Correction:
         self.family = family
         self.table = table
         self.grid = Grid(table)
-        self._own = table.axis is Axis.OWN
+        self.own = table.axis is Axis.OWN
         # A current or a voltage of either sign is the same operating point; −20 Cel and 20 Cel are not.
-        self._signed = family.partition("@")[0].partition(".")[0] not in _UNSIGNED
+        self.signed = family.partition("@")[0].partition(".")[0] not in _UNSIGNED
         self.relative = table.relative
         self.angle = table.angle
         self.repeatability = float(table.repeatability)
@@ -143,10 +140,10 @@ class Correction:
         self._lone = len(sizes) == 1
         nx, nt = len(self.grid.xs), len(self.grid.ts)
         # A single calibrated load says nothing of another one: whether this is it must be known.
-        self._lone_load = nx == 1 and not self._own and self.grid.low > -inf
-        self._needs_x = nx > 1 or self._lone_load
-        self._needs_t = table.angle is not Angle.NONE and (nt > 1 or table.outside_t > 0)
-        self._cells = tuple(_corners(self.grid.errors, i, j, nx, nt) for i, j in _cell_indexes(nx, nt))
+        self._lone_load = nx == 1 and not self.own and self.grid.low > -inf
+        self.needs_x = nx > 1 or self._lone_load
+        self.needs_t = table.angle is not Angle.NONE and (nt > 1 or table.outside_t > 0)
+        self.cells = tuple(_corners(self.grid.errors, i, j, nx, nt) for i, j in _cell_indexes(nx, nt))
         self._hot = self._hot_cells()
         self._unknown: dict[Bound, Point] = {}
         self._set_measurand(primary, resolution)
@@ -163,7 +160,7 @@ class Correction:
     def _set_measurand(self, primary: bool, resolution: Decimal) -> None:
         exact_ratio = Decimal(1) if primary else self.table.ratio
         self.ratio = float(exact_ratio)
-        self._scale = float(self.table.ratio) if primary else 1.0
+        self.scale = float(self.table.ratio) if primary else 1.0
         self.resolution_u = float(resolution * exact_ratio) / sqrt(12.0)
         self.resolution_variance = self.resolution_u * self.resolution_u
         self._plan = self._hot_plan()
@@ -174,11 +171,11 @@ class Correction:
         """Result at one operating point. Deterministic: the same floats in give the same floats out."""
         (xs, ts, last_i, last_j, cells, low, high, t_low, t_high, outside_load, outside_t, tan, row,
          inside, outside, repeatability, variance, ratio, relative) = self._plan  # fmt: skip
-        if self._own:
-            x = (value if value >= 0.0 or self._signed else -value) / self._scale
+        if self.own:
+            x = (value if value >= 0.0 or self.signed else -value) / self.scale
         elif load_a is not None:
             x = load_a if load_a >= 0.0 else -load_a
-        elif self._needs_x:
+        elif self.needs_x:
             return self._slow(value, None, power_factor)
         else:
             x = low
@@ -267,10 +264,10 @@ class Correction:
             x0, x1 = grid.xs[i], grid.xs[i + 1] if nx > 1 else grid.xs[i] + 1.0
             t0, t1 = grid.ts[j], grid.ts[j + 1] if nt > 1 else grid.ts[j] + 1.0
             both = tuple(self._bounds[bound].corners[k] for bound in wanted)
-            if self._needs_t:
-                cells.append((x0, x1, t0, t1, self._cells[k], both))
+            if self.needs_t:
+                cells.append((x0, x1, t0, t1, self.cells[k], both))
             else:
-                p, q, _, _ = self._cells[k]
+                p, q, _, _ = self.cells[k]
                 pairs = tuple(tuple((c[0], c[1]) for c in corners) for corners in both)
                 cells.append((x0, x1, p, q, pairs))
         return tuple(cells)
@@ -283,24 +280,25 @@ class Correction:
         return (
             grid.xs, grid.ts, max(len(grid.xs) - 2, 0), max(len(grid.ts) - 2, 0), self._hot, grid.low, grid.high,
             grid.t_low, grid.t_high, float(table.outside_load), float(table.outside_t), self.angle is Angle.TAN,
-            not self._needs_t, inside, outside, self.repeatability, self.resolution_variance, self.ratio,
+            not self.needs_t, inside, outside, self.repeatability, self.resolution_variance, self.ratio,
             self.relative,
         )  # fmt: skip
 
     @property
     def needs_operating_point(self) -> bool:
         """Whether load or power factor count at all: not for an instrument with a span of its own."""
-        return not self._own or self._needs_t
+        return not self.own or self.needs_t
 
     def _slow(self, value: float, x: float | None, power_factor: float | None) -> Result:
-        t = None if power_factor is None and self._needs_t else self._t(power_factor)
-        points = [self.at(x, t, bound) for bound in self._wanted]
+        t = None if power_factor is None and self.needs_t else self._t(power_factor)
+        points = [self.at(x, t, bound) for bound in self.wanted]
         y, g = self.scaled(value, points[0].error)
         u = max(sqrt(self._variance(g, point)) for point in points)
         return Result(y, u, tuple(str(flag) for flag in points[0].flags))
 
     @property
-    def _wanted(self) -> tuple[Bound, ...]:
+    def wanted(self) -> tuple[Bound, ...]:
+        """The bounds of which the larger u counts for one value; one of them where both give it the same."""
         return (Bound.SHARED,) if self._lone else (Bound.SHARED, Bound.OWN)
 
     def _variance(self, g: float, point: Point) -> float:
@@ -322,7 +320,7 @@ class Correction:
         larger u.
         """
         x, t = self.operating_point_of(value, load_a, power_factor)
-        wanted = self._wanted if bound is Bound.BOTH else (bound,)
+        wanted = self.wanted if bound is Bound.BOTH else (bound,)
         best: Uncertain | None = None
         for each in wanted:
             point = self.at(x, t, each)
@@ -368,17 +366,17 @@ class Correction:
         self, value: float, load_a: float | None, power_factor: float | None
     ) -> tuple[float | None, float | None]:
         """Grid coordinates of an operating point; None for what is needed and not known."""
-        if self._own:
-            x: float | None = (value if self._signed else abs(value)) / self._scale
+        if self.own:
+            x: float | None = (value if self.signed else abs(value)) / self.scale
         elif load_a is not None:
             x = abs(load_a)
         else:
-            x = None if self._needs_x else self.grid.low
-        t = None if self._needs_t and power_factor is None else self._t(power_factor)
+            x = None if self.needs_x else self.grid.low
+        t = None if self.needs_t and power_factor is None else self._t(power_factor)
         return x, t
 
     def _t(self, power_factor: float | None) -> float:
-        if not self._needs_t or power_factor is None:
+        if not self.needs_t or power_factor is None:
             return 0.0
         return operating_t(self.angle, power_factor)
 
@@ -398,7 +396,7 @@ class Correction:
         i, j, a, b = self.grid.cell(x, t)
         k = i * max(len(self.grid.ts) - 1, 1) + j
         ab = a * b
-        p, q, r, s = self._cells[k]
+        p, q, r, s = self.cells[k]
         error = p + q * a + r * b + s * ab
         found = tuple(p + q * a + r * b + s * ab for p, q, r, s in cells.corners[k])
         extra, outside = self.outside(x, t)
@@ -411,7 +409,7 @@ class Correction:
         extra, flagged = 0.0, False
         if x < grid.low or x > grid.high:
             extra, flagged = float(table.outside_load), True
-        if self._needs_t:
+        if self.needs_t:
             beyond = grid.t_low - t if t < grid.t_low else t - grid.t_high if t > grid.t_high else 0.0
             if beyond:
                 extra += float(table.outside_t) * beyond
@@ -450,155 +448,16 @@ class Correction:
         yield from xs
         if known is None:
             steps = [x for x, left in zip(self.grid.xs, self.grid.steps, strict=True) if left]
-            yield from (float(np.nextafter(x, -np.inf)) for x in steps if x > self.grid.low)
+            yield from (nextafter(x, -inf) for x in steps if x > self.grid.low)
 
-    # --------------------------------------------------------------------------------------------- vectorised
-
-    def array(
-        self,
-        values: npt.NDArray[np.float64],
-        load_a: npt.NDArray[np.float64] | None,
-        power_factor: npt.NDArray[np.float64] | None,
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """y, u and "flagged beyond the flags of the whole state", element by element the same bits as the hot
-        path.
-
-        NaN in ``load_a`` or ``power_factor`` is "not known".
-        """
-        values = np.asarray(values, dtype=np.float64)
-        y, u = np.empty_like(values), np.empty_like(values)
-        flagged = np.zeros(values.shape, dtype=np.bool_)
-        own = values if self._signed else np.abs(values)
-        x = own / self._scale if self._own else self._loads(values, load_a)
-        t = self._phases(values, power_factor)
-        known = ~(np.isnan(x) | np.isnan(t))
-        if known.any():
-            y[known], u[known], flagged[known] = self._known(values[known], x[known], t[known])
-        for k in np.flatnonzero(~known):
-            load = None if load_a is None or np.isnan(load_a.flat[k]) else float(load_a.flat[k])
-            pf = (
-                None
-                if power_factor is None or np.isnan(power_factor.flat[k])
-                else float(power_factor.flat[k])
-            )
-            y.flat[k], u.flat[k], _, _ = self(float(values.flat[k]), load, pf)
-            flagged.flat[k] = True
-        return y, u, flagged
-
-    def _loads(
-        self, values: npt.NDArray[np.float64], load_a: npt.NDArray[np.float64] | None
-    ) -> npt.NDArray[np.float64]:
-        if not self._needs_x and load_a is None:
-            return np.full(values.shape, self.grid.low)
-        if load_a is None:
-            return np.full(values.shape, np.nan)
-        x = np.broadcast_to(np.abs(load_a), values.shape)
-        return x if self._needs_x else np.where(np.isnan(x), self.grid.low, x)
-
-    def _phases(
-        self, values: npt.NDArray[np.float64], power_factor: npt.NDArray[np.float64] | None
-    ) -> npt.NDArray[np.float64]:
-        if not self._needs_t:
-            return np.zeros(values.shape)
-        if power_factor is None:
-            return np.full(values.shape, np.nan)
-        p = np.broadcast_to(np.asarray(power_factor, dtype=np.float64), values.shape)
-        root = np.sqrt(np.maximum(0.0, 1.0 - p * p))
-        above, below = (root, p) if self.angle is Angle.TAN else (p, root)
-        limit = np.where(p >= 0.0, T_LIMIT, -T_LIMIT)
-        held = np.abs(above) >= T_LIMIT * np.abs(below)
-        t = np.where(held, limit, above / np.where(held, 1.0, below))
-        return np.where(np.isnan(p), np.nan, np.where(above == 0.0, 0.0, t))
-
-    def points(
-        self, load_a: npt.NDArray[np.float64], power_factor: npt.NDArray[np.float64]
-    ) -> tuple[
-        npt.NDArray[np.float64],
-        npt.NDArray[np.float64],
-        npt.NDArray[np.float64],
-        npt.NDArray[np.float64],
-        npt.NDArray[np.bool_],
-    ]:
-        """Grid coordinates x and t, error, extrapolation and "outside" at many known loads and power
-        factors.
-        """
-        x = self._loads(load_a, load_a)
-        t = self._phases(load_a, power_factor)
-        k, a, b = self._place(x, t)
-        p, q, r, s = np.asarray(self._cells)[k].T
-        extra, away = self._away(x, t)
-        return x, t, p + q * a + r * b + s * (a * b), extra, away
-
-    def spread(
-        self, x: npt.NDArray[np.float64], t: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
-    ) -> list[tuple[int, float]]:
-        """Sums of weights over the grid's nodes: ``Σ hat_j·w`` for every node j that has any."""
-        nx, nt = len(self.grid.xs), len(self.grid.ts)
-        i, a = _positions(np.asarray(self.grid.xs), x)
-        j, b = _positions(np.asarray(self.grid.ts), t)
-        i1, j1 = np.minimum(i + 1, nx - 1), np.minimum(j + 1, nt - 1)
-        sums = np.zeros(nx * nt)
-        for row, column, hat in (
-            (i, j, (1.0 - a) * (1.0 - b)),
-            (i1, j, a * (1.0 - b)),
-            (i, j1, (1.0 - a) * b),
-            (i1, j1, a * b),
-        ):
-            sums += np.bincount(row * nt + column, weights=weights * hat, minlength=nx * nt)
-        return [(int(node), float(sums[node])) for node in np.flatnonzero(sums)]
+    def corners(self, bound: Bound) -> tuple[tuple[Corners, ...], ...]:
+        """Per cell, the bilinear coefficients of each of :meth:`sources` in the error."""
+        return self._bounds[bound].corners
 
     @property
     def always(self) -> tuple[Flag, ...]:
         """Flags of every result."""
         return self._always
-
-    def _place(
-        self, x: npt.NDArray[np.float64], t: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        i, a = _positions(np.asarray(self.grid.xs), x)
-        j, b = _positions(np.asarray(self.grid.ts), t)
-        return i * max(len(self.grid.ts) - 1, 1) + j, a, b
-
-    def _away(
-        self, x: npt.NDArray[np.float64], t: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        grid, table = self.grid, self.table
-        away = (x < grid.low) | (x > grid.high)
-        extra = np.where(away, float(table.outside_load), 0.0)
-        if self._needs_t:
-            beyond = np.where(t < grid.t_low, grid.t_low - t, np.where(t > grid.t_high, t - grid.t_high, 0.0))
-            extra = np.where(beyond > 0.0, extra + float(table.outside_t) * beyond, extra)
-            away |= beyond > T_NEAR
-        return extra, away
-
-    def _known(
-        self, values: npt.NDArray[np.float64], x: npt.NDArray[np.float64], t: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        k, a, b = self._place(x, t)
-        ab = a * b
-        p, q, r, s = np.asarray(self._cells)[k].T
-        e = p + q * a + r * b + s * ab
-        if self.relative:
-            y = values * self.ratio / (1.0 + e / 100.0)
-            g = -y / (100.0 + e)
-        else:
-            y = (values - e) * self.ratio
-            g = np.full(values.shape, -self.ratio)
-        extra, away = self._away(x, t)
-        c = g * self.repeatability
-        rest = self.resolution_variance + c * c
-        best = np.zeros_like(y)
-        for bound in self._wanted:
-            total = rest.copy()
-            corners = np.asarray(self._bounds[bound].corners)
-            for n in range(corners.shape[1] if corners.size else 0):
-                p, q, r, s = corners[:, n][k].T
-                c = g * (p + q * a + r * b + s * ab)
-                total += c * c
-            c = g * extra
-            total += c * c
-            best = np.maximum(best, total)
-        return y, np.sqrt(best), away
 
     # ------------------------------------------------------------------------------------------------ compile
 
@@ -626,16 +485,3 @@ def _corners(nodes: tuple[float, ...], i: int, j: int, nx: int, nt: int) -> Corn
     i1, j1 = min(i + 1, nx - 1), min(j + 1, nt - 1)
     v00, v10, v01, v11 = (nodes[m * nt + n] for m, n in ((i, j), (i1, j), (i, j1), (i1, j1)))
     return v00, v10 - v00, v01 - v00, (v11 - v10) - (v01 - v00)
-
-
-def _positions(
-    axis: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    n = len(axis)
-    i = np.clip(np.searchsorted(axis, values, side="right") - 1, 0, max(n - 2, 0))
-    if n == 1:
-        return i, np.zeros_like(values)
-    low, high = axis[i], axis[i + 1]
-    span = np.where(high > low, high - low, 1.0)
-    inner = (values - low) / span
-    return i, np.where(values >= high, 1.0, np.where(values <= low, 0.0, inner))

@@ -29,10 +29,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from math import sqrt
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from calibration.cumulative import (
     HOUR_US,
@@ -47,6 +44,11 @@ from calibration.curve import Axis, Bound, Flag
 from calibration.notation import decimal_text
 from calibration.state import CalibrationState
 from calibration.uncertainty import Uncertain, UncertaintySource, total
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from calibration.correction_arrays import Increments
 
 _EXACT = Context(prec=60)
 _BOUNDS = (Bound.SHARED, Bound.OWN)
@@ -233,20 +235,25 @@ class EnergyTotal:
         ``load_a`` and ``power_factor`` have an entry per reading (that of the first reading of all is not
         used); NaN is "not known".
         """
+        from calibration import correction_arrays as arrays  # numpy, which an agent does without
+
         count = len(values)
-        loads = _per_reading(load_a, count)
-        factors = _per_reading(power_factor, count)
+        loads, factors = arrays.per_reading(load_a, count), arrays.per_reading(power_factor, count)
         first = 0
         if self.end is None and count:
             self.add(values[0], utc_us[0], window_us=window_us)
             first = 1
-        if not self._ordinary(values[first:], utc_us[first:], loads[first:], factors[first:]):
+        known = arrays.all_known(loads[first:], factors[first:])
+        if not known or not self._ordinary(values[first:], utc_us[first:]):
             for k in range(first, count):
-                load = None if np.isnan(loads[k]) else float(loads[k])
-                factor = None if np.isnan(factors[k]) else float(factors[k])
+                load, factor = arrays.known_or_none(loads, k), arrays.known_or_none(factors, k)
                 self.add(values[k], utc_us[k], load_a=load, power_factor=factor, window_us=window_us)
             return
-        self._extend(values[first:], utc_us[first:], loads[first:], factors[first:], window_us)
+        assert self.end is not None
+        before = (self.end.value, *values[first:-1])
+        grown = [float(b - a) for a, b in zip(before, values[first:], strict=True)]
+        more = arrays.increments(self._correction, grown, loads[first:], factors[first:])
+        self._extend(values[first:], utc_us[first:], more, window_us)
 
     def replace(self, value: Decimal, utc_us: int, *, window_us: int = 0) -> None:
         """The register (or the meter) was replaced or set: it stands at ``value`` now. Add its last reading
@@ -461,23 +468,11 @@ class EnergyTotal:
 
     # --------------------------------------------------------------------------------------------- vectorised
 
-    def _ordinary(
-        self,
-        values: Sequence[Decimal],
-        utc_us: Sequence[int],
-        loads: npt.NDArray[np.float64],
-        factors: npt.NDArray[np.float64],
-    ) -> bool:
-        """Whether nothing is unknown, nothing goes down, and time goes on."""
+    def _ordinary(self, values: Sequence[Decimal], utc_us: Sequence[int]) -> bool:
+        """Whether nothing goes down, time goes on, and the load is what tells the operating point."""
         if not len(values) or self.end is None or self.max_power is not None:
             return False
-        if (
-            self._correction.table.axis is Axis.OWN
-            or not np.isfinite(loads).all()
-            or not np.isfinite(factors).all()
-        ):
-            return False
-        if any(not value.is_finite() for value in values):
+        if self._correction.table.axis is Axis.OWN or any(not value.is_finite() for value in values):
             return False
         last = self.end
         return all(
@@ -488,33 +483,19 @@ class EnergyTotal:
         )
 
     def _extend(
-        self,
-        values: Sequence[Decimal],
-        utc_us: Sequence[int],
-        loads: npt.NDArray[np.float64],
-        factors: npt.NDArray[np.float64],
-        window_us: int,
+        self, values: Sequence[Decimal], utc_us: Sequence[int], more: Increments, window_us: int
     ) -> None:
-        last, correction = self.end, self._correction
-        assert last is not None
-        before = (last.value, *values[:-1])
-        indicated = np.array([float(b - a) for a, b in zip(before, values, strict=True)]) * correction.ratio
-        x, t, error, extra, outside = correction.points(loads, factors)
-        corrected = indicated / (1.0 + error / 100.0)
-        g = -corrected / (100.0 + error)
-        self._excess -= float(np.sum(indicated * (error / (100.0 + error))))
-        c = g * correction.repeatability
-        self._variance += float(np.sum(c * c))
-        for node, s in correction.spread(x, t, g):
-            self._sums[node] = self._sums.get(node, 0.0) + s
-        grown = indicated > 0.0
-        if extra.any():
+        correction = self._correction
+        self._excess += more.excess
+        self._variance += more.variance
+        _add_into(self._sums, dict(more.nodes))
+        if more.extrapolation:
             for bound in self._wanted:
-                _add_into(self._rest[bound], {correction.extrapolation.id: float(np.sum(g * extra))})
-        if grown.any():
+                _add_into(self._rest[bound], {correction.extrapolation.id: more.extrapolation})
+        if more.grown:
             for flag in correction.always:
                 self._track.flag(flag)
-        if (outside & grown).any():
+        if more.outside:
             self._track.flag(Flag.OUTSIDE_CALIBRATED_RANGE)
         ends = [(values[k], utc_us[k]) for k in range(max(len(values) - 2, 0), len(values))]
         if len(values) > 2:
@@ -576,10 +557,6 @@ class EnergyTotal:
             raise ValueError(f"these values are not a kept energy total ({error!r})") from None
         made._track.closed, made._track.now = segments[:-1], segments[-1] if segments else None
         return made
-
-
-def _per_reading(values: npt.ArrayLike | None, count: int) -> npt.NDArray[np.float64]:
-    return np.broadcast_to(np.asarray(np.nan if values is None else values, dtype=np.float64), (count,))
 
 
 def _add_into(sums: dict[Any, float], more: Mapping[Any, float]) -> None:

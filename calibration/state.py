@@ -19,10 +19,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from calibration.accuracy import AccuracyClasses
 from calibration.certificate import Certificate, Instrument
@@ -40,6 +37,10 @@ from calibration.notation import (
     text_of,
 )
 from calibration.uncertainty import Uncertain, UncertaintySource
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = [
     "Bound",
@@ -222,6 +223,10 @@ class CalibrationState:
         correction = self.correction(measurand)
         if correction is None:
             return None
+        import numpy as np  # loaded by who corrects arrays alone: an agent does without
+
+        from calibration.correction_arrays import corrected
+
         x = np.asarray(values, dtype=np.float64)
         if not np.isfinite(x).all():
             raise ValueError(f"{measurand}: the values hold a number that is not finite")
@@ -231,11 +236,11 @@ class CalibrationState:
                 np.full(x.shape, correction.resolution_u),
                 np.zeros(x.shape, dtype=np.bool_),
             )
-        loads = None if load_a is None else np.broadcast_to(np.asarray(load_a, dtype=np.float64), x.shape)
-        factors = (
-            None if power_factor is None else np.broadcast_to(np.asarray(power_factor, np.float64), x.shape)
+        loads, factors = (
+            None if each is None else np.broadcast_to(np.asarray(each, dtype=np.float64), x.shape)
+            for each in (load_a, power_factor)
         )
-        return correction.array(x, loads, factors)
+        return corrected(correction, x, loads, factors)
 
     def correction(self, measurand: str) -> Correction | None:
         """The compiled correction of a measurand, also for energy increments; None if nothing states an

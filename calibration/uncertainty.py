@@ -24,10 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, TypeAlias, cast
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from calibration.coverage import DEFAULT_RULE, CoverageRule, Expanded, choose_factor
 from calibration.randompart import (
@@ -41,6 +38,12 @@ from calibration.randompart import (
     joined,
     overlap,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+else:
+    from calibration import lazy_numpy as np
 
 __all__ = [
     "RECTANGULAR",
@@ -59,9 +62,9 @@ __all__ = [
     "welch_satterthwaite",
 ]
 
-Array: TypeAlias = npt.NDArray[np.float64]
-Value: TypeAlias = float | Array
-Exact: TypeAlias = float | Decimal | Fraction | Array
+Array: TypeAlias = "npt.NDArray[np.float64]"
+Value: TypeAlias = "float | Array"
+Exact: TypeAlias = "float | Decimal | Fraction | Array"
 
 RECTANGULAR = frozenset({"uniform", "rectangular"})
 
@@ -147,7 +150,7 @@ class Uncertain:
         if contributions:
             for name, c in contributions.items():
                 named[name] = _number(c, name)
-        shape = () if type(value) is float else np.shape(value)
+        shape = _shape(value)
         if type(variance) is float:  # the usual case, without numpy's overhead
             negative, random = variance < 0.0, variance > 0.0
         else:
@@ -181,7 +184,7 @@ class Uncertain:
     def random(cls, y: Exact, u: Exact) -> Uncertain:
         """A value whose whole standard uncertainty u is its own random part."""
         spread = _number(u, "u")
-        if np.any(np.less(spread, 0.0)):
+        if spread < 0.0 if isinstance(spread, float) else np.any(np.less(spread, 0.0)):
             raise ValueError(f"a standard uncertainty can't be negative: {u!r}")
         return cls(y, {}, spread * spread)
 
@@ -195,7 +198,7 @@ class Uncertain:
     @property
     def is_array(self) -> bool:
         """Whether this is an array over readings."""
-        return isinstance(self.y, np.ndarray)
+        return not isinstance(self.y, float)
 
     @property
     def variance(self) -> Value:
@@ -209,12 +212,12 @@ class Uncertain:
     def u(self) -> Value:
         """Combined standard uncertainty."""
         variance = self.variance
-        return np.sqrt(variance) if isinstance(variance, np.ndarray) else math.sqrt(variance)
+        return math.sqrt(variance) if isinstance(variance, float) else np.sqrt(variance)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of y: () for a scalar."""
-        return self.y.shape if isinstance(self.y, np.ndarray) else ()
+        return () if isinstance(self.y, float) else self.y.shape
 
     def __len__(self) -> int:
         return len(cast(Array, self.y)) if self.is_array else _refuse_scalar("has no length")
@@ -292,7 +295,7 @@ class Uncertain:
         return combine(self.y**n, ((self, n * self.y ** (n - 1.0)),))
 
     def _shifted(self, y: Value) -> Uncertain:
-        if np.shape(y) == self.shape:
+        if _shape(y) == self.shape:
             return _make(y, dict(self.contributions), self.r2, self.parts)
         return combine(y, ((self, 1.0),))  # a scalar spread over an array
 
@@ -427,7 +430,7 @@ def combine(y: Exact, terms: Iterable[tuple[Uncertain, Exact]]) -> Uncertain:
     named: dict[str, Value] = {}
     variance: Value = 0.0
     parts: Parts = NO_PARTS
-    shape = () if type(value) is float else np.shape(value)
+    shape = _shape(value)
     for argument, slope in merged.values():
         for name, c in argument.contributions.items():
             before = named.get(name)
@@ -495,9 +498,9 @@ def correlation(a: Uncertain, b: Uncertain) -> Value:
     """Correlation coefficient of two values; 0 where either of them has no uncertainty."""
     scale = a.u * b.u
     shared = covariance(a, b)
-    if isinstance(scale, np.ndarray):
-        return np.divide(shared, scale, out=np.zeros(scale.shape), where=scale > 0.0)
-    return shared / scale if scale > 0.0 else 0.0
+    if isinstance(scale, float):
+        return shared / scale if scale > 0.0 else 0.0
+    return np.divide(shared, scale, out=np.zeros(scale.shape), where=scale > 0.0)
 
 
 def correlated(
@@ -571,7 +574,7 @@ def _make(y: Value, contributions: dict[str, Value], r2: Value, parts: Parts) ->
 def _number(number: Exact, what: str) -> Value:
     if type(number) is float and math.isfinite(number):
         return number
-    if isinstance(number, np.ndarray):
+    if not isinstance(number, float | int | Decimal | Fraction) and isinstance(number, np.ndarray):
         array = np.asarray(number, dtype=np.float64)
         # One pass over the array, without a temporary one, for the usual case that all is well.
         if not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():
@@ -581,6 +584,10 @@ def _number(number: Exact, what: str) -> Value:
     if not math.isfinite(result):
         raise ValueError(f"{what} is not a finite number: {number}")
     return result
+
+
+def _shape(number: Value) -> tuple[int, ...]:
+    return () if isinstance(number, float) else np.shape(number)
 
 
 def _plain(number: Any) -> Value:
@@ -596,7 +603,7 @@ def _source_id(source: UncertaintySource | str) -> str:
 
 
 def _check_divisor(divisor: Value) -> None:
-    if np.any(np.equal(divisor, 0.0)):
+    if divisor == 0.0 if isinstance(divisor, float) else np.any(np.equal(divisor, 0.0)):
         raise ZeroDivisionError("division by a value that is zero")
 
 
