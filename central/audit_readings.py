@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hin
 from calibration.operating import OperatingPoint, operating_point, phase_of
 from calibration.state import CalibrationState, format_u, format_value
 from drivers import pushed
-from drivers.codec import Answer, Indication, LocalProtocolError, Missing, Reject
+from drivers.codec import Answer, Indication, LocalProtocolError, Missing, Onward, Reject
 from drivers.points import Profile, Query
 from drivers.profile import decode as decode_answer
 from drivers.protocols import Codec, Request, codec
@@ -201,6 +201,7 @@ class Readings:
             known = asked.queries.get(key)
             if known is not None:
                 number, query, request = known
+                parts.pop(number, None)  # a session that broke off was begun anew
             elif key in following:
                 number, request = following[key]
                 query = next(q for n, q, _ in asked.queries.values() if n == number)
@@ -357,7 +358,9 @@ def _matched(asked: _Asked, request: Request, sent: bytes, answer: bytes) -> Ans
         if isinstance(item, Reject):
             continue
         found = protocol.match(request, item)
-        if isinstance(found, Answer):
+        if isinstance(found, Onward):
+            request = cast(Request, found.request)
+        elif isinstance(found, Answer):
             return found
     return None
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from drivers import dlt645_items
+from drivers import dlt645_items, iec62056_reading
 from drivers import profile as profiles
 from drivers.codec import (
     Answer,
@@ -47,6 +47,7 @@ _STRAY_S = (
     4.0  # and four times the time-out: how much later than that an answer is feared, if nothing is known
 )
 _MBUS_TELEGRAM = 5 + 261  # characters of REQ_UD2 and of the longest answer
+_SESSION, _READOUT = 40, 1000  # IEC 62056-21: characters up to the option select, and of a usual readout
 _AROUND_ITEM = 20  # bytes of a DL/T 645 answer beside its data, preamble included
 
 
@@ -344,16 +345,26 @@ class Bus:
         return ()
 
     async def _whole(self, work: _Work, request: Request, attempts: int) -> Reply:
-        """The answer to a request, with all that follows it."""
+        """The answer to a request, with all that follows it; a session that broke off is begun anew."""
+        session = isinstance(request, iec62056_reading.Request)
+        for left in reversed(range(attempts if session else 1)):
+            reply = await self._followed(work, request, attempts)
+            broke_off = reply.answer is None and reply.exchange is not None and len(work.exchanges) > 1
+            if not session or not left or not broke_off or work.exchanges[-2].failure is not None:
+                break
+        return reply
+
+    async def _followed(self, work: _Work, request: Request, attempts: int) -> Reply:
         reply = await self._insist(work, request, attempts)
         if reply.answer is None or not reply.answer.more:
             return reply
+        again = 0 if isinstance(request, iec62056_reading.Request) else work.meter.retries
         parts: list[Answer] = [reply.answer]
         while parts[-1].more:
             following = work.codec.follow(request, parts[-1])
             if following is None:
                 break
-            reply = await self._insist(work, following, 1 + work.meter.retries)
+            reply = await self._insist(work, following, 1 + again)
             if reply.answer is None or reply.answer.error:
                 return reply
             parts.append(reply.answer)
@@ -398,6 +409,9 @@ def cycle_time_s(
     total = 0.0
     for query in queries:
         request = codec.request(meter.address, query)
+        if isinstance(request, iec62056_reading.Request):
+            total += _readout_s(request, timing, reply_s)
+            continue
         answer = codec.expected_length(request)
         if answer is None:
             items = (dlt645_items.describe(point.item) for point in query.points)
@@ -409,3 +423,14 @@ def cycle_time_s(
             total += gap_s + _MBUS_TELEGRAM * timing.character_s + reply_s
         total += gap_s + (len(codec.encode(request)) + answer) * timing.character_s + reply_s
     return total
+
+
+def _readout_s(request: iec62056_reading.Request, timing: Timing, reply_s: float) -> float:
+    """Seconds of a session: sign-on, identification and option select, then a readout of usual length."""
+    if not timing.baud:
+        return 2 * reply_s + iec62056_reading.PAUSE_S
+    low = request.rates is iec62056_reading.Rates.LOW
+    fixed = request.rates is iec62056_reading.Rates.FIXED
+    first = timing.baud if fixed else iec62056_reading.FIRST_BAUD
+    data = timing.baud if fixed else first if low else iec62056_reading.HIGHEST_BAUD
+    return 10 * (_SESSION / first + _READOUT / data) + 2 * reply_s + iec62056_reading.PAUSE_S

@@ -88,6 +88,14 @@ class Mismatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Onward:
+    """A sound frame after which the answer goes on by itself: what follows is matched with ``request``."""
+
+    raw: bytes
+    request: object
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A frame that answers the request: a value answer, an error answer, or the first part of a longer one.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from drivers import dlt645, dlt698_get, hj212, mbus, modbus, protocols
+from drivers import dlt645, dlt698_get, hj212, iec62056, iec62056_reading, mbus, modbus, protocols
 from drivers import profile as profiles
-from drivers.codec import Answer, Indication, Mismatch, Reject
+from drivers.codec import Answer, Indication, Mismatch, Onward, Reject
 from drivers.profile import Profile, Query, Vector
 from drivers.protocols import Codec, Request
 
@@ -47,7 +47,7 @@ def query_for(profile: Profile, request: Request) -> Query:
             if p.function == request.function and request.start <= p.start and p.end <= end
         )
         return Query(profile.protocol, points, "", request.function, request.start, request.count)
-    if isinstance(request, mbus.Request):
+    if isinstance(request, mbus.Request | iec62056_reading.Request):
         return Query(profile.protocol, profile.points)
     if isinstance(request, dlt698_get.Request):
         asked = tuple(p for p in profile.points if p.item in request.oads or p.block in request.oads)
@@ -60,6 +60,8 @@ def _complaints(profile: Profile, vector: Vector) -> list[str]:
         return _packet_complaints(profile, vector)
     if profile.protocol == "mbus":
         return _telegram_complaints(profile, vector)
+    if profile.protocol == "iec62056-21":
+        return _session_complaints(profile, vector)
     codec = codec_for(profile, vector)
     decoder = codec.decoder()
     found = [*decoder.feed(vector.request + vector.answer), *decoder.finish()]
@@ -71,6 +73,8 @@ def _complaints(profile: Profile, vector: Vector) -> list[str]:
     if request is None:
         return ["the request is no request"]
     answer = codec.match(request, frames[1])
+    if isinstance(answer, Onward):
+        return ["the answer ends before its data"]
     if isinstance(answer, Mismatch):
         return [f"the answer does not answer the request: {answer.detail}"]
     query = query_for(profile, request)
@@ -105,6 +109,43 @@ def _telegram_complaints(profile: Profile, vector: Vector) -> list[str]:
     (query,) = profiles.plan(profile)
     answer = replace(answer, more=False)  # what follows in further telegrams is not in the vector
     return _differences(vector, profiles.decode(profile, query, answer))
+
+
+def _session_complaints(profile: Profile, vector: Vector) -> list[str]:
+    """An IEC 62056-21 session: sign-on (and option select), identification and blocks, each side in its own capture."""
+    sides: list[list[iec62056.Frame]] = []
+    for name, raw in (("request", vector.request), ("answer", vector.answer)):
+        decoder = iec62056.Decoder()
+        found = [*decoder.feed(raw), *decoder.finish()]
+        if rejects := [item for item in found if isinstance(item, Reject)]:
+            return [
+                f"the {name} is not sound: byte {rejects[0].offset}: {rejects[0].reason} {rejects[0].detail}"
+            ]
+        sides.append([item for item in found if not isinstance(item, Reject)])
+    asked, told = sides
+    request = iec62056_reading.request_of(asked[0]) if asked else None
+    if request is None:
+        return ["the request does not begin with a sign-on"]
+    answers: list[Answer] = []
+    step = request
+    for frame in told:
+        got = iec62056_reading.match(step, frame)
+        if isinstance(got, Onward):
+            assert isinstance(got.request, iec62056_reading.Request)
+            step = got.request
+            continue
+        if isinstance(got, Mismatch):
+            return [f"the answer does not answer the request: {got.detail}"]
+        answers.append(got)
+        step = iec62056_reading.follow(request, got) or step
+    if not answers or answers[-1].more:
+        return ["the answer ends before its data"]
+    if asked[1:] and asked[1].raw != iec62056_reading.encode(
+        replace(step, stage=iec62056_reading.Stage.SELECT)
+    ):
+        return ["the option select is not the one that would be sent"]
+    (query,) = profiles.plan(profile)
+    return _differences(vector, profiles.decode(profile, query, iec62056_reading.join(answers)))
 
 
 def _differences(vector: Vector, indications: tuple[Indication, ...]) -> list[str]:

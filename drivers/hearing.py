@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import cast
 
 from drivers import modbus
-from drivers.codec import Answer, Mismatch, MismatchReason, Missing, Reject, RejectReason
+from drivers.codec import Answer, Mismatch, MismatchReason, Missing, Onward, Reject, RejectReason
 from drivers.protocols import Codec, Decoder, Frame, Request
 
 EVIDENCE_LIMIT = 512  # bytes of a failed exchange's rubbish that are kept
@@ -30,6 +32,8 @@ class Hearing:
         "causes",
         "heard",
         "mismatched",
+        "onward",
+        "preface",
         "rubbish",
         "strays",
         "torn",
@@ -39,12 +43,14 @@ class Hearing:
     def __init__(self, codec: Codec, request: Request, raw: bytes) -> None:
         self._codec, self._request, self._raw = codec, request, raw
         self._decoder: Decoder | None = None
-        self._echo: bytes | None = b""  # what may be the beginning of our echo; None: decided
+        self._echo: bytes | None = b"" if raw else None  # what may begin our echo; None: decided
         self.answer: Answer | None = None
         self.broken: list[bytes] = []  # frames that did not keep their checksum
         self.causes: dict[str, int] = {}
         self.heard = False  # anything but an echo
         self.mismatched = ""  # the last mismatch in words
+        self.onward: Onward | None = None  # the answer goes on by itself, at another rate perhaps
+        self.preface = b""  # what was heard of it so far
         self.rubbish = bytearray()
         self.strays: list[bytes] = []  # sound frames that were not the answer
         self.trailing = False  # something came behind the answer
@@ -90,6 +96,11 @@ class Hearing:
         return self.answer
 
     @property
+    def begun(self) -> bool:
+        """Whether the beginning of a frame has been heard, and not yet its end."""
+        return self._decoder is not None and self._decoder.pending > 0
+
+    @property
     def failure(self) -> Missing:
         """Why there is no answer."""
         if self.mismatched:
@@ -117,12 +128,15 @@ class Hearing:
                 self.trailing = True
             else:
                 found = self._codec.match(self._request, item)
-                if isinstance(found, Mismatch):
+                if isinstance(found, Onward):
+                    self.onward, self._request = found, cast(Request, found.request)
+                    self.preface += found.raw
+                elif isinstance(found, Mismatch):
                     self._count(found.reason)
                     self.strays.append(item.raw)
                     self.mismatched = found.detail or found.reason.value
                 else:
-                    self.answer = found
+                    self.answer = replace(found, raw=self.preface + found.raw) if self.preface else found
 
     def _count(self, cause: str) -> None:
         self.causes[cause] = self.causes.get(cause, 0) + 1

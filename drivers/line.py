@@ -15,8 +15,11 @@ The rules, in the order in which an exchange meets them:
    byte, a frame just before it (equal values, or an answer sent twice) is not believed: it is asked for again, behind
    a request of another shape.
 3. **Ask.** The request is written, exactly its bytes.
+   A protocol that changes its rate within a session (IEC 62056-21) says for each message at which one it goes out
+   and is answered. The link is set before each request: whatever failed before, no meter is asked at another's rate.
 4. **Hear.** Nothing within the reply time: a time-out. Something: a little longer, for the rest; the end of both is
-   fixed when the request has been sent, so no noise can stretch it. Our own request heard back (a two-wire line's
+   fixed when the request has been sent, so no noise can stretch it. (A readout's length is unknown: one that has begun
+   is waited for until it pauses, and no longer than the longest takes.) Our own request heard back (a two-wire line's
    echo) is dropped by count. The rest goes through a stream decoder, as it comes, split or merged.
 5. **Match.** Only a frame that agrees in unit, function, item and length is the answer. All else is counted by cause.
 
@@ -30,9 +33,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from drivers import modbus
+from drivers import iec62056_reading, modbus
 from drivers.codec import (
     Answer,
     Counts,
@@ -40,6 +43,7 @@ from drivers.codec import (
     Instant,
     MismatchReason,
     Missing,
+    Onward,
     Reject,
     RejectReason,
 )
@@ -49,6 +53,7 @@ from drivers.protocols import Codec, Request
 from drivers.stray import Strays, shape
 
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
+_TURN_S = 0.010  # after the last character, before the port is set to another rate
 _OWED_PATIENCE = 5  # no late answer is feared after so many times what its meter was given, and silence
 _RECENT = 4  # frames that a repetition may repeat
 _OWED_MOST = 16  # no meter and no converter is further behind than so many requests
@@ -165,6 +170,7 @@ class Line:
             maxlen=_RECENT
         )  # frames, and what they answered
         self._own = self.timing  # as most meters of the line speak
+        self._set = self.timing  # as the link is set now, within a session perhaps otherwise than ``timing``
         self._number = 0
         self._lost = 0
         self._reopen_at = float("-inf")
@@ -228,10 +234,15 @@ class Line:
         """From now on with another speed or framing; 0 and '' are the line's own. A network has neither."""
         own = self._own
         timing = replace(own, baud=baud or own.baud, framing=framing or own.framing) if own.baud else own
-        if timing == self.timing:
+        self.timing = timing
+        self._retune(timing)
+
+    def _retune(self, timing: Timing) -> None:
+        """The link set otherwise, if it is not so already."""
+        if timing == self._set:
             return
         self.link.tune(timing.baud, timing.framing)
-        self.timing = timing
+        self._set = timing
         self._character_s, self._gap_s = timing.character_s, timing.gap_s
         # Whoever listens at another speed has heard noise until now, and wants silence before it is asked.
         self._silence_s = max(self._silence_s, timing.quiet_s)
@@ -362,12 +373,14 @@ class Line:
         numbered = sent_request is not request
         raw = codec.encode(sent_request)
         clock = asyncio.get_running_loop().time
+        pace = iec62056_reading.pace(request) if isinstance(request, iec62056_reading.Request) else None
+        self._retune(self._paced(pace.baud, pace.framing) if pace else self.timing)
         if numbered and not patience.gap_s:
             if (stale := self.link.take()) and not self._discard(codec, stale):
                 await self.link.close()  # the stream's frame boundaries are lost
                 await self._up(clock, patience)
         else:
-            await self._settle(codec, max(self._gap_s, patience.gap_s))
+            await self._settle(codec, max(self._gap_s, patience.gap_s, pace.pause_s if pace else 0.0))
         # From here on an answer may come at any time: should we be cancelled, the next exchange must know.
         self._suspect = address
         if not numbered:
@@ -386,9 +399,14 @@ class Line:
         out = clock() + len(raw) * self._character_s
         self.usage.exchanges += 1
         self._account(len(raw), 0)
-        until = out + patience.reply_s
+        reply_s = max(patience.reply_s, pace.reply_s) if pace else patience.reply_s
+        until = out + reply_s
         extended = False
+        onward: Onward | None = None
+        latest = float("inf")
         try:
+            if pace:
+                until, latest = await self._turned(pace, out, until)
             while hearing.answer is None:
                 data = await self.link.read(until)
                 if not data:
@@ -396,7 +414,14 @@ class Line:
                 received = self._now()
                 self._account_heard(data)
                 hearing.take(data)
-                if hearing.heard and not extended and hearing.answer is None:
+                if pace:
+                    if hearing.onward is not onward and hearing.onward is not None:
+                        onward = hearing.onward
+                        pace = iec62056_reading.pace(cast(iec62056_reading.Request, onward.request))
+                        until, latest = await self._turned(pace, clock(), clock() + reply_s)
+                    elif hearing.begun:
+                        until = min(latest, clock() + pace.idle_s)
+                elif hearing.heard and not extended and hearing.answer is None:
                     length = codec.expected_length(sent_request) or _LONGEST_FRAME
                     until += length * self._character_s + self.timing.spread_s
                     extended = True
@@ -420,7 +445,7 @@ class Line:
             failure = hearing.failure
             self.counts.add(address, failure)
             exchange = Exchange(raw, bytes(hearing.rubbish), sent, self._now(), failure)
-            return Reply(None, exchange, failure, hearing.detail(patience.reply_s))
+            return Reply(None, exchange, failure, hearing.detail(reply_s))
         self._spoke_at = clock()
         if self._strays:
             self._strays.answered(address, request, refused=bool(answer.error))
@@ -429,6 +454,24 @@ class Line:
             self._owed = [owed for owed in self._owed if owed.address != address]
         self._silence_s = self.timing.quiet_s if hearing.trailing and not numbered else 0.0
         return Reply(answer, Exchange(raw, answer.raw, sent, received))
+
+    def _paced(self, baud: int, framing: str) -> Timing:
+        """The line's timing at a rate of a session; a network has none, and 0 and '' are the meter's own."""
+        own = self.timing
+        return replace(own, baud=baud or own.baud, framing=framing or own.framing) if own.baud else own
+
+    async def _turned(self, pace: iec62056_reading.Pace, out: float, until: float) -> tuple[float, float]:
+        """The link at the rate of the answer, once the request has left; until when it is waited for, at most."""
+        clock = asyncio.get_running_loop().time
+        timing = self._paced(pace.answer_baud, pace.framing)
+        if timing != self._set:
+            # The port's own buffer is a moment behind; a meter leaves more time than that (clause 6.4.3).
+            await asyncio.sleep(max(0.0, out + _TURN_S - clock()))
+            quiet_s = self._silence_s
+            self._retune(timing)
+            self._silence_s = quiet_s
+        character_s = self._character_s or 10 / iec62056_reading.FIRST_BAUD
+        return until, until + pace.longest * character_s
 
     def _fell(self, address: str, raw: bytes, sent: Instant, why: str) -> Reply:
         """The link went down while a request was open."""

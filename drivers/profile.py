@@ -26,7 +26,16 @@ from importlib import resources
 from pathlib import Path
 from typing import cast
 
-from drivers import cjt188, dlt645_items, dlt698_points, hj212_points, json_points, mbus_points, registers
+from drivers import (
+    cjt188,
+    dlt645_items,
+    dlt698_points,
+    hj212_points,
+    iec62056_points,
+    json_points,
+    mbus_points,
+    registers,
+)
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing
 from drivers.metered import encode_answer, register_image
 from drivers.points import Point, Probe, Profile, ProfileError, Query, Span, Vector
@@ -110,7 +119,7 @@ def plan(profile: Profile, measurands: Collection[str] | None = None) -> tuple[Q
     if profile.protocol == "cjt188":
         return (Query("cjt188", tuple(wanted), item="901F", kind=profile.kind),) if wanted else ()
     if (
-        profile.protocol == "mbus" or profile.protocol in PUSHED
+        profile.protocol in ("mbus", "iec62056-21") or profile.protocol in PUSHED
     ):  # one telegram, or message, carries all of them
         return (Query(profile.protocol, tuple(wanted)),) if wanted else ()
     if profile.protocol == "dlt698":
@@ -204,6 +213,8 @@ def decode(profile: Profile, query: Query, answer: Answer) -> tuple[Indication, 
         return tuple(map(_limited, query.points, mbus_points.decode(query.points, answer.payload)))
     if profile.protocol == "dlt698":
         return tuple(map(_limited, query.points, dlt698_points.decode(query.points, answer.payload)))
+    if profile.protocol == "iec62056-21":
+        return tuple(map(_limited, query.points, iec62056_points.decode(query.points, answer.payload)))
     if profile.protocol == "mqtt":
         return tuple(map(_limited, query.points, json_points.decode(query.points, answer.payload)))
     found = {i.item: i for i in dlt645_items.decode(query.item, answer.payload)}

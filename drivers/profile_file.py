@@ -18,7 +18,7 @@ from drivers.profile_reader import Reader, nearest
 
 __all__ = ["PROTOCOLS", "nearest", "parse"]
 
-PROTOCOLS = ("modbus", "dlt645-2007", "dlt645-1997", "cjt188", "hj212", "mbus", "dlt698")
+PROTOCOLS = ("modbus", "dlt645-2007", "dlt645-1997", "cjt188", "hj212", "mbus", "iec62056-21", "dlt698")
 _TOP = {"protocol", "probe", "model", "source", "ask", "side", "point", "vector"}
 _MODEL = {"maker", "name", "kind", "firmware"}
 _SOURCE = {"title", "edition", "url", "page", "note"}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from drivers import cjt188, dlt645_items, dlt698_tables, registers
+from drivers import cjt188, dlt645_items, dlt698_tables, iec62056_points, registers
 from drivers.points import BY_SITE, Point, ProfileError
 from drivers.profile_reader import Reader
 
@@ -126,6 +126,8 @@ def read_point(reader: Reader, protocol: str, kind: str, side: str, raw: object,
         return _factor_point(reader, raw, n, common)
     if protocol == "mbus":
         return _record_point(reader, raw, n, common)
+    if protocol == "iec62056-21":
+        return _readout_point(reader, raw, n, common)
     if protocol == "dlt698":
         return _attribute_point(reader, raw, n, common)
     return _item_point(reader, raw, n, protocol, common)
@@ -284,6 +286,23 @@ def _attribute_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dic
         raise fail(f"{item} is in {known.unit}", "the standard fixes the unit", "unit")
     common["resolution"] = common["resolution"] or Decimal(1).scaleb(known.exponent)
     return Point(**common, item=item, block=block)
+
+
+def _readout_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dict[str, Any]) -> Point:
+    """A data set of an IEC 62056-21 readout, by its OBIS code."""
+    if "block" in raw:
+        hint = "one readout has all values"
+        raise reader.fail("'block' has no meaning in iec62056-21", hint, "point", n, "block")
+    point = Point(**common, item=reader.text(raw, "item", "point", n))
+    if complaint := iec62056_points.code_complaint(point.item):
+        hint = "as the meter prints it: 1.8.0, or 1-0:1.8.0"
+        raise reader.fail(complaint, hint, "point", n, "item")
+    if point.counts and point.resolution is None:
+        hint = 'the step that the printed decimals show: resolution = "0.001"'
+        raise reader.fail(
+            f"{point.measurand} is a counter and states no resolution", hint, "point", n, "measurand"
+        )
+    return point
 
 
 def _basis(reader: Reader, raw: Mapping[str, Any], n: int, measurand: str, protocol: str) -> str:

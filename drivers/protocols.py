@@ -10,12 +10,19 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from drivers import cjt188, dlt645, dlt645_items, dlt698, dlt698_get, mbus, modbus
-from drivers.codec import Answer, LocalProtocolError, Mismatch, Reject
+from drivers import cjt188, dlt645, dlt645_items, dlt698, dlt698_get, iec62056, iec62056_reading, mbus, modbus
+from drivers.codec import Answer, LocalProtocolError, Mismatch, Onward, Reject
 from drivers.profile import Query
 
-Request: TypeAlias = dlt645.Request | modbus.Request | cjt188.Request | mbus.Request | dlt698_get.Request
-Frame: TypeAlias = dlt645.Frame | modbus.Frame | cjt188.Frame | mbus.Frame | dlt698.Frame
+Request: TypeAlias = (
+    dlt645.Request
+    | modbus.Request
+    | cjt188.Request
+    | mbus.Request
+    | dlt698_get.Request
+    | iec62056_reading.Request
+)
+Frame: TypeAlias = dlt645.Frame | modbus.Frame | cjt188.Frame | mbus.Frame | dlt698.Frame | iec62056.Frame
 
 
 @runtime_checkable
@@ -53,7 +60,7 @@ class Codec(Protocol):
     def decoder(self) -> Decoder:
         """A fresh decoder for one line."""
 
-    def match(self, request: Request, frame: Frame) -> Answer | Mismatch:
+    def match(self, request: Request, frame: Frame) -> Answer | Mismatch | Onward:
         """The answer, if ``frame`` is the one to ``request``."""
 
     def numbered(self, request: Request, n: int) -> Request:
@@ -330,6 +337,60 @@ def _698(request: Request) -> dlt698_get.Request:
     return request
 
 
+@dataclass(frozen=True, slots=True)
+class Iec62056:
+    """IEC 62056-21 modes A, B and C; it only reads. A reading is a session: sign-on, option select, readout."""
+
+    name: str
+    rates: iec62056_reading.Rates
+
+    def address(self, text: str) -> str:
+        """Up to 32 letters, digits or spaces; empty for the only meter of a line."""
+        return iec62056.address(text)
+
+    def request(self, address: str, query: Query) -> Request:
+        """The sign-on; its answer, the identification, has ``more``."""
+        if query.protocol != "iec62056-21":
+            raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
+        return iec62056_reading.Request(self.address(address), self.rates)
+
+    def encode(self, request: Request) -> bytes:
+        """Sign-on, option select or acknowledge."""
+        return iec62056_reading.encode(_62056(request))
+
+    def decoder(self) -> Decoder:
+        """All messages."""
+        return iec62056.Decoder()
+
+    def match(self, request: Request, frame: Frame) -> Answer | Mismatch | Onward:
+        """By direction and kind."""
+        if not isinstance(frame, iec62056.Frame):
+            raise LocalProtocolError("not an IEC 62056-21 message")
+        return iec62056_reading.match(_62056(request), frame)
+
+    def numbered(self, request: Request, n: int) -> Request:  # noqa: ARG002 - the protocol has no numbers
+        """Unchanged."""
+        return request
+
+    def expected_length(self, request: Request) -> int | None:  # noqa: ARG002
+        """The meter's affair."""
+        return None
+
+    def follow(self, request: Request, answer: Answer) -> Request | None:
+        """Option select, then an acknowledge for each block that others follow."""
+        return iec62056_reading.follow(_62056(request), answer)
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """Checked for order."""
+        return iec62056_reading.join(answers)
+
+
+def _62056(request: Request) -> iec62056_reading.Request:
+    if not isinstance(request, iec62056_reading.Request):
+        raise LocalProtocolError("not an IEC 62056-21 request")
+    return request
+
+
 def _mbus(request: Request) -> mbus.Request:
     if not isinstance(request, mbus.Request):
         raise LocalProtocolError("not an M-Bus request")
@@ -362,6 +423,8 @@ def request_of(frame: Frame) -> Request | None:
         return modbus.request_of(frame)
     if isinstance(frame, mbus.Frame):
         return mbus.request_of(frame)
+    if isinstance(frame, iec62056.Frame):
+        return iec62056_reading.request_of(frame)
     if isinstance(frame, dlt698.Frame):
         return dlt698_get.request_of(frame)
     return cjt188.request_of(frame)
@@ -376,6 +439,9 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
         "modbus-ascii": Modbus("modbus-ascii", "ascii"),
         "cjt188": Cjt188("cjt188"),
         "mbus": MBus("mbus"),
+        "iec62056-21": Iec62056("iec62056-21", iec62056_reading.Rates.CHANGING),
+        "iec62056-21-300": Iec62056("iec62056-21-300", iec62056_reading.Rates.LOW),
+        "iec62056-21-fixed": Iec62056("iec62056-21-fixed", iec62056_reading.Rates.FIXED),
         "dlt698": Dlt698("dlt698"),
     }
 )

@@ -18,7 +18,16 @@ from gateway.edge import Duration, Exact, Id, Listed, Model, validated
 from gateway.toml_source import ConfigError, Problem, TomlSource
 
 AskedProtocol = Literal[
-    "dlt645-2007", "dlt645-1997", "modbus-rtu", "modbus-ascii", "cjt188", "mbus", "dlt698"
+    "dlt645-2007",
+    "dlt645-1997",
+    "modbus-rtu",
+    "modbus-ascii",
+    "cjt188",
+    "mbus",
+    "iec62056-21",
+    "iec62056-21-300",
+    "iec62056-21-fixed",
+    "dlt698",
 ]
 ProtocolName = Literal[
     "dlt645-2007",
@@ -28,6 +37,9 @@ ProtocolName = Literal[
     "modbus-ascii",
     "cjt188",
     "mbus",
+    "iec62056-21",
+    "iec62056-21-300",
+    "iec62056-21-fixed",
     "dlt698",
     "hj212",
     "mqtt",
@@ -351,6 +363,11 @@ class SiteFile:
             found.append(
                 self.source.problem((*place, "id"), "the logger's password is missing", hint, "C142")
             )
+        if bus.port.startswith("tcp://") and (instrument.protocol or bus.protocol) == "iec62056-21":
+            key = (*place, "protocol") if instrument.protocol else (*place[:2], "protocol")
+            message = "a TCP converter keeps one rate, and iec62056-21 changes it within a session"
+            hint = "iec62056-21-300 for a converter at 300 7E1, iec62056-21-fixed for a meter that keeps one rate"
+            found.append(self.source.problem(key, message, hint, "C142"))
         for name, used, protocols in (
             ("factor", instrument.factors, ("hj212",)),
             ("value", instrument.values, ("mqtt",)),

@@ -223,3 +223,19 @@ def test_a_bad_certificate_is_refused_at_its_place(
         certificate(tmp_path, CERTIFICATE.replace(good, bad))
     assert says in str(caught.value)
     assert line in [p.line for p in caught.value.problems], str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "good"), [("iec62056-21", False), ("iec62056-21-300", True), ("iec62056-21-fixed", True)]
+)
+def test_a_converter_cannot_change_its_rate_within_a_session(
+    tmp_path: Path, protocol: str, good: bool
+) -> None:
+    text = SITE.replace('"dlt645-2007"', f'"{protocol}"')
+    port = next(line for line in text.splitlines() if line.startswith("port = "))
+    text = text.replace(port, 'port = "tcp://127.0.0.1:4001"')
+    if good:
+        site(tmp_path, text)
+        return
+    with pytest.raises(ConfigError, match="keeps one rate"):
+        site(tmp_path, text)

@@ -1,0 +1,165 @@
+"""Reading a meter by IEC 62056-21 over a line: sign-on, identification, option select, data readout. Pure.
+
+Mode C: the meter names its rate in the identification, the option select is answered at that rate. Modes A and B: the
+data follow the identification unasked, in mode B at the rate that it names. Blocks that end with EOT are acknowledged
+and followed by the next. Every message but the last is an answer with ``more``. Nothing is ever written, and the
+programming mode is not entered: a readout ends by itself, and with it the session.
+
+``Pace`` tells the line at which rate a request goes out and at which its answer comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from drivers import iec62056
+from drivers.codec import Answer, LocalProtocolError, Mismatch, MismatchReason, Onward
+from drivers.iec62056 import Frame, Kind
+
+HIGHEST_BAUD = 9600
+"""What optical heads and converters pass without fail; a meter that offers more is read at the first rate."""
+LONGEST = 16_384
+"""Characters of one block of a readout, at most."""
+MOST_BLOCKS = 64
+FIRST_BAUD, FRAMING = 300, "7E1"
+REACTION_S, PAUSE_S, IDLE_S = 1.5, 0.2, 1.5
+"""Clause 6.4.3: a meter answers within 1.5 s, is given 0.2 s before the next message, and pauses for 1.5 s at most."""
+
+
+class Stage(StrEnum):
+    """Where a session stands."""
+
+    SIGN_ON = "sign-on"
+    SELECT = "select"  # the option select; answered by data
+    LISTEN = "listen"  # modes A and B: data come by themselves
+    NEXT = "next"  # a block acknowledged
+
+
+class Rates(StrEnum):
+    """Which rates a line can keep."""
+
+    CHANGING = "changing"  # 300 baud, then what the meter offers
+    LOW = "low"  # 300 baud throughout
+    FIXED = "fixed"  # as the line is set; the meter's offer is accepted in words
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a request goes out and its answer comes. A rate of 0: as the line is set.
+
+    ``pause_s``: silence before the request; ``reply_s``: the least time given to the answer's first character;
+    ``idle_s``: the longest pause inside an answer that has begun; ``longest``: characters of one, at most.
+    """
+
+    baud: int
+    answer_baud: int
+    framing: str
+    pause_s: float
+    reply_s: float = REACTION_S
+    idle_s: float = IDLE_S
+    longest: int = LONGEST
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One message of a session; ``offer`` is the meter's baud character, ``part`` the block that is waited for."""
+
+    address: str
+    rates: Rates = Rates.CHANGING
+    stage: Stage = Stage.SIGN_ON
+    offer: str = ""
+    part: int = 0
+
+    @property
+    def option(self) -> str:
+        """The baud character of the option select."""
+        if self.rates is Rates.FIXED:
+            return self.offer
+        low = self.rates is Rates.LOW or iec62056.BAUD_C.get(self.offer, 0) > HIGHEST_BAUD
+        return "0" if low else self.offer
+
+    @property
+    def data_baud(self) -> int:
+        """The rate of the data."""
+        if self.offer in iec62056.BAUD_C:
+            return iec62056.BAUD_C[self.option]
+        return iec62056.BAUD_B.get(self.offer, FIRST_BAUD)
+
+
+def pace(request: Request) -> Pace:
+    """The rates, pauses and times of one message."""
+    pause_s = 0.0 if request.stage is Stage.SIGN_ON else PAUSE_S
+    if request.rates is Rates.FIXED:
+        return Pace(0, 0, "", pause_s)
+    first = FIRST_BAUD if request.stage in (Stage.SIGN_ON, Stage.SELECT) else request.data_baud
+    after = FIRST_BAUD if request.stage is Stage.SIGN_ON else request.data_baud
+    return Pace(first, after, FRAMING, pause_s)
+
+
+def encode(request: Request) -> bytes:
+    """The bytes of a message; none where one only listens."""
+    if request.stage is Stage.SIGN_ON:
+        return iec62056.sign_on(request.address)
+    if request.stage is Stage.SELECT:
+        return iec62056.select(request.option)
+    return b"\x06" if request.stage is Stage.NEXT else b""
+
+
+def match(request: Request, frame: Frame) -> Answer | Mismatch | Onward:
+    """The identification answers a sign-on, data all the rest. The data do not say whose they are: the session does."""
+
+    def no(reason: MismatchReason, detail: str) -> Mismatch:
+        return Mismatch(reason, frame.raw, detail)
+
+    if not frame.from_meter:
+        echo = frame.raw == encode(request)
+        return no(MismatchReason.ECHO if echo else MismatchReason.FUNCTION, f"{frame.kind} is no answer")
+    if request.stage is Stage.SIGN_ON:
+        who = frame.identification
+        if who is None:
+            return no(MismatchReason.FUNCTION, f"an identification was expected, not {frame.kind}")
+        if who.mode != "C":
+            onward = replace(request, stage=Stage.LISTEN, offer=who.baud_character, part=1)
+            return Onward(frame.raw, onward)
+        return Answer(who.baud_character, b"", frame.raw, request.address, more=True)
+    if frame.kind is not Kind.DATA:
+        return no(MismatchReason.FUNCTION, f"data were expected, not {frame.kind}")
+    return Answer(
+        request.offer,
+        frame.text.encode("latin-1"),
+        frame.raw,
+        request.address,
+        frame.error,
+        more=frame.more,
+        sequence=request.part,
+    )
+
+
+def follow(request: Request, answer: Answer) -> Request | None:
+    """The option select after an identification, the acknowledge after a block that others follow.
+
+    LocalProtocolError for a readout without an end.
+    """
+    if not answer.more:
+        return None
+    if answer.sequence == 0:
+        return replace(request, stage=Stage.SELECT, offer=answer.item, part=1)
+    if answer.sequence >= MOST_BLOCKS:
+        raise LocalProtocolError(f"the meter has sent {MOST_BLOCKS} blocks and still more follow")
+    return replace(request, stage=Stage.NEXT, offer=answer.item, part=answer.sequence + 1)
+
+
+def join(answers: Sequence[Answer]) -> Answer:
+    """The readout: the text of all blocks. LocalProtocolError if one is missing."""
+    told = [answer for answer in answers if answer.sequence]
+    if not told or [a.sequence for a in told] != list(range(1, len(told) + 1)):
+        raise LocalProtocolError("the blocks of a readout are not complete and in order")
+    payload = b"".join(answer.payload for answer in told)
+    return replace(told[-1], payload=payload, raw=b"".join(answer.raw for answer in answers))
+
+
+def request_of(frame: Frame) -> Request | None:
+    """The request that a sign-on carries; None of any other message."""
+    return Request(frame.address) if frame.kind is Kind.SIGN_ON else None
