@@ -292,6 +292,7 @@ _are_decimals: Final = re.compile(
 ).fullmatch
 _PLAIN_LENGTH: Final = 32  # no longer than the digits before a point may be, so neither side can be too long
 _NO_FLAGS: Final = b',"flags":[]}'
+_FLAGS: Final = b',"flags":['
 _is_digest: Final = re.compile("[0-9a-f]{64}").fullmatch
 
 
@@ -359,13 +360,13 @@ def decode_all(entries: Sequence[bytes]) -> list[Record]:
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
         raise ParseError(f"not a record: {error or type(error).__name__}") from error
     texts: list[str] = []
-    plain: list[bytes] = []
     for record, data in zip(records, entries, strict=True):
         if (
             type(record) is not Reading
-            # ``flags``, which may be left out, is there: so a colon too many can make up for no missing one.
-            or not data.endswith(_NO_FLAGS)
             or b"\\" in data
+            # ``flags``, which may be left out, is there: so a colon too many can make up for no missing one.
+            # (Without a backslash no text holds a quotation mark, so this is the key.)
+            or not (data.endswith(_NO_FLAGS) or _FLAGS in data)
             or data.count(b":")
             != _READING_KEYS + len(record.indications) + len(record.missing) + len(record.results)
             or not (record.missing.keys().isdisjoint(record.indications))
@@ -374,16 +375,14 @@ def decode_all(entries: Sequence[bytes]) -> list[Record]:
             continue
         texts += record.indications.values()
         texts += chain.from_iterable(record.results.values())
-        plain.append(data)
     if texts and not _plain_decimals(texts):
-        for data in plain:
-            decode(data)
+        _check_decimals(texts)
     return records
 
 
 def _plain_decimals(texts: list[str]) -> bool:
-    """Whether all are digits, or digits, a point and digits: False says nothing."""
-    joined = f",{','.join(texts)},"
+    """Whether all are digits, or digits, a point and digits, perhaps behind a minus: False says nothing."""
+    joined = f",{','.join(texts)},".replace(",-", ",")
     marks = joined.encode("utf-8", "replace").translate(None, b"0123456789")
     return (
         not marks.strip(b",.")
