@@ -290,6 +290,7 @@ class SimulatedMeter(Model):
     step: Exact = Decimal("0.01")
     modulus: Exact = Decimal(1_000_000)
     refresh: Positive = 1.0
+    flow: Exact = Decimal(2)  # m3/h on average: of water, gas and heat meters
 
 
 class SimulatedLine(Model):

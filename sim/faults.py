@@ -25,7 +25,9 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypeVar
 
+from sim.flow import FlowMeter
 from sim.framing import Framing
 from sim.instrument import Clockwork, Meter, RegisterEvent, whole_steps
 
@@ -58,6 +60,7 @@ class FaultKind(StrEnum):
 
 _METER_FAULTS = frozenset((FaultKind.ROLLOVER, FaultKind.RESET, FaultKind.SWAP, FaultKind.CLOCK_DRIFT))
 _CARRIER_US = 2_000_000
+MeterT = TypeVar("MeterT", Meter, FlowMeter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Scenario:
                 met.append(fault)
         return tuple(met)
 
-    def changed(self, meter: Meter, start_us: int) -> Meter:
+    def changed(self, meter: MeterT, start_us: int) -> MeterT:
         """The meter with the events that this scenario has in store for its registers and clock."""
         mine = sorted(
             (f for f in self.faults if f.kind in _METER_FAULTS and f.meter in ("", meter.id)),
@@ -129,7 +132,7 @@ class Scenario:
             if fault.kind == FaultKind.CLOCK_DRIFT:
                 meter = replace(meter, clock=Clockwork(round(fault.offset_s * 1e6), fault.ppm, since_us=at))
             elif fault.kind == FaultKind.ROLLOVER:
-                gone = whole_steps(float(meter.indicated_energy(meter.counted_from(at), at)[0]), meter.step)
+                gone = whole_steps(meter.gone(meter.counted_from(at), at), meter.step)
                 meter = meter.restarted(meter.counted_from(at), (meter.modulus - gone) % meter.modulus)
             else:
                 number = fault.number if fault.kind == FaultKind.SWAP else ""

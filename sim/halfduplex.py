@@ -12,24 +12,29 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sim.dlt645_meter import Dlt645Meter
-from sim.dlt698_meter import Dlt698Framing, Dlt698Meter
+from sim.cjt188_meter import Cjt188Framing
+from sim.dlt698_meter import Dlt698Framing
 from sim.faults import FaultKind, Part, Scenario, spoil
 from sim.framing import Dlt645Framing, Framing, RtuFraming
 from sim.instrument import Indications
-from sim.modbus_meter import ModbusMeter
+from sim.mbus_meter import MbusFraming
 
 _MOST_HEARD = 600  # bytes kept of what never becomes a request
 
+_DLT645 = Dlt645Framing()
 FRAMINGS: Mapping[str, Framing] = {
-    "dlt645-2007": Dlt645Framing(),
+    "dlt645-2007": _DLT645,
+    "dlt645-1997": _DLT645,
     "modbus-rtu": RtuFraming(),
     "dlt698": Dlt698Framing(),
+    "cjt188": Cjt188Framing(),
+    "mbus": MbusFraming(),
 }
+"""How requests are found on a line, by protocol; the editions of DL/T 645 share theirs."""
 
 
 def character_us(baud: int, framing: str) -> float:
@@ -68,10 +73,35 @@ class Station(Protocol):
         """The answer to a request at an instant, or None for silence."""
 
 
+class Showing(Protocol):
+    """A meter as a model: what it shows at an instant."""
+
+    @property
+    def id(self) -> str:
+        """By which faults name it."""
+
+    def refreshed(self, t_us: int) -> int:
+        """When its indications were renewed."""
+
+    def show(self, t_us: int) -> Indications:
+        """Its indications."""
+
+
+class Side(Protocol):
+    """The answering side of one protocol's meter."""
+
+    @property
+    def meter(self) -> Showing:
+        """Whose indications it tells."""
+
+    def answer(self, frame: bytes, show: Callable[[], Indications], t_us: int) -> bytes | None:
+        """The answer to a sound request, or None for silence."""
+
+
 class MeterStation:
     """A meter that answers from its indications, remembering the latest (they are renewed at the meter's own beat)."""
 
-    def __init__(self, side: Dlt645Meter | ModbusMeter | Dlt698Meter) -> None:
+    def __init__(self, side: Side) -> None:
         self._side = side
         self._latest: Indications | None = None
 
@@ -132,7 +162,7 @@ class HalfDuplex:
         if begin - self._master_until > self._timing.silence_us:
             self._heard.clear()
         self._master_until = begin + len(data) * self._timing.character_us
-        if self._collides(begin):
+        if self._collides(begin, self._master_until):
             self.counts.collisions += 1
             self._heard.clear()
             return
@@ -146,6 +176,18 @@ class HalfDuplex:
         if len(self._heard) > _MOST_HEARD:
             self._heard.clear()
 
+    def disturb(self, begin_us: float, until_us: float) -> None:
+        """The master says something that these meters do not understand, at another speed say."""
+        if self._collides(begin_us, until_us):
+            self.counts.collisions += 1
+        self._heard.clear()
+        self._master_until = max(self._master_until, until_us)
+
+    def talks(self, at_us: float) -> bool:
+        """Whether one of these meters is sending at an instant."""
+        character = self._timing.character_us
+        return any(end - len(chunk) * character <= at_us < end for end, chunk in self._sending)
+
     def due_us(self) -> int | None:
         """When the next bytes reach the master, or None if the line is quiet."""
         return -int(-self._sending[0][0] // 1) if self._sending else None
@@ -157,10 +199,9 @@ class HalfDuplex:
             arrived += self._sending.popleft()[1]
         return bytes(arrived)
 
-    def _collides(self, begin: float) -> bool:
+    def _collides(self, begin: float, until: float) -> bool:
         """Whether a meter is talking while the master does; if so, what both say meanwhile is garbage."""
         character = self._timing.character_us
-        until = self._master_until
 
         def overlaps(end: float, chunk: bytes) -> bool:
             return end - len(chunk) * character < until and begin < end

@@ -248,6 +248,10 @@ class Meter:
         scale = self.ratio if self.shows_primary else 1.0
         return np.asarray((self.accumulated(t1_us) - self.accumulated(t0_us)) * scale)
 
+    def gone(self, t0_us: int, t1_us: int) -> float:
+        """What the import register counts between two instants, before truncation."""
+        return float(self.indicated_energy(t0_us, t1_us)[0])
+
     def _last_event(self, t_us: int) -> RegisterEvent:
         past = [event for event in self.events if event.at_us <= t_us]
         return past[-1] if past else RegisterEvent(EPOCH_US, self.start_kwh, self.number)

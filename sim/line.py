@@ -17,6 +17,7 @@ from pathlib import Path
 import serial
 
 from sim.halfduplex import HalfDuplex
+from sim.shared_line import SharedLine
 
 _SPEEDS = {
     baud: getattr(termios, f"B{baud}")
@@ -33,7 +34,9 @@ class Pump:
     Call ``hear`` with the master's bytes; ``deliver`` is called with the meters', when they have arrived.
     """
 
-    def __init__(self, line: HalfDuplex, utc_us: Callable[[], int], deliver: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, line: HalfDuplex | SharedLine, utc_us: Callable[[], int], deliver: Callable[[bytes], None]
+    ) -> None:
         self._line = line
         self._utc_us = utc_us
         self._deliver = deliver
@@ -74,17 +77,22 @@ class PtyLine:
     """A serial port: the slave of a pty, offered under a path of the user's choice.
 
     A pty carries no baud rate on its wire, but its terminal settings tell which one the other side has set:
-    another than the line's is garbage for the meters, as on a real line. It has no parity and refuses to be
+    another than the meters' is garbage for them, as on a real line. It has no parity and refuses to be
     asked for one: a program that sets up ports by itself opens this one as 8N1, and the characters still take
     8E1's time.
     """
 
-    def __init__(self, line: HalfDuplex, path: Path, baud: int, utc_us: Callable[[], int]) -> None:
-        if baud not in _SPEEDS:
-            raise ValueError(f"{path}: no line at {baud} baud; there are {', '.join(map(str, _SPEEDS))}")
+    def __init__(
+        self, line: HalfDuplex | SharedLine, path: Path, baud: int, utc_us: Callable[[], int]
+    ) -> None:
+        understood = line.bauds if isinstance(line, SharedLine) else {baud}
+        for speed in {baud, *understood}:
+            if speed not in _SPEEDS:
+                raise ValueError(f"{path}: no line at {speed} baud; there are {', '.join(map(str, _SPEEDS))}")
         self.line = line
         self.path = path
         self._speed = _SPEEDS[baud]
+        self._understood = {_SPEEDS[speed]: speed for speed in understood}
         self._utc_us = utc_us
         self._master = self._slave = -1
         self._pump: Pump | None = None
@@ -145,7 +153,9 @@ class PtyLine:
             return
         if data and self._pump is not None:
             speed = termios.tcgetattr(self._slave)[5]
-            self._pump.hear(data, garbled=speed != self._speed)
+            if isinstance(self.line, SharedLine):
+                self.line.tune(self._understood.get(speed, 0))
+            self._pump.hear(data, garbled=speed not in self._understood)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -162,7 +172,7 @@ class SerialLine:
     """
 
     def __init__(
-        self, line: HalfDuplex, device: Path, baud: int, framing: str, utc_us: Callable[[], int]
+        self, line: HalfDuplex | SharedLine, device: Path, baud: int, framing: str, utc_us: Callable[[], int]
     ) -> None:
         self.line = line
         self.device = device
@@ -220,7 +230,9 @@ class SerialLine:
 class TcpLine:
     """A serial line behind a TCP converter: raw bytes, one client at a time (a new one takes the old one's place)."""
 
-    def __init__(self, line: HalfDuplex, host: str, port: int, utc_us: Callable[[], int]) -> None:
+    def __init__(
+        self, line: HalfDuplex | SharedLine, host: str, port: int, utc_us: Callable[[], int]
+    ) -> None:
         self.line = line
         self._host, self._port = host, port
         self._utc_us = utc_us

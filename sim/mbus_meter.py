@@ -1,12 +1,16 @@
-"""A heat meter on M-Bus (EN 13757-2, -3): it keeps the frame count bit, is selected by its identity, and its telegrams
-may be several. Written apart from ``drivers`` on purpose (see ``sim.framing``).
-
-The meter has volume and energy registers that run with a steady flow and power.
+"""A meter on M-Bus (EN 13757-2, -3): it keeps the frame count bit, is selected by its identity, and its telegrams may
+be several. Written apart from ``drivers`` on purpose (see ``sim.framing``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from types import MappingProxyType
+
+from sim.flow import FlowMeter
+from sim.instrument import Indications, Meter
 
 ACKNOWLEDGE = b"\xe5"
 _NKE, _SELECT, _READ, _FCB = 0x40, 0x53, 0x5B, 0x20
@@ -57,46 +61,104 @@ class MbusFraming:
         return b"\xe4" if len(answer) == 1 else answer[:-2] + bytes(((answer[-2] + 1) & 0xFF, answer[-1]))
 
 
-@dataclass
-class MbusMeter:
-    """One heat meter. Registers are ``start`` plus what has run since ``since_us``; in kWh and 0.001 m3.
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One value of a telegram: DIF, VIF, octets of BCD, and how many of its last digits stand behind the point.
 
-    ``telegrams`` 2 puts the temperatures into a second one.
+    ``per_unit``: what the record counts in one of the meter's units (kW told in W: 1000).
     """
 
-    id: str
-    unit: int
-    identity: str  # 8 digits
-    since_us: int
-    start_kwh: int = 1_000
-    start_litres: int = 50_000
-    power_kw: int = 12
-    litres_per_h: int = 400
-    telegrams: int = 1
-    _chosen: bool = False
-    _fcb: bool | None = None
-    _telegram: int = 0
-    _access: int = 0
-    _sent: bytes = b""
+    measurand: str
+    dif: int
+    vif: int
+    octets: int
+    decimals: int
+    per_unit: int = 1
 
-    def energy(self, utc_us: int) -> int:
-        """KWh at an instant."""
-        return self.start_kwh + (utc_us - self.since_us) * self.power_kw // 3_600_000_000
+    def wire(self, value: Decimal) -> bytes:
+        """DIF, VIF and the number. Registers are cut and roll over, what else is too large shows as the largest."""
+        counter = self.measurand.startswith(("energy.", "volume."))
+        steps = (value * self.per_unit).scaleb(self.decimals)
+        number = int(steps.to_integral_value(ROUND_FLOOR if counter else ROUND_HALF_EVEN))
+        most = 10 ** (2 * self.octets)
+        number = number % most if counter else max(0, min(number, most - 1))
+        return bytes((self.dif, self.vif)) + bytes.fromhex(f"{number:0{2 * self.octets}d}")[::-1]
 
-    def litres(self, utc_us: int) -> int:
-        """Litres at an instant."""
-        return self.start_litres + (utc_us - self.since_us) * self.litres_per_h // 3_600_000_000
 
-    def answer(self, frame: bytes, utc_us: int, *, stuck_since_us: int | None = None) -> bytes | None:
-        """The answer to a request at an instant, or None for silence."""
-        at = utc_us if stuck_since_us is None else stuck_since_us
+_BCD6, _BCD8, _BCD4 = 0x0B, 0x0C, 0x0A
+
+
+def record(item: str, measurand: str, step: Decimal) -> Record | None:
+    """How a record of this name is told by a register of this step (kWh, m3); None if no such meter tells it."""
+    places = -step.normalize().adjusted()
+    if item == "energy" and 0 <= places <= 3:
+        return Record(measurand, _BCD8, 0x06 - places, 4, places)
+    if item == "volume" and 0 <= places <= 3:
+        return Record(measurand, _BCD8, 0x16 - places, 4, places)
+    return {
+        "power": Record(measurand, _BCD8, 0x2B, 4, 0, per_unit=1000),
+        "volume flow": Record(measurand, _BCD6, 0x3B, 3, 3),
+        "flow temperature": Record(measurand, _BCD4, 0x5A, 2, 1),
+        "return temperature": Record(measurand, _BCD4, 0x5E, 2, 1),
+    }.get(item)
+
+
+MEDIA: Mapping[str, int] = MappingProxyType(
+    {"electricity": 2, "gas": 3, "heat": 4, "hot water": 6, "water": 7, "cold water": 0x16}
+)
+
+
+class MbusMeter:
+    """The answering side of one meter.
+
+    ``address``: a primary one (0 to 250), or a secondary one (the 8 digits of its number, optionally 8 hex digits more:
+    manufacturer, version, medium); then its primary address is 0, as a new meter's. Its identity is the last 8 digits
+    of the meter's number. ``telegrams`` 2 puts all but the first record into a second one.
+    """
+
+    protocol = "mbus"
+
+    def __init__(
+        self,
+        meter: FlowMeter | Meter,
+        address: str,
+        records: Sequence[Record],
+        *,
+        medium: int = MEDIA["heat"],
+        telegrams: int = 1,
+    ) -> None:
+        primary = address.isdecimal() and len(address) <= 3
+        if not (primary and int(address) <= 250) and len(address) not in (8, 16):
+            raise ValueError(
+                f"{meter.id}: an M-Bus address is 0 to 250, or 8 or 16 digits of the identity, not {address!r}"
+            )
+        self.meter = meter
+        self.address = address
+        self._unit = int(address) if primary else 0
+        rest = address[8:16].upper().ljust(8, "F") if not primary else "F" * 8
+        known = f"402401{medium:02X}"
+        self._rest = bytes.fromhex("".join(k if r == "F" else r for r, k in zip(rest, known, strict=True)))
+        self._records = tuple(records)
+        self._telegrams = telegrams
+        self._chosen = False
+        self._fcb: bool | None = None
+        self._telegram = 0
+        self._access = 0
+        self._sent = b""
+
+    def identity(self, t_us: int) -> str:
+        """The 8 digits by which it is selected."""
+        return self.meter.number_at(t_us)[-8:].rjust(8, "0")
+
+    def answer(self, frame: bytes, show: Callable[[], Indications], t_us: int) -> bytes | None:
+        """The answer to a sound request, or None for silence. ``show`` is called only when values are needed."""
         if frame[0] == 0x68:
-            return self._select(frame[4:-2])
+            return self._select(frame[4:-2], t_us)
         control, unit = frame[1], frame[2]
         if unit == _SELECTED:
             if not self._chosen:
                 return None
-        elif unit not in (self.unit, _EVERYBODY):
+        elif unit not in (self._unit, _EVERYBODY):
             return None
         if control == _NKE:
             self._fcb, self._telegram = None, 0
@@ -107,30 +169,24 @@ class MbusMeter:
         fcb = bool(control & _FCB)
         if fcb != self._fcb:
             self._fcb = fcb
-            self._sent = self._data(at)
+            self._sent = self._data(show(), t_us)
         return self._sent
 
-    def _select(self, body: bytes) -> bytes | None:
+    def _select(self, body: bytes, t_us: int) -> bytes | None:
         if len(body) != 11 or body[0] & ~_FCB != _SELECT or body[1:3] != b"\xfd\x52":
             return None
-        asked = body[6:2:-1].hex().upper()
-        self._chosen = all(a in ("F", b) for a, b in zip(asked, self.identity, strict=True))
+        asked = (body[6:2:-1] + body[8:6:-1] + body[9:11]).hex().upper()
+        mine = self.identity(t_us) + self._rest.hex().upper()
+        self._chosen = all(a in ("F", b) for a, b in zip(asked, mine, strict=True))
         self._fcb, self._telegram = None, 0
         return ACKNOWLEDGE if self._chosen else None
 
-    def _data(self, at: int) -> bytes:
-        temperatures = b"\x0a\x5a" + _bcd(705, 2) + b"\x0a\x5e" + _bcd(452, 2)
-        first = (
-            b"\x0c\x06" + _bcd(self.energy(at), 4) + b"\x0c\x13" + _bcd(self.litres(at), 4)
-            + b"\x0b\x2e" + _bcd(self.power_kw, 3) + b"\x0b\x3b" + _bcd(self.litres_per_h, 3)
-        )  # fmt: skip
-        parts = (first + temperatures,) if self.telegrams == 1 else (first + b"\x1f", temperatures)
+    def _data(self, shown: Indications, t_us: int) -> bytes:
+        told = [r.wire(shown.values[r.measurand]) for r in self._records if r.measurand in shown.values]
+        parts = [b"".join(told)] if self._telegrams == 1 else [told[0] + b"\x1f", b"".join(told[1:])]
         part = parts[self._telegram % len(parts)]
         self._telegram += 1
         self._access = (self._access + 1) & 0xFF
-        head = bytes.fromhex(self.identity)[::-1] + b"\x24\x40\x01\x04" + bytes((self._access, 0, 0, 0))
-        return long_frame(0x08, self.unit, 0x72, head + part)
-
-
-def _bcd(number: int, size: int) -> bytes:
-    return bytes.fromhex(f"{number % 10 ** (2 * size):0{2 * size}d}")[::-1]
+        rest = self._rest[1::-1] + self._rest[2:]
+        head = bytes.fromhex(self.identity(t_us))[::-1] + rest + bytes((self._access, 0, 0, 0))
+        return long_frame(0x08, self._unit, 0x72, head + part)

@@ -22,18 +22,24 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from drivers.profile import Point, Profile, load
+from sim.cjt188_meter import Cjt188Meter
+from sim.dlt645_1997_meter import Dlt645Of1997Meter
 from sim.dlt645_meter import Dlt645Meter
 from sim.dlt698_meter import Dlt698Meter
 from sim.faults import Scenario
-from sim.halfduplex import FRAMINGS, HalfDuplex, LineCounts, MeterStation, Timing, character_us
-from sim.instrument import Electronics, Indications, Meter, Transformer
+from sim.flow import HEAT_UNITS, KINDS, FlowMeter, Pipe
+from sim.halfduplex import FRAMINGS, HalfDuplex, LineCounts, MeterStation, Side, Timing, character_us
+from sim.instrument import Electronics, Indications, Meter, Transformer, class_limit
 from sim.line import PtyLine, SerialLine, TcpLine
+from sim.mbus_meter import MEDIA, MbusMeter, record
 from sim.modbus_meter import ModbusMeter, Register
 from sim.modbus_tcp import ModbusTcpMeters
+from sim.shared_line import SharedLine
 from sim.world import Energy, Feeder, Plant, Values
 
 _NO_TIME_US = 0.001
-_SILENCE_US: Mapping[str, int] = {"dlt645-2007": 500_000, "modbus-rtu": 20_000, "dlt698": 500_000}
+_SILENCE_US: Mapping[str, int] = {"dlt645-2007": 500_000, "dlt698": 500_000}
+_SHORT_SILENCE_US = 20_000  # of the other protocols, and of all where several share a line
 
 
 def utc_us() -> int:
@@ -72,11 +78,15 @@ class SimMeter:
     modulus: Decimal = Decimal(1_000_000)
     refresh_ms: int = 1000
     longest: int = 200  # data bytes in one DL/T 645 answer
+    flow: float = 2.0  # m3/h on average: of water, gas and heat meters
+    protocol: str = ""  # these three where the meter does not speak as the rest of its line does
+    baud: int = 0
+    framing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SimBus:
-    """One line: ``protocol`` is dlt645-2007, dlt698, modbus-rtu or modbus-tcp; ``port`` a path or tcp://host:port.
+    """One line: ``protocol`` is one of ``halfduplex.FRAMINGS`` or modbus-tcp; ``port`` a path or tcp://host:port.
 
     ``device``: a real serial port on which the meters answer instead.
     """
@@ -145,10 +155,9 @@ def build(spec: SimMeter, plant: Plant, *, shows_primary: bool) -> Meter:
         phases=spec.phases,
     )
     drawn = Electronics.drawn(spec.accuracy_class, f"{spec.seed}/{spec.id}")
-    number = random.Random(f"number/{spec.seed}/{spec.id}").randrange(10**11, 10**12)
     return Meter(
         id=spec.id,
-        number=spec.number or str(number),
+        number=spec.number or _number(spec),
         feeder=feeder,
         accuracy_class=spec.accuracy_class,
         electronics=replace(drawn, drift_per_day=spec.drift / 100 / 365.25),
@@ -162,6 +171,34 @@ def build(spec: SimMeter, plant: Plant, *, shows_primary: bool) -> Meter:
         start_kwh=spec.start_kwh,
         refresh_us=spec.refresh_ms * 1000,
     )
+
+
+def build_flow(spec: SimMeter, profile: Profile) -> FlowMeter:
+    """The water, gas or heat meter, drawn from its seed."""
+    units = [p.unit for p in profile.points if p.measurand == "energy.heat"]
+    heat = profile.kind == "heat"
+    rng = random.Random(f"flow/{spec.seed}/{spec.id}")
+    return FlowMeter(
+        id=spec.id,
+        number=spec.number or _number(spec),
+        kind=profile.kind,
+        pipe=Pipe.drawn(spec.flow, heat=heat, seed=f"{spec.seed}/{spec.id}"),
+        error=class_limit(spec.accuracy_class) * rng.uniform(-0.8, 0.8),
+        heat_unit=units[0] if heat and units and units[0] in HEAT_UNITS else "kWh",
+        step=spec.step,
+        modulus=spec.modulus,
+        start=spec.start_kwh,
+        refresh_us=spec.refresh_ms * 1000,
+    )
+
+
+def _number(spec: SimMeter) -> str:
+    """A number out of the seed; of a meter addressed by its identity on M-Bus, that identity."""
+    drawn = str(random.Random(f"number/{spec.seed}/{spec.id}").randrange(10**11, 10**12))
+    identity = spec.address[:8].upper()
+    if len(spec.address) in (8, 16) and not set(identity) - set("0123456789F") and identity != "F" * 8:
+        return "".join(d if a == "F" else a for a, d in zip(identity, drawn[-8:], strict=True))
+    return drawn
 
 
 def registers(profile: Profile) -> tuple[Register, ...]:
@@ -206,26 +243,33 @@ class SimSite:
         self._running: AsyncExitStack | None = None
         self._profiles: dict[str, Profile] = {}
         self.meters: dict[str, Meter] = {}
+        self.flow_meters: dict[str, FlowMeter] = {}
         for bus in spec.buses:
             for meter in bus.meters:
-                if meter.id in self.meters:
+                if meter.id in self.meters or meter.id in self.flow_meters:
                     raise ValueError(f"{bus.name}: there are two meters {meter.id!r}")
-                self.meters[meter.id] = self._meter(bus, meter)
+                self._add(bus, meter)
 
     def _profile(self, name: str) -> Profile:
         if name not in self._profiles:
             self._profiles[name] = load(name, self.spec.profile_dirs)
         return self._profiles[name]
 
-    def _meter(self, bus: SimBus, spec: SimMeter) -> Meter:
+    def _add(self, bus: SimBus, spec: SimMeter) -> None:
         profile = self._profile(spec.profile)
-        if bus.protocol.partition("-")[0] != profile.protocol.partition("-")[0]:
+        protocol = spec.protocol or bus.protocol
+        # Modbus is one protocol in several framings; the editions of DL/T 645 ask for different items.
+        if ("modbus" if protocol.startswith("modbus") else protocol) != profile.protocol:
             raise ValueError(
-                f"{bus.name}/{spec.id}: profile {spec.profile} is for {profile.protocol}, the bus is {bus.protocol}"
+                f"{bus.name}/{spec.id}: profile {spec.profile} is for {profile.protocol}, the meter speaks {protocol}"
             )
+        change = self.spec.scenario.changed
+        if profile.kind in KINDS:
+            self.flow_meters[spec.id] = change(build_flow(spec, profile), self.started_us)
+            return
         sides = {p.side for p in profile.points if p.measurand.startswith("energy.")}
         meter = build(spec, self.plant, shows_primary="primary" in sides)
-        return self.spec.scenario.changed(meter, self.started_us)
+        self.meters[spec.id] = change(meter, self.started_us)
 
     # ---- running
 
@@ -250,20 +294,7 @@ class SimSite:
         host, port = (url.hostname or "127.0.0.1", url.port or 0) if url else ("", 0)
         if bus.protocol == "modbus-tcp":
             return self._modbus_tcp(bus, host or "127.0.0.1", port)
-        if bus.protocol not in FRAMINGS:
-            known = ", ".join((*FRAMINGS, "modbus-tcp"))
-            raise ValueError(f"{bus.name}: no simulated line speaks {bus.protocol!r}; there are {known}")
-        # A real port takes the characters' time by itself.
-        character = _NO_TIME_US if bus.device else character_us(bus.baud, bus.framing)
-        timing = Timing(
-            character_us=character,
-            reply_us=round(bus.reply_ms * 1000),
-            silence_us=max(round(3.5 * character), _SILENCE_US[bus.protocol]),
-            chunk=512 if url or bus.device else 8,
-            echo=bus.echo,
-        )
-        stations = [MeterStation(self._side(bus, meter)) for meter in bus.meters]
-        line = HalfDuplex(FRAMINGS[bus.protocol], stations, timing, self.spec.scenario, self.started_us)
+        line = self._wires(bus, chunk=512 if url or bus.device else 8)
         self.counts[bus.name] = line.counts
         if bus.device:
             return SerialLine(line, Path(bus.device), bus.baud, bus.framing, self._now_us)
@@ -271,12 +302,58 @@ class SimSite:
             return TcpLine(line, host, port, self._now_us)
         return PtyLine(line, Path(bus.port), bus.baud, self._now_us)
 
-    def _side(self, bus: SimBus, spec: SimMeter) -> Dlt645Meter | ModbusMeter | Dlt698Meter:
-        if bus.protocol == "dlt645-2007":
-            return Dlt645Meter(self.meters[spec.id], spec.address, longest=spec.longest)
-        if bus.protocol == "dlt698":
-            return Dlt698Meter(self.meters[spec.id], spec.address)
-        return self._modbus(spec)
+    def _wires(self, bus: SimBus, chunk: int) -> HalfDuplex | SharedLine:
+        """What hears and answers on a line: one kind of meters, or several that share it."""
+        kinds: dict[tuple[str, int, str], list[SimMeter]] = {}
+        for meter in bus.meters:
+            protocol = meter.protocol or bus.protocol
+            if protocol not in FRAMINGS:
+                known = ", ".join((*FRAMINGS, "modbus-tcp"))
+                raise ValueError(f"{bus.name}: no simulated line speaks {protocol!r}; there are {known}")
+            family = next(name for name, known in FRAMINGS.items() if known is FRAMINGS[protocol])
+            kinds.setdefault((family, meter.baud or bus.baud, meter.framing or bus.framing), []).append(meter)
+        speeds = {(baud, framing) for _, baud, framing in kinds}
+        if bus.device and speeds != {(bus.baud, bus.framing)}:
+            raise ValueError(
+                f"{bus.name}: a real port is heard at one speed: {bus.baud} {bus.framing}, but some of its meters "
+                "state another baud or framing; simulate those on a port of their own"
+            )
+        parts: list[tuple[int, HalfDuplex]] = []
+        for (family, baud, framing), meters in kinds.items():
+            # A real port takes the characters' time by itself.
+            character = _NO_TIME_US if bus.device else character_us(baud, framing)
+            silence = _SHORT_SILENCE_US if len(kinds) > 1 else _SILENCE_US.get(family, _SHORT_SILENCE_US)
+            timing = Timing(
+                character_us=character,
+                reply_us=round(bus.reply_ms * 1000),
+                silence_us=max(round(3.5 * character), silence),
+                chunk=chunk,
+                echo=bus.echo and not parts,  # what comes back is heard once, whoever is asked
+            )
+            stations = [MeterStation(self._side(bus, meter)) for meter in meters]
+            line = HalfDuplex(FRAMINGS[family], stations, timing, self.spec.scenario, self.started_us)
+            parts.append((baud, line))
+        return parts[0][1] if len(parts) == 1 else SharedLine(parts)
+
+    def _side(self, bus: SimBus, spec: SimMeter) -> Side:
+        protocol = spec.protocol or bus.protocol
+        flow, electric = self.flow_meters.get(spec.id), self.meters.get(spec.id)
+        if protocol == "mbus" and (meter := flow or electric):
+            profile = self._profile(spec.profile)
+            told = [record(p.item, p.measurand, spec.step) for p in profile.points]
+            medium = MEDIA.get(profile.kind, MEDIA["water"])
+            return MbusMeter(meter, spec.address, [r for r in told if r], medium=medium)
+        if protocol == "cjt188" and flow:
+            return Cjt188Meter(flow, spec.address)
+        if protocol == "dlt645-2007" and electric:
+            return Dlt645Meter(electric, spec.address, longest=spec.longest)
+        if protocol == "dlt645-1997" and electric:
+            return Dlt645Of1997Meter(electric, spec.address)
+        if protocol == "dlt698" and electric:
+            return Dlt698Meter(electric, spec.address)
+        if protocol == "modbus-rtu" and electric:
+            return self._modbus(spec)
+        raise ValueError(f"{bus.name}/{spec.id}: no simulated meter of kind {spec.profile} speaks {protocol}")
 
     def _modbus_tcp(self, bus: SimBus, host: str, port: int) -> ModbusTcpMeters:
         served = ModbusTcpMeters(
@@ -310,7 +387,11 @@ class SimSite:
 
     def indications(self, meter: str, t_us: int) -> Indications:
         """What the meter shows at an instant (before any fault of the line)."""
-        return self.meters[meter].show(t_us)
+        return (self.flow_meters.get(meter) or self.meters[meter]).show(t_us)
+
+    def pipe(self, meter: str) -> Pipe:
+        """What a water, gas or heat meter stands on: the true flow, volume and heat."""
+        return self.flow_meters[meter].pipe
 
     def describe(self) -> str:
         """The site in a few lines: each bus with its port and meters."""
@@ -319,11 +400,16 @@ class SimSite:
             port = self.ports.get(bus.name, bus.port)
             lines.append(f"{bus.name}  {bus.protocol}  {port}  {bus.baud} {bus.framing}")
             for meter in bus.meters:
-                behind = "".join(
-                    f"  {kind} {text}" for kind, text in (("CT", meter.ct), ("PT", meter.pt)) if text
-                )
+                own = "  ".join(str(x) for x in (meter.protocol, meter.baud, meter.framing) if x)
                 lines.append(
-                    f"  {meter.id}  address {meter.address}  {meter.profile}  class {meter.accuracy_class}"
-                    f"  {meter.rated_voltage} V  {meter.rated_current} A{behind}  {meter.preset}"
+                    f"  {meter.id}  address {meter.address}  {meter.profile}{own and '  '}{own}{self._place(meter)}"
                 )
         return "\n".join(lines)
+
+    def _place(self, meter: SimMeter) -> str:
+        """What a meter stands on, in words."""
+        if meter.id in self.flow_meters:
+            return f"  class {meter.accuracy_class}  {meter.flow:g} m3/h"
+        behind = "".join(f"  {kind} {text}" for kind, text in (("CT", meter.ct), ("PT", meter.pt)) if text)
+        rated = f"{meter.rated_voltage} V  {meter.rated_current} A"
+        return f"  class {meter.accuracy_class}  {rated}{behind}  {meter.preset}"

@@ -45,8 +45,12 @@ def run(_command: str, given: argparse.Namespace) -> int:
     from gateway.config import SiteFile
     from sim.site import SimSite
 
-    site = SimSite(_on_devices(simulated(SiteFile(given.site)), given.serial))
-    asyncio.run(_serve(site, quiet=given.quiet))
+    spec = _on_devices(simulated(SiteFile(given.site)), given.serial)
+    try:
+        site = SimSite(spec)
+        asyncio.run(_serve(site, quiet=given.quiet))
+    except ValueError as error:  # what this plant cannot simulate, in words
+        raise UsageError(f"{given.site}: {error}") from error
     return DONE
 
 

@@ -94,6 +94,10 @@ def _meter(site: SiteFile, config: InstrumentConfig) -> SimMeter:
         step=shape.step,
         modulus=shape.modulus,
         refresh_ms=round(shape.refresh * 1000),
+        flow=float(shape.flow),
+        protocol=config.protocol or "",
+        baud=config.baud or 0,
+        framing=config.framing or "",
     )
 
 

@@ -320,7 +320,7 @@ def test_a_description_names_every_port_and_meter(tmp_path: Path) -> None:
 
 def test_specifications_that_cannot_work_are_refused_in_words(tmp_path: Path) -> None:
     meter = SimMeter("a", "1", "eastron-sdm630")
-    with pytest.raises(ValueError, match="is for modbus, the bus is dlt645-2007"):
+    with pytest.raises(ValueError, match="is for modbus, the meter speaks dlt645-2007"):
         SimSite(spec_of(SimBus("line", "dlt645-2007", "x", (meter,))))
     with pytest.raises(ValueError, match="two meters 'a'"):
         SimSite(spec_of(SimBus("line", "modbus-rtu", "x", (meter, meter))))
