@@ -127,7 +127,7 @@ class Plan:
     keep_us: int | None = None
     full_retry_us: int = 10 * SECOND_US
     ballast: int = BALLAST_BYTES
-    states: Callable[[date], Mapping[str, CalibrationState]] | None = None
+    states: Callable[[date, Mapping[str, str]], Mapping[str, CalibrationState]] | None = None
     linger_us: int = 0  # how long, after the last seal, a platform may still fetch it
     pushes: tuple[PushPlan, ...] = ()
 
@@ -546,7 +546,8 @@ class Agent:
         if compile_all is None or not wanted:
             return
         try:
-            states = await asyncio.to_thread(compile_all, today)
+            known = {name: state.digest for name, state in self._states.items()}
+            states = await asyncio.to_thread(compile_all, today, known)
         except (
             Exception
         ) as error:  # what the register holds is somebody's work in progress: the agent goes on

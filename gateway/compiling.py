@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from calibration.state import CalibrationState
@@ -22,19 +23,28 @@ if TYPE_CHECKING:
     from gateway.prepare import Prepared
 
 LIMIT_S = 600
+NONE_KNOWN: Mapping[str, str] = MappingProxyType({})
 
 
 class StatesRefused(ValueError):
     """No states could be compiled: what the certificates lack, or how the process ended."""
 
 
-def compile_apart(prepared: Prepared, day: date) -> Mapping[str, CalibrationState]:
+def compile_apart(
+    prepared: Prepared, day: date, known: Mapping[str, str] = NONE_KNOWN
+) -> Mapping[str, CalibrationState]:
     """The states of all meters for a day, from certificate files and register as they are now.
+
+    Args:
+        prepared: the site that runs, with its meters.
+        day: the day that the states are for.
+        known: digests of the states in force by instrument; one that has not changed is left out. A state takes
+            a multiple of its own memory while it is read.
 
     Raises:
         StatesRefused: the certificates cannot be used, or the process that compiles could not do it.
     """
-    order = (prepared.file, [(meter.config, meter.profile) for meter in prepared.meters], day)
+    order = (prepared.file, [(meter.config, meter.profile) for meter in prepared.meters], day, dict(known))
     try:
         done = subprocess.run(
             [sys.executable, "-m", "gateway.compiling"],
@@ -56,14 +66,11 @@ def compile_apart(prepared: Prepared, day: date) -> Mapping[str, CalibrationStat
 
 def main() -> int:
     """The other process: an order on standard input, states or a refusal on standard output."""
-    site, meters, day = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from the agent that started this
+    site, meters, day, known = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from the agent that started this
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     try:
         calibrations = Calibrations.read(site, lambda: at)
-        states = {
-            config.id: calibrations.state(config, profile, day).to_json().decode()
-            for config, profile in meters
-        }
+        states = {config.id: calibrations.state(config, profile, day) for config, profile in meters}
     except (ConfigError, OSError) as error:
         json.dump({"refused": str(error)}, sys.stdout)
         return 0
@@ -72,7 +79,10 @@ def main() -> int:
             raise
         json.dump({"refused": str(error)}, sys.stdout)
         return 0
-    json.dump({"states": states}, sys.stdout)
+    new = {
+        name: state.to_json().decode() for name, state in states.items() if state.digest != known.get(name)
+    }
+    json.dump({"states": new}, sys.stdout)
     return 0
 
 

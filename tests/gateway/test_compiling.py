@@ -29,6 +29,13 @@ def test_the_same_states_come_back(prepared: Prepared) -> None:
     }
 
 
+def test_only_what_changed_comes_back(prepared: Prepared) -> None:
+    known = {meter.config.id: meter.state.digest for meter in prepared.meters}
+    assert compile_apart(prepared, DAY, known) == {}
+    changed = next(iter(known))
+    assert set(compile_apart(prepared, DAY, {**known, changed: "0" * 64})) == {changed}
+
+
 def test_a_site_file_edited_meanwhile_changes_nothing(prepared: Prepared) -> None:
     before = {name: state.digest for name, state in compile_apart(prepared, DAY).items()}
     prepared.file.path.write_text(prepared.file.path.read_text().replace('"400/5"', '"800/5"'))
