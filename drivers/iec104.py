@@ -106,7 +106,12 @@ class Asdu:
 
 
 def parse(asdu: bytes) -> Asdu:
-    """One ASDU; Malformed if its objects do not fill it exactly. Of types that carry no readings, only the head."""
+    """One ASDU; of types that carry no readings, only the head.
+
+    Malformed if it is shorter than its head, or its objects do not fill it exactly.
+    """
+    if len(asdu) < 6:
+        raise Malformed(f"an ASDU has a head of 6 bytes, {len(asdu)} came")
     type_id, cause = asdu[0], asdu[2]
     base = _TIMED.get(type_id, type_id)
     name, size = _TYPES.get(base, (f"type {type_id}", -1))
