@@ -1,4 +1,4 @@
-"""A correction over arrays: many indications, or many increments of a register, at once.
+"""A correction over arrays: many indications at once.
 
 The same measurement model as :mod:`calibration.correction`, element by element the same bits as its hot path. It is
 a module of its own because it is the one that needs numpy, which takes more memory than everything else that a
@@ -9,8 +9,7 @@ In the coordinates, NaN is "not known".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,22 +20,6 @@ from calibration.curve import T_LIMIT, T_NEAR, Angle
 Floats: TypeAlias = npt.NDArray[np.float64]
 Indexes: TypeAlias = npt.NDArray[np.intp]
 Truths: TypeAlias = npt.NDArray[np.bool_]
-
-
-class Increments(NamedTuple):
-    """What the increments of a register add to its running sums (see :mod:`calibration.energy`).
-
-    ``excess`` is Σ (corrected − indicated), ``variance`` the sum of their repeatability, ``nodes`` the pairs of a node
-    of the grid and Σ hat·∂E/∂e, ``extrapolation`` the signed contribution of that source; ``outside``: one that grew
-    was outside the calibrated range. ``grown``: one grew at all.
-    """
-
-    excess: float
-    variance: float
-    nodes: tuple[tuple[int, float], ...]
-    extrapolation: float
-    outside: bool
-    grown: bool
 
 
 def corrected(
@@ -52,50 +35,10 @@ def corrected(
     if known.any():
         y[known], u[known], flagged[known] = _known(correction, values[known], x[known], t[known])
     for k in map(int, np.flatnonzero(~known)):
-        load, factor = known_or_none(load_a, k), known_or_none(power_factor, k)
+        load, factor = _known_or_none(load_a, k), _known_or_none(power_factor, k)
         y.flat[k], u.flat[k], _, _ = correction(float(values.flat[k]), load, factor)
         flagged.flat[k] = True
     return y, u, flagged
-
-
-def per_reading(values: npt.ArrayLike | None, count: int) -> Floats:
-    """One coordinate per reading, from one for all or one for each; None is not known."""
-    return np.broadcast_to(np.asarray(np.nan if values is None else values, dtype=np.float64), (count,))
-
-
-def known_or_none(values: Floats | None, k: int) -> float | None:
-    """The coordinate at a place, None if it is not known."""
-    return None if values is None or np.isnan(values.flat[k]) else float(values.flat[k])
-
-
-def all_known(*coordinates: Floats) -> bool:
-    """Whether no coordinate is unknown or infinite."""
-    return all(bool(np.isfinite(each).all()) for each in coordinates)
-
-
-def increments(
-    correction: Correction, grown: Sequence[float], load_a: Floats, power_factor: Floats
-) -> Increments:
-    """What increments (in the register's unit and on its side) at known loads and power factors add."""
-    indicated = np.array(grown) * correction.ratio
-    x = _loads(correction, load_a, load_a)
-    t = _phases(correction, load_a, power_factor)
-    k, a, b = _place(correction, x, t)
-    p, q, r, s = np.asarray(correction.cells)[k].T
-    error = p + q * a + r * b + s * (a * b)
-    extra, outside = _away(correction, x, t)
-    energy = indicated / (1.0 + error / 100.0)
-    g = -energy / (100.0 + error)
-    c = g * correction.repeatability
-    grows = indicated > 0.0
-    return Increments(
-        -float(np.sum(indicated * (error / (100.0 + error)))),
-        float(np.sum(c * c)),
-        _spread(correction, x, t, g),
-        float(np.sum(g * extra)) if extra.any() else 0.0,
-        bool((outside & grows).any()),
-        bool(grows.any()),
-    )
 
 
 def _loads(correction: Correction, values: Floats, load_a: Floats | None) -> Floats:
@@ -167,24 +110,6 @@ def _known(correction: Correction, values: Floats, x: Floats, t: Floats) -> tupl
     return y, np.sqrt(best), away
 
 
-def _spread(correction: Correction, x: Floats, t: Floats, weights: Floats) -> tuple[tuple[int, float], ...]:
-    """Sums of weights over the grid's nodes: ``Σ hat_j·w`` for every node j that has any."""
-    grid = correction.grid
-    nx, nt = len(grid.xs), len(grid.ts)
-    i, a = _positions(np.asarray(grid.xs), x)
-    j, b = _positions(np.asarray(grid.ts), t)
-    i1, j1 = np.minimum(i + 1, nx - 1), np.minimum(j + 1, nt - 1)
-    sums = np.zeros(nx * nt)
-    for row, column, hat in (
-        (i, j, (1.0 - a) * (1.0 - b)),
-        (i1, j, a * (1.0 - b)),
-        (i, j1, (1.0 - a) * b),
-        (i1, j1, a * b),
-    ):
-        sums += np.bincount(row * nt + column, weights=weights * hat, minlength=nx * nt)
-    return tuple((int(node), float(sums[node])) for node in np.flatnonzero(sums))
-
-
 def _positions(axis: Floats, values: Floats) -> tuple[Indexes, Floats]:
     n = len(axis)
     i = np.clip(np.searchsorted(axis, values, side="right") - 1, 0, max(n - 2, 0))
@@ -194,3 +119,7 @@ def _positions(axis: Floats, values: Floats) -> tuple[Indexes, Floats]:
     span = np.where(high > low, high - low, 1.0)
     inner = (values - low) / span
     return i, np.where(values >= high, 1.0, np.where(values <= low, 0.0, inner))
+
+
+def _known_or_none(values: Floats | None, k: int) -> float | None:
+    return None if values is None or np.isnan(values.flat[k]) else float(values.flat[k])

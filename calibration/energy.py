@@ -28,8 +28,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from math import sqrt
-from typing import TYPE_CHECKING, Any
+from math import nan, sqrt
+from typing import Any
 
 from calibration.cumulative import (
     HOUR_US,
@@ -41,14 +41,10 @@ from calibration.cumulative import (
     segment_of,
 )
 from calibration.curve import Axis, Bound, Flag
+from calibration.increments import Increments, increments, known, known_or_none
 from calibration.notation import decimal_text
 from calibration.state import CalibrationState
 from calibration.uncertainty import Uncertain, UncertaintySource, total
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from calibration.correction_arrays import Increments
 
 _EXACT = Context(prec=60)
 _BOUNDS = (Bound.SHARED, Bound.OWN)
@@ -225,35 +221,31 @@ class EnergyTotal:
         values: Sequence[Decimal],
         utc_us: Sequence[int],
         *,
-        load_a: npt.ArrayLike | None = None,
-        power_factor: npt.ArrayLike | None = None,
+        load_a: Sequence[float] | float | None = None,
+        power_factor: Sequence[float] | float | None = None,
         window_us: int = 0,
     ) -> None:
-        """Add many readings at once: :meth:`add` in a loop, but vectorised where nothing is out of the
-        ordinary.
+        """Add many readings at once: :meth:`add` in a loop, but in one pass where nothing is out of the ordinary.
 
         ``load_a`` and ``power_factor`` have an entry per reading (that of the first reading of all is not
         used); NaN is "not known".
         """
-        from calibration import correction_arrays as arrays  # numpy, which an agent does without
-
         count = len(values)
-        loads, factors = arrays.per_reading(load_a, count), arrays.per_reading(power_factor, count)
+        loads, factors = _per_reading(load_a, count), _per_reading(power_factor, count)
         first = 0
         if self.end is None and count:
             self.add(values[0], utc_us[0], window_us=window_us)
             first = 1
-        known = arrays.all_known(loads[first:], factors[first:])
-        if not known or not self._ordinary(values[first:], utc_us[first:]):
-            for k in range(first, count):
-                load, factor = arrays.known_or_none(loads, k), arrays.known_or_none(factors, k)
+        values, utc_us, loads, factors = values[first:], utc_us[first:], loads[first:], factors[first:]
+        if not known(loads) or not known(factors) or not self._ordinary(values, utc_us):
+            for k in range(len(values)):
+                load, factor = known_or_none(loads[k]), known_or_none(factors[k])
                 self.add(values[k], utc_us[k], load_a=load, power_factor=factor, window_us=window_us)
             return
         assert self.end is not None
-        before = (self.end.value, *values[first:-1])
-        grown = [float(b - a) for a, b in zip(before, values[first:], strict=True)]
-        more = arrays.increments(self._correction, grown, loads[first:], factors[first:])
-        self._extend(values[first:], utc_us[first:], more, window_us)
+        before = (self.end.value, *values[:-1])
+        grown = [float(b - a) for a, b in zip(before, values, strict=True)]
+        self._extend(values, utc_us, increments(self._correction, grown, loads, factors), window_us)
 
     def replace(self, value: Decimal, utc_us: int, *, window_us: int = 0) -> None:
         """The register (or the meter) was replaced or set: it stands at ``value`` now. Add its last reading
@@ -466,7 +458,7 @@ class EnergyTotal:
         self._variance += c * c
         return g
 
-    # --------------------------------------------------------------------------------------------- vectorised
+    # ---------------------------------------------------------------------------------------------- many at once
 
     def _ordinary(self, values: Sequence[Decimal], utc_us: Sequence[int]) -> bool:
         """Whether nothing goes down, time goes on, and the load is what tells the operating point."""
@@ -488,7 +480,7 @@ class EnergyTotal:
         correction = self._correction
         self._excess += more.excess
         self._variance += more.variance
-        _add_into(self._sums, dict(more.nodes))
+        _add_into(self._sums, more.nodes)
         if more.extrapolation:
             for bound in self._wanted:
                 _add_into(self._rest[bound], {correction.extrapolation.id: more.extrapolation})
@@ -557,6 +549,14 @@ class EnergyTotal:
             raise ValueError(f"these values are not a kept energy total ({error!r})") from None
         made._track.closed, made._track.now = segments[:-1], segments[-1] if segments else None
         return made
+
+
+def _per_reading(coordinate: Sequence[float] | float | None, count: int) -> Sequence[float]:
+    if coordinate is None or isinstance(coordinate, float | int):
+        return (nan if coordinate is None else float(coordinate),) * count
+    if len(coordinate) != count:
+        raise ValueError(f"{len(coordinate)} loads or power factors for {count} readings")
+    return coordinate
 
 
 def _add_into(sums: dict[Any, float], more: Mapping[Any, float]) -> None:

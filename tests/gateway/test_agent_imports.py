@@ -23,6 +23,7 @@ for load in (2.0, None):
 total = EnergyTotal(made, "energy.active.import")
 for k in range(5):
     total.add(Decimal(k), k * 60_000_000, load_a=2.0 if k % 2 else None, power_factor=0.8)
+total.extend([Decimal(7), Decimal(8)], [300_000_000, 360_000_000], load_a=[2.0, 3.0], power_factor=0.8)
 assert add_up([total.result(), total.result()]).u > 0
 print([name for name in ("numpy", "sqlite_utils", "central", "sim", "rich") if name in sys.modules])
 """
