@@ -36,7 +36,7 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as corpus:
         for n, seed in enumerate(seeds(name)):
             (Path(corpus) / f"seed-{n}").write_bytes(seed)
-        options = ["-timeout=10", "-rss_limit_mb=1024", "-max_len=4096", f"-max_total_time={seconds}"]
+        options = ["-timeout=10", "-rss_limit_mb=1024", "-max_len=32768", f"-max_total_time={seconds}"]
         options += [f"-runs={runs}", "-print_final_stats=1", f"-artifact_prefix={tempfile.gettempdir()}/"]
         atheris.Setup([sys.argv[0], corpus, *options], TARGETS[name])
         atheris.Fuzz()

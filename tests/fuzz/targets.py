@@ -196,14 +196,26 @@ _VECTORS: Mapping[str, str] = {
 }
 
 
+def _evidence(name: str) -> list[bytes]:
+    """The entries of a small log, one of each type; its bundle without the gzip; its checkpoint."""
+    from tests.evidence.test_bundle import made
+
+    whole = made()
+    if name == "bundle":
+        return [gzip.decompress(bundle.encode(whole))]
+    if name == "note":
+        return [whole.checkpoint]
+    return list({type(record.decode(entry)): entry for _, entry in whole.entries}.values())
+
+
 def seeds(name: str) -> list[bytes]:
     """Sound inputs of a target: the frames of the test vectors, the profiles and sites that are there."""
     if name == "profile":
         return [file.read_bytes() for file in sorted((ROOT / "drivers/profiles").glob("*.toml"))[:8]]
     if name == "site":
         return [file.read_bytes() for file in sorted(ROOT.glob("docs/**/*.toml"))] or [SITE]
-    if name == "note":
-        return [b"example.com/log\n3\n" + b"A" * 43 + b"=\n\n\xe2\x80\x94 example.com/log AAAAAAAA\n"]
+    if name in ("record", "note", "bundle"):
+        return _evidence(name)
     if name == "dcc":
         return [b'<dcc:digitalCalibrationCertificate xmlns:dcc="https://ptb.de/dcc" schemaVersion="3.3.0"/>']
     kind = _VECTORS.get(name.removesuffix("-pieces"))
