@@ -30,9 +30,11 @@ bench:  ## readings per second, exchanges per second, uncertainty: beside their 
 	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; \
 	  $(PY) -m tests.bench.$$(basename $$bench .py) || exit 1; done
 
-fuzz:  ## 100,000 mutated streams per codec
+fuzz:  ## 100,000 mutated streams per codec; then each target guided by coverage for FOR (60s)
 	@requirements/setup.sh test
 	@$(PY) tests/drivers/fuzz_codecs.py
+	@for target in $$($(PY) -m tests.fuzz.guided --list); do echo "== $$target"; \
+	  $(PY) -m tests.fuzz.guided $$target $(FOR:s=) || { code=$$?; [ $$code = 3 ] && break; exit $$code; }; done
 
 crash:  ## kill -9 the agent 50 times; 100,000 simulated power cuts
 	@requirements/setup.sh test
