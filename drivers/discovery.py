@@ -3,6 +3,8 @@
 * DL/T 645: "read address" finds the only meter. Several collide; then they are asked by the last digits of their
   addresses, the leading ones filled up with A (any digit), two digits more wherever answers still collide.
 * Modbus: each unit is asked for one register. Whatever answers, be it an exception, is there.
+* M-Bus: by identities and by primary addresses (:mod:`drivers.mbus_search`).
+* CJ/T 188: "any type, any address" finds the only meter of a line. Several cannot be told apart by asking.
 
 A profile is proposed if its probe is plausible; it is ranked by how many of its other values are. Everything is
 bounded: the search ends at ``until`` (loop time), and says so.
@@ -14,18 +16,22 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
-from drivers import dlt645, modbus
+from drivers import cjt188, dlt645, mbus, modbus
 from drivers.bus import Bus, Meter
 from drivers.codec import Answer, Indication, Missing
 from drivers.identity import identify
-from drivers.line import Patience
+from drivers.line import Patience, Reply
 from drivers.link import LinkDown
+from drivers.mbus_search import Search as MbusSearch
 from drivers.profile import Profile, plan
+from drivers.protocols import Request
 
 Say = Callable[[str], None]
 
-_PROBED = "00010000"  # forward active energy: every DL/T 645-2007 meter has it
+# Forward active energy, by edition: every meter has it.
+_PROBED = {"dlt645-2007": (dlt645.READ, "00010000"), "dlt645-1997": (dlt645.READ_1997, "9010")}
 # What every electricity meter in service shows, by the first word of a measurand.
 _PLAUSIBLE = {
     "voltage": (Decimal(40), Decimal(480)),
@@ -70,10 +76,21 @@ async def survey(
     *,
     reply_s: float = 0.3,
     units: Iterable[int] = range(1, 248),
+    identities: bool = True,
     say: Say = lambda _text: None,
 ) -> Survey:
-    """Find the meters on a line, ask who they are, and propose profiles. Raises LinkDown if there is no line."""
+    """Find the meters on a line, ask who they are, and propose profiles. Raises LinkDown if there is no line.
+
+    ``units`` are Modbus units or primary addresses of M-Bus; ``identities``: M-Bus slaves are sought by those as well.
+    """
     search = _Search(bus, until, Patience(reply_s, 0.05), say)
+    if bus.codec.name in ("mbus", "cjt188"):
+        by_kind = search.slaves(units, identities) if bus.codec.name == "mbus" else search.flow_meter()
+        meters = [
+            Found(bus.codec.name, address, number, await _by_kind(bus, profiles, address, kind, reply_s))
+            for address, number, kind in await by_kind
+        ]
+        return Survey(tuple(meters), complete=not search.late)
     speaks_645 = bus.codec.name.startswith("dlt645")
     addresses = await (search.addresses() if speaks_645 else search.units(units))
     protocol = bus.codec.name if speaks_645 else "modbus"
@@ -88,6 +105,14 @@ async def survey(
         best = sorted((p for p in proposals if p), key=lambda p: (-p.plausible, p.judged - p.plausible))
         found.append(Found(bus.codec.name, address, number, tuple(best)))
     return Survey(tuple(found), complete=not search.late)
+
+
+class _Told(NamedTuple):
+    """A meter that says of itself what it is: its address, its number, and the kind of what it measures."""
+
+    address: str
+    number: str
+    kind: str
 
 
 class _Search:
@@ -119,18 +144,44 @@ class _Search:
                     break  # silence: it is not there. The first unit gets a second question
         return found
 
+    async def slaves(self, units: Iterable[int], identities: bool) -> list[_Told]:
+        """M-Bus: addresses, identities, and what flows through."""
+
+        async def ask(request: mbus.Request) -> tuple[Answer | None, Missing | None]:
+            reply = await self._reply(request)
+            return reply.answer, reply.failure
+
+        search = MbusSearch(ask, lambda: self.late, self._say)
+        found = await search.slaves(units, identities=identities)
+        return [_Told(slave.address, slave.identity, slave.medium) for slave in found]
+
+    async def flow_meter(self) -> list[_Told]:
+        """CJ/T 188: the only meter, by type and address unknown."""
+        answer, collided = await self._ask(cjt188.Request(cjt188.WILDCARD))
+        if answer is not None:
+            self._say(f"address {answer.address} answers")
+            kind = cjt188.TYPES.get(answer.raw[answer.raw.index(0x68) + 1], "")
+            return [_Told(answer.address, answer.address, kind)]
+        if collided:
+            self._say(
+                "several CJ/T 188 meters answer at once: they can be read by their printed addresses only"
+            )
+        return []
+
     async def addresses(self) -> list[str]:
         """The addresses of all meters: one by its own word, several by their last digits."""
-        answer, collided = await self._ask(dlt645.Request(dlt645.WILDCARD, dlt645.READ_ADDRESS))
+        answer, collided = None, False
+        if self._bus.codec.name == "dlt645-2007":  # 1997 has no such request
+            answer, collided = await self._ask(dlt645.Request(dlt645.WILDCARD, dlt645.READ_ADDRESS))
         if answer is not None:
             # A stronger meter may have drowned the others: they are heard once it is not asked.
             first = answer.payload[::-1].hex()
             self._say(f"address {first} answers")
-            again, collided = await self._ask(dlt645.Request(dlt645.WILDCARD, dlt645.READ, _PROBED))
+            again, collided = await self._ask(self._probe(dlt645.WILDCARD))
             if not collided and (again is None or again.address == first):
                 return [first]
         elif not collided:
-            alone, collided = await self._ask(dlt645.Request(dlt645.WILDCARD, dlt645.READ, _PROBED))
+            alone, collided = await self._ask(self._probe(dlt645.WILDCARD))
             if alone is not None:
                 return [alone.address]
             if not collided:
@@ -140,13 +191,16 @@ class _Search:
         await self._below("", found)
         return sorted(found)
 
+    def _probe(self, address: str) -> dlt645.Request:
+        return dlt645.Request(address, *_PROBED[self._bus.codec.name])
+
     async def _below(self, last: str, found: list[str]) -> None:
         """All meters whose addresses end in ``last``."""
         for pair in range(100):
             if self.late:
                 return
             digits = f"{pair:02d}{last}"
-            request = dlt645.Request(digits.rjust(12, "A"), dlt645.READ, _PROBED)
+            request = self._probe(digits.rjust(12, "A"))
             answer, collided = await self._ask(request)
             if answer is not None:
                 self._say(f"address {answer.address} answers")
@@ -155,13 +209,40 @@ class _Search:
             elif collided and len(digits) < 12:
                 await self._below(digits, found)
 
-    async def _ask(self, request: dlt645.Request | modbus.Request) -> tuple[Answer | None, bool]:
+    async def _ask(self, request: Request) -> tuple[Answer | None, bool]:
         """The answer, and whether something else came than silence or an answer."""
+        reply = await self._reply(request)
+        return reply.answer, reply.failure in (Missing.CORRUPT, Missing.MISMATCH)
+
+    async def _reply(self, request: Request) -> Reply:
         reply = await self._bus.ask(request, self._patience)
         if reply.failure is Missing.LINK_DOWN:
             where = self._bus.line.link.describe()
             raise LinkDown(where, reply.detail.removeprefix(f"{where}: "))
-        return reply.answer, reply.failure in (Missing.CORRUPT, Missing.MISMATCH)
+        return reply
+
+
+async def _by_kind(
+    bus: Bus, profiles: Sequence[Profile], address: str, kind: str, reply_s: float
+) -> tuple[Proposal, ...]:
+    """Profiles for what flows through a meter, by how many of their values it tells."""
+    found = []
+    for profile in profiles:
+        if profile.protocol != bus.codec.name or (kind and not _carries(kind, profile.kind)):
+            continue
+        meter = Meter(f"{address} as {profile.name}", address, profile, max(1.0, reply_s), late_s=0.05)
+        scan = await bus.scan(meter, plan(profile))
+        told = sum(i.value is not None for i in scan.indications)
+        if told:
+            found.append(Proposal(profile.name, told, len(scan.indications), scan.indications))
+    return tuple(sorted(found, key=lambda p: (-p.plausible, p.judged - p.plausible)))
+
+
+def _carries(kind: str, wanted: str) -> bool:
+    """Whether a meter that says ``kind`` of itself ("heat (outlet)", "cold water") may be of a profile's kind."""
+    if wanted == "water":
+        return "water" in kind and kind != "hot water"
+    return wanted in kind or kind in ("other", "unknown")
 
 
 async def _proposed(bus: Bus, profile: Profile, address: str, reply_s: float) -> Proposal | None:

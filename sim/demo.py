@@ -147,6 +147,7 @@ def demo_instruments(site: SimSite, performed: date = PERFORMED) -> list[Instrum
                 rated_voltage=Decimal(spec.rated_voltage),
                 rated_current=Decimal(spec.rated_current),
                 maximum_current=Decimal(spec.maximum_current),
+                parent=_behind(meter, "meter"),
             )
         )
         nameplates = {"ct": spec.ct, "pt": spec.pt}
@@ -154,6 +155,13 @@ def demo_instruments(site: SimSite, performed: date = PERFORMED) -> list[Instrum
     standards = _standards(site.spec.seed, performed)
     used = _kinds_calibrated(site)
     return found + [standard.instrument() for kind, standard in standards.items() if kind in used]
+
+
+def _behind(meter: Meter, kind: str) -> str:
+    """What stands before an instrument of a measuring point: its CT before a meter, its PT before a CT; or nothing."""
+    before = [t.kind for t in (meter.ct, meter.pt) if t is not None]
+    before = before if kind == "meter" else before[before.index(kind) + 1 :]
+    return f"{meter.id}-{before[0]}" if before else ""
 
 
 def _transformer(meter: Meter, transformer: Transformer, nameplate: str) -> Instrument:
@@ -169,7 +177,7 @@ def _transformer(meter: Meter, transformer: Transformer, nameplate: str) -> Inst
         rated_current=rated if transformer.kind == "ct" else None,
         rated_voltage=rated if transformer.kind == "pt" else None,
         ratio=Decimal(primary) / rated,
-        parent=meter.id,
+        parent=_behind(meter, transformer.kind),
     )
 
 

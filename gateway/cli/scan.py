@@ -24,8 +24,14 @@ examples:
 Exit code 1 if nothing was found."""
 
 _QUICK = 16  # units asked at each speed; once one has answered, all the others at that speed
-_SPEEDS_645 = (2400, 9600, 4800, 1200, 19200)
+_SPEEDS = {
+    "dlt645-2007": (2400, 9600, 4800, 1200, 19200),
+    "dlt645-1997": (1200, 2400, 4800, 9600),
+    "cjt188": (2400, 9600, 4800, 1200),
+    "mbus": (2400, 300, 9600),
+}
 _SPEEDS_MODBUS = (9600, 19200, 4800, 38400, 115200, 2400)
+_KNOWN = ("dlt645-2007", "modbus-rtu", "mbus", "cjt188", "dlt645-1997")  # the likeliest first
 
 
 class Setting(NamedTuple):
@@ -45,7 +51,7 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
         "--baud", type=int, action="append", help="try this speed only; may be given several times"
     )
     parser.add_argument("--framing", help="try this one only (8E1, 8N1)")
-    parser.add_argument("--units", metavar="1-247", help="Modbus units to ask")
+    parser.add_argument("--units", metavar="1-247", help="Modbus units or M-Bus primary addresses to ask")
     parser.add_argument("--reply", metavar="300ms", default="300ms", help="how long to wait for each answer")
     parser.add_argument("--limit", metavar="5min", default="5min", help="stop after this time")
     parser.add_argument("--profiles", metavar="DIR", action="append", default=[], help="profiles of your own")
@@ -55,21 +61,19 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 def settings(given: argparse.Namespace) -> list[Setting]:
     """All that is tried, the likeliest first. UsageError for what cannot be searched."""
     tcp = given.port.startswith("tcp://")
-    known = ("modbus-tcp", "modbus-rtu", "dlt645-2007") if tcp else ("dlt645-2007", "modbus-rtu")
-    protocols = given.protocol or known
+    protocols = given.protocol or (("modbus-tcp", *_KNOWN) if tcp else _KNOWN)
+    searched = ("modbus-tcp", "modbus-ascii", *_KNOWN)
     for protocol in protocols:
-        if protocol not in ("dlt645-2007", "modbus-rtu", "modbus-tcp", "modbus-ascii"):
-            raise UsageError(
-                f"{protocol}: meters are searched by dlt645-2007, modbus-rtu, modbus-tcp, modbus-ascii"
-            )
+        if protocol not in searched:
+            raise UsageError(f"{protocol}: meters are searched by {', '.join(searched)}")
     found = []
     for protocol in protocols:
         if tcp:
             found.append(Setting(protocol, 9600, given.framing or "8E1"))
             continue
-        modbus = protocol != "dlt645-2007"
+        modbus = protocol not in _SPEEDS
         framings = (given.framing,) if given.framing else ("8N1", "8E1") if modbus else ("8E1",)
-        for baud in given.baud or (_SPEEDS_MODBUS if modbus else _SPEEDS_645):
+        for baud in given.baud or _SPEEDS.get(protocol, _SPEEDS_MODBUS):
             found += [Setting(protocol, baud, framing) for framing in framings]
     return found
 
@@ -134,10 +138,17 @@ async def _search(
         bus = Bus("scan", codec(setting.protocol), opened, SystemClock().now, timing)
         try:
             quick = [] if given.units or len(tried) == 1 else units[:_QUICK]
-            got = await survey(bus, profiles, until, reply_s=reply_s, units=quick or units, say=say)
+            got = await survey(
+                bus, profiles, until,
+                reply_s=reply_s, units=quick or units, identities=not given.units, say=say,
+            )  # fmt: skip
             seen = list(got.found)
-            if quick and seen and setting.protocol != "dlt645-2007":
-                got = await survey(bus, profiles, until, reply_s=reply_s, units=units[_QUICK:], say=say)
+            if quick and seen and (setting.protocol.startswith("modbus") or setting.protocol == "mbus"):
+                known = {meter.address for meter in seen}
+                more = [unit for unit in units[_QUICK:] if str(unit) not in known]
+                got = await survey(
+                    bus, profiles, until, reply_s=reply_s, units=more, identities=False, say=say
+                )
                 seen += got.found
         finally:
             await bus.close()
@@ -171,24 +182,22 @@ def _plain(setting: Setting, found: Found) -> dict[str, Any]:
 
 
 def fragment(port: str, found: list[tuple[Setting, Found]]) -> str:
-    """What was found as a part of a site file (TOML): one bus per protocol and speed."""
+    """What was found as a part of a site file (TOML): one bus; what speaks otherwise than it says so itself."""
     lines: list[str] = []
-    previous: Setting | None = None
-    buses = 0
+    first = found[0][0]
+    serial = not port.startswith("tcp://")
+    lines += ["[[bus]]", 'name = "line-1"', f"protocol = {_text(first.protocol)}", f"port = {_text(port)}"]
+    if serial:
+        lines += [f"baud = {first.baud}", f"framing = {_text(first.framing)}"]
+    lines.append("")
     for setting, meter in found:
-        if setting != previous:
-            previous = setting
-            buses += 1
-            lines += [
-                "[[bus]]",
-                f'name = "line-{buses}"',
-                f"protocol = {_text(meter.protocol)}",
-                f"port = {_text(port)}",
-            ]
-            if not port.startswith("tcp://"):
-                lines += [f"baud = {setting.baud}", f"framing = {_text(setting.framing)}"]
-            lines.append("")
         lines += ["[[bus.instrument]]", f'id = "meter-{meter.address}"', f"address = {_text(meter.address)}"]
+        if setting.protocol != first.protocol:
+            lines.append(f"protocol = {_text(setting.protocol)}")
+        if serial and setting.baud != first.baud:
+            lines.append(f"baud = {setting.baud}")
+        if serial and setting.framing != first.framing:
+            lines.append(f"framing = {_text(setting.framing)}")
         if meter.proposals:
             best = meter.proposals[0]
             lines.append(

@@ -35,7 +35,7 @@ def deviations() -> dict[str, list[tuple[float, float]]]:
         for id_, drawn in site.meters.items():
             meter = replace(drawn, electronics=replace(drawn.electronics, noise=0.0), refresh_us=1)
             own = next(i for i in instruments if i.id == id_)
-            transformers = [i for i in instruments if i.parent == id_]
+            transformers = [i for i in instruments if i.id == own.parent]
             state = compile_state(own, papers, transformers, at=date(2026, 4, 1))
             for _ in range(4):
                 t = EPOCH_US + 500 * DAY_US + rng.randrange(DAY_US)

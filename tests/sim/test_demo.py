@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from calibration.certificate import CertificateKind, InstrumentKind
-from sim.demo import demo_certificates, demo_instruments, demo_spec
+from calibration.register import Register
+from sim.demo import PERFORMED, demo_certificates, demo_instruments, demo_spec
 from sim.site import SimSite
 from sim.world import DAY_US, EPOCH_US
+
+NOON = datetime(2026, 4, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -44,9 +48,27 @@ def test_every_paper_says_that_it_is_simulated(site: SimSite) -> None:
     assert all("imulated" in p.laboratory for p in demo_certificates(site))
 
 
-def test_transformers_stand_before_their_meters_with_their_rated_ratio(site: SimSite) -> None:
-    cts = [i for i in demo_instruments(site) if i.kind == InstrumentKind.CT]
-    assert {i.parent: i.ratio for i in cts} == {"carding": Decimal(80), "potline-1": Decimal(400)}
+def test_meters_stand_behind_their_transformers_as_the_register_means_it(site: SimSite) -> None:
+    instruments = {i.id: i for i in demo_instruments(site)}
+    behind = {i.id: (i.parent, instruments[i.parent].ratio) for i in instruments.values() if i.parent}
+    assert behind == {
+        "carding": ("carding-ct", Decimal(80)),
+        "potline-1": ("potline-1-ct", Decimal(400)),
+    }
+
+
+def test_the_register_compiles_a_meter_with_the_transformer_before_it(site: SimSite, tmp_path: Path) -> None:
+    with Register.open(tmp_path / "register.sqlite", now=lambda: NOON) as register:
+        register.add(
+            instruments=demo_instruments(site), certificates=demo_certificates(site), actor="the demo"
+        )
+        for meter, transformers in (
+            ("potline-1", ["potline-1-ct"]),
+            ("carding", ["carding-ct"]),
+            ("workshop", []),
+        ):
+            inputs = register.compile_inputs(meter, PERFORMED + timedelta(days=30))
+            assert [t.id for t in inputs.transformers] == transformers
 
 
 def test_a_minutes_energy_is_many_counts(site: SimSite) -> None:
