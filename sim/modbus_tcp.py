@@ -16,7 +16,14 @@ from sim.halfduplex import LineCounts
 from sim.modbus_meter import ModbusMeter
 
 _CORRUPTING = frozenset(
-    (FaultKind.SILENT, FaultKind.DEAD, FaultKind.WRONG_ITEM, FaultKind.WRONG_LENGTH, FaultKind.WRONG_ADDRESS)
+    (
+        FaultKind.SILENT,
+        FaultKind.DEAD,
+        FaultKind.WRONG_ITEM,
+        FaultKind.WRONG_LENGTH,
+        FaultKind.WRONG_ADDRESS,
+        FaultKind.MERGED,
+    )
 )
 
 
@@ -24,8 +31,8 @@ class ModbusTcpMeters:
     """One meter with its own address, or several units behind a gateway.
 
     Of the faults on the line those are served that TCP knows: late and slow_carrier, silent and dead, wrong_address
-    (unit), wrong_item (function), wrong_length, stuck; echo, noise, checksum and baud rate have no counterpart on TCP
-    and are left out.
+    (unit), wrong_item (function), wrong_length, merged (another unit's answer in the same segment), stuck; echo, noise,
+    checksum and baud rate have no counterpart on TCP and are left out, as is split (TCP joins what was split).
     """
 
     protocol = "modbus-tcp"
@@ -148,8 +155,11 @@ class ModbusTcpMeters:
 def _corrupted(packet: bytes, kind: FaultKind) -> bytes:
     if not packet or kind in (FaultKind.SILENT, FaultKind.DEAD):
         return b""
+    other = packet[:6] + bytes((packet[6] % 247 + 1,)) + packet[7:]
+    if kind == FaultKind.MERGED:
+        return packet + other
     if kind == FaultKind.WRONG_ADDRESS:
-        return packet[:6] + bytes((packet[6] % 247 + 1,)) + packet[7:]
+        return other
     if kind == FaultKind.WRONG_ITEM:
         return packet[:7] + bytes((packet[7] ^ 7,)) + packet[8:]
     if packet[7] & 0x80:

@@ -146,6 +146,19 @@ async def test_a_silent_tcp_meter_is_not_heard_and_a_wrong_length_is_short() -> 
         assert answer[:9].hex() == "000100000009010306"
 
 
+async def test_another_units_answer_may_follow_in_the_same_segment() -> None:
+    request = bytes.fromhex("00010000000601030c830004")
+    merged = Scenario(0, (Fault(FaultKind.MERGED),))
+    async with (
+        running(spec_of(iem3000(), merged)) as site,
+        connection(port_of(site, "line")) as (reader, writer),
+    ):
+        writer.write(request)
+        both = await asyncio.wait_for(reader.readexactly(2 * 17), 2)
+    assert (both[:6], both[6], both[17:23], both[23]) == (both[17:23], 1, both[:6], 2)
+    assert both[7:17] == both[24:]
+
+
 # ---- Modbus RTU
 
 
