@@ -33,6 +33,7 @@ from evidence.findings import Finding
 from .advance import HELD, Course, LogAlarm, receipt_for
 from .fetch import FetchError, LogClient, Patience
 from .holding import Holding
+from .log_keys import log_keys
 from .rows import Advance, Gateway
 
 STEP: Final = 32  # bundles in one transaction
@@ -107,7 +108,7 @@ class Collector:
         alarm = error = ""
         findings: tuple[Finding, ...] = ()
         receipt = False
-        keys = (self.verifier, *map(note.Verifier.parse, self.store.keys(gateway)))
+        keys = log_keys(self.store, gateway, self.verifier)
         pull = _Pull(self.store, gateway, self._client, keys, self.utc_us)
         try:
             if gateway.alarm in HELD:

@@ -23,6 +23,7 @@ from evidence.errors import ParseError
 
 from .advance import HELD, Course, LogAlarm, receipt_for
 from .holding import Holding
+from .log_keys import log_keys
 from .packages import Package, Upload, check_subtree, subtree_root, subtree_roots
 from .rows import Gateway, Pending
 
@@ -321,7 +322,7 @@ class Intake:
         if verifier is None:
             raise Refused(404, f"{origin[:200]}: no gateway of this platform has this origin\n")
         gateway = self.store.gateway(origin, verifier.vkey)
-        return gateway, (verifier, *map(note.Verifier.parse, self.store.keys(gateway)))
+        return gateway, log_keys(self.store, gateway, verifier)
 
     def _not_held(self, gateway: Gateway) -> None:
         if gateway.alarm in HELD:

@@ -162,7 +162,7 @@ class PostgresStore:
                 insert = "INSERT INTO gateway(origin, vkey) VALUES (%s, %s) ON CONFLICT (origin) DO NOTHING"
                 db.execute(insert, (origin, vkey))
             found = self.known(origin)
-        if found is None or found.vkey != vkey:
+        if found is None or (found.vkey != vkey and vkey not in self.keys(found)):
             raise StoreError(
                 f"{origin} is stored with another key ({found.vkey if found else 'none'}). Give that one: a newer "
                 "key is taken over from the log's own key record"

@@ -126,7 +126,7 @@ class Store:
         with self._transaction():
             self._db.execute("INSERT OR IGNORE INTO gateway(origin, vkey) VALUES (?, ?)", (origin, vkey))
         found = next(g for g in self.gateways() if g.origin == origin)
-        if found.vkey != vkey:
+        if found.vkey != vkey and vkey not in self.keys(found):
             raise StoreError(
                 f"{origin} is stored with another key ({found.vkey}). Give that one: a newer key is taken over from "
                 "the log's own key record"

@@ -301,7 +301,9 @@ class Note:
         if not signed:
             names = ", ".join(verifier.name for verifier in verifiers)
             there = ", ".join(signature.name for signature in self.signatures)
-            raise VerifyError(f"not signed by the key of {names}; it has signatures of {there}")
+            changed = any(signature.name in names.split(", ") for signature in self.signatures)
+            hint = " by another key; was it changed? Then give the new one" if changed else ""
+            raise VerifyError(f"not signed by the key of {names}; it has signatures of {there}{hint}")
         return self
 
     def cosigned_at(self, verifier: Verifier) -> int | None:

@@ -29,7 +29,7 @@ from drivers.line import Timing
 from drivers.link import Link
 from drivers.profile import Query
 from drivers.protocols import Codec
-from evidence.note import Checkpoint, Signer
+from evidence.note import Checkpoint, Signer, key_statement
 from evidence.record import Advice, Tally
 from gateway.clock import SECOND_US, Clock, StepWatch
 from gateway.identity import FLAG as IDENTITY_MISMATCH
@@ -175,6 +175,7 @@ class Agent:
             aggregate_us=plan.aggregate_us,
         )
         self._states = {instrument.meter.id: instrument.state for instrument in plan.instruments}
+        self._signers: tuple[Signer, ...] = (plan.signer,)  # oldest first; two while the key is changed
         self._pushes = [self._push_line(push) for push in plan.pushes]
         self._waiting: list[asyncio.Future[bool]] = []  # for the commit that holds what is pending
         serials = {i.meter.id: i.serial for bus in plan.buses for i in bus.instruments}
@@ -256,6 +257,28 @@ class Agent:
         """Log that something happened outside."""
         self._pipeline.event(kind, detail)
 
+    def take_key(self, new: Signer) -> None:
+        """Change the log's key: record the new one, unless it was, vouched for by the old; sign with both."""
+        old = self._signers[0]
+        vkey, replaces = new.verifier.vkey, old.verifier.vkey
+        if vkey not in self._pipeline.keys:
+            self._pipeline.announce_key(vkey, replaces, key_statement(self.plan.origin, new, old))
+        self._signers = (old, new)
+
+    def key_is_known(self, vkey: str, overlap_us: int) -> bool:
+        """Whether a receipt of every platform covers the key's record, and it is ``overlap_us`` old."""
+        place = self._pipeline.keys.get(vkey)
+        if place is None or place.entry >= self.size:
+            return False
+        have = {receipt.platform: receipt.size for receipt in self.receipts.newest}
+        seen = all(have.get(platform.name, 0) > place.entry for platform in self.plan.platforms)
+        return seen and self._clock.now().utc_us >= place.utc_us + overlap_us
+
+    def sign_alone(self) -> None:
+        """Sign with the newest key alone: the old one is no longer here."""
+        old, self._signers = self._signers[0], self._signers[-1:]
+        self._pipeline.event("key_retired", {"vkey": old.verifier.vkey})
+
     def change_state(self, instrument: str, state: CalibrationState) -> None:
         """Correct with another state from the next reading on; it is logged before."""
         self._states[instrument] = state
@@ -329,6 +352,11 @@ class Agent:
         for push in self._pushes:
             first.update(push.begin(now))
         self._pipeline.begin(store, first, self.plan.documents)
+        if self._pipeline.keys and self.plan.signer.verifier.vkey not in self._pipeline.keys:
+            raise StoreError(
+                f"{store.directory}: the key that is to sign is none of this log's: put back the file log.key that it "
+                "was written with. If that is lost, begin a log that continues this one: suyuan key successor"
+            )
         for push in self._pushes:
             push.begun()
         if store.ballast_spent:
@@ -526,7 +554,7 @@ class Agent:
         return True
 
     def _sign(self, size: int, root: bytes) -> bytes:
-        return Checkpoint(self.plan.origin, size, root).signed_by(self.plan.signer).encode()
+        return Checkpoint(self.plan.origin, size, root).signed_by(*self._signers).encode()
 
     def _note_head(self, size: int, utc_us: int) -> None:
         """Remember when each unacknowledged size was sealed; thin out so that memory stays bounded."""

@@ -135,6 +135,7 @@ class LogConfig(Model):
     """``commit`` is the loss window: what was read since the last commit can be lost with the power.
 
     ``keep``: entries that every platform has confirmed are deleted when they are older; without it all are kept.
+    ``key_overlap``: how long checkpoints bear the signatures of both keys after a change of keys.
     """
 
     commit: Positive = 1.0
@@ -142,6 +143,7 @@ class LogConfig(Model):
     checkpoint_entries: int = Field(default=256, ge=1, le=65536)
     aggregate: Positive = 60.0
     keep: Positive | None = None
+    key_overlap: Duration = 30 * 86400.0
 
 
 class ServeConfig(Model):

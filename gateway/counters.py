@@ -17,6 +17,8 @@ from evidence.record import (
     Document,
     Event,
     Gap,
+    Genesis,
+    Key,
     Reading,
     Reference,
     decode,
@@ -45,11 +47,19 @@ class Counter(msgspec.Struct, gc=False):
     period_us: int = 0
 
 
+class KeyPlace(msgspec.Struct, gc=False):
+    """Where a key of the log was announced: the entry, and when (UTC)."""
+
+    entry: int
+    utc_us: int
+
+
 class Counters(msgspec.Struct):
     """All that is carried over a restart.
 
     ``configuration`` and ``states`` (by instrument) are the newest entries of their kind; ``intervals`` has the
-    log index of the reading with which each instrument's open energy interval began; ``clean`` says that the log's
+    log index of the reading with which each instrument's open energy interval began; ``keys`` (vkeys) are the
+    log's own, from its genesis and its key records; ``clean`` says that the log's
     last event is a stop; ``boot_id`` is the boot in which the last record was made.
     """
 
@@ -58,6 +68,7 @@ class Counters(msgspec.Struct):
     states: dict[str, Reference] = {}
     documents: set[str] = set()
     intervals: dict[str, int] = {}
+    keys: dict[str, KeyPlace] = {}
     clean: bool = True
     boot_id: str = ""
 
@@ -77,6 +88,8 @@ class Counters(msgspec.Struct):
         try:
             if stored is not None:
                 counters = cls.parse(stored[1])
+                if not counters.keys:  # as stored by a version that did not know of them
+                    counters.take_genesis(store.entries(0, 1))
                 counters.replay(store.entries(stored[0]))
                 return counters
         except msgspec.DecodeError:
@@ -94,6 +107,8 @@ class Counters(msgspec.Struct):
         for index, data in entries:
             record = decode(data)
             match record:
+                case Genesis() | Key():
+                    self.take_keys(index, record)
                 case Reading():
                     counter = self.instruments.setdefault(record.instrument, Counter())
                     counter.last, counter.previous = record.number, index
@@ -123,6 +138,18 @@ class Counters(msgspec.Struct):
                     self.clean = True
                 case _:
                     pass
+
+    def take_keys(self, entry: int, record: Genesis | Key) -> None:
+        """Take in the keys that a record announces."""
+        for vkey in record.keys if isinstance(record, Genesis) else (record.vkey,):
+            self.keys[vkey] = KeyPlace(entry, record.utc_us)
+
+    def take_genesis(self, entries: Iterable[tuple[int, bytes]]) -> None:
+        """Take in the keys that a log began with; nothing if its first entry is no longer here."""
+        for index, data in entries:
+            record = decode(data)
+            if isinstance(record, Genesis):
+                self.take_keys(index, record)
 
 
 class _Body(msgspec.Struct):

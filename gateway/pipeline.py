@@ -29,7 +29,7 @@ from evidence.errors import EncodeError
 from evidence.record import SALT_BYTES, Head, Reading, Reference, Tally
 from gateway.aggregation import Aggregator, IntervalEnergy, record_of
 from gateway.clock import Clock
-from gateway.counters import NOT_SCHEDULED, START, STOP, Counter, Counters
+from gateway.counters import NOT_SCHEDULED, START, STOP, Counter, Counters, KeyPlace
 from gateway.lanes import Channel, Lane
 from gateway.readings import answered, reading_of
 from gateway.schedule import Tick, polls_between
@@ -160,16 +160,15 @@ class Pipeline:
         clean = counters.clean and store.damage is None
         now = self._clock.now()
         if self._base == 0:
-            self._keep(
-                records.Genesis(
-                    salt=self._salt(),
-                    origin=self._origin,
-                    keys=self._keys,
-                    software=self._software,
-                    utc_us=now.utc_us,
-                    boot_us=now.boot_us,
-                )
+            genesis = records.Genesis(
+                salt=self._salt(),
+                origin=self._origin,
+                keys=self._keys,
+                software=self._software,
+                utc_us=now.utc_us,
+                boot_us=now.boot_us,
             )
+            counters.take_keys(self._keep(genesis), genesis)
         previous = "none" if self._base == 0 else "clean" if clean else "unclean"
         told = {"boot_id": self._clock.boot_id, "software": self._software, "previous": previous}
         if store.damage is not None:
@@ -330,6 +329,24 @@ class Pipeline:
             self._keep(msgspec.structs.replace(entry, salt=self._salt(), utc_us=now.utc_us))
         return self._next
 
+    @property
+    def keys(self) -> Mapping[str, KeyPlace]:
+        """The log's keys (vkeys), and where each was announced."""
+        return self._counters.keys
+
+    def announce_key(self, vkey: str, replaces: str, statement: str) -> None:
+        """Record a new key of this log, unless it was; ``statement`` is signed by it and by the one before."""
+        if vkey in self._counters.keys:
+            return
+        record = records.Key(
+            salt=self._salt(),
+            vkey=vkey,
+            replaces=replaces,
+            statement=statement,
+            utc_us=self._clock.now().utc_us,
+        )
+        self._counters.take_keys(self._keep(record), record)
+
     def change_state(self, instrument: str, state: CalibrationState) -> None:
         """From now on correct with another state; it is written before its first use."""
         lane = self._lanes[instrument]
@@ -403,6 +420,8 @@ class Pipeline:
             index = self._keep(msgspec.structs.replace(record, salt=self._salt()))
             if isinstance(record, records.Configuration):
                 self._counters.configuration = Reference(index, record.digest)
+            elif isinstance(record, records.Genesis | records.Key):
+                self._counters.take_keys(index, record)
             elif isinstance(record, records.CalibrationState):
                 for name, reference in self._counters.states.items():
                     if reference.digest == record.digest:

@@ -8,7 +8,7 @@ second history. What was there is set aside, not deleted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evidence.errors import EvidenceError, ParseError
@@ -24,16 +24,17 @@ class RestoreError(StoreError):
     """The copy cannot take the log's place: why."""
 
 
-def restore(directory: Path, verifier: Verifier, read: Callable[[str], bytes | None]) -> int:
+def restore(directory: Path, verifiers: Sequence[Verifier], read: Callable[[str], bytes | None]) -> int:
     """Rebuild the log in ``directory`` from a copy; its size. The agent must not be running.
 
-    ``verifier``: the log's own key. ``read`` gives the bytes at a path of the copy, or None. Raises RestoreError.
+    ``verifiers``: the log's own keys, two while they are changed. ``read`` gives the bytes at a path of the
+    copy, or None. Raises RestoreError.
     """
     note = read("checkpoint")
     if note is None:
         raise RestoreError("the copy has no checkpoint: is it the directory of a log?")
     try:
-        head, _ = open_checkpoint(note, verifier)
+        head, _ = open_checkpoint(note, *verifiers)
     except EvidenceError as error:
         raise RestoreError(f"the copy's checkpoint is not of this log: {error}") from None
     newest = Anchor(directory / "anchor").read()

@@ -23,7 +23,9 @@ from gateway import advice
 from gateway.agent import Agent, BusPlan, Plan
 from gateway.compiling import compile_apart
 from gateway.config import SiteFile
-from gateway.keys import Key, load_or_create
+from gateway.keyring import KeyRing
+from gateway.keyring import watch as watch_ring
+from gateway.keys import Key
 from gateway.listening import instrument_plans, push_plan
 from gateway.pipeline import DocumentNotice
 from gateway.prepare import Prepared, PreparedBus, PreparedMeter
@@ -34,7 +36,12 @@ WATCH_EVERY_S = 2.0
 
 def log_key(site: SiteFile) -> Key:
     """The key that signs the site's log: made on first use, in the data directory."""
-    return load_or_create(site.data / "log.key", site.site.site.origin)
+    return key_ring(site).current()
+
+
+def key_ring(site: SiteFile) -> KeyRing:
+    """The keys of the site's log."""
+    return KeyRing(site.data, site.site.site.origin)
 
 
 def plan_of(prepared: Prepared, key: Key) -> Plan:
@@ -188,6 +195,11 @@ async def watch_certificates(site: SiteFile, agent: Agent) -> None:
 async def watch_advice(site: SiteFile, agent: Agent) -> None:
     """Log the correction advice that is laid into the data directory. Runs until cancelled."""
     await advice.watch(site.data / "advice", site.site.site.origin, agent)
+
+
+async def watch_keys(site: SiteFile, agent: Agent) -> None:
+    """Change the log's key when a new one is laid beside it. Runs until cancelled."""
+    await watch_ring(key_ring(site), round(site.site.log.key_overlap * 1e6), agent)
 
 
 def _fingerprint(site: SiteFile) -> tuple[tuple[str, int, int], ...]:

@@ -37,6 +37,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "stopped: {entries} entries in the log, checkpoint signed",
         "已停止：日志 {entries} 条，检查点已签名",
     ),
+    "key.rotate": (
+        "written: {file}. A running agent takes it up; until it signs alone, both sign. Hand this key to who verifies",
+        "已写入：{file}。运行中的采集代理将自动启用，过渡期内新旧密钥同时签名。请将此公钥交给核验方",
+    ),
     "restore.done": (
         "restored: {entries} entries; start the agent",
         "已恢复：{entries} 条记录；请启动采集代理",

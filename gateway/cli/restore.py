@@ -32,12 +32,14 @@ def run(_command: str, given: argparse.Namespace) -> int:
     from evidence.command import directory_reader
     from gateway.cli.verify import remote_reader
     from gateway.config import SiteFile
-    from gateway.keys import load
     from gateway.restore import restore
+    from gateway.running import key_ring
     from gateway.store import StoreError
 
     site = SiteFile(given.site)
-    key = load(site.data / "log.key")
+    ring = key_ring(site)
+    if not ring.path.exists():
+        raise UsageError(f"{ring.path}: is not there: a log is restored for the key that it goes on with")
     if "://" in given.source:
         read = remote_reader(given.source)
     elif Path(given.source).is_dir():
@@ -45,7 +47,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     else:
         raise UsageError(f"{given.source}: there is no such directory")
     try:
-        size = restore(site.data, key.signer.verifier, read)
+        size = restore(site.data, [key.signer.verifier for key in ring.all()], read)
     except StoreError as error:
         say(f"suyuan restore: {error}")
         return NO

@@ -15,7 +15,7 @@ from gateway.clock import Clock, SystemClock, moment
 from gateway.config import SiteFile
 from gateway.notify import Notifier
 from gateway.prepare import prepare, unreachable
-from gateway.running import give_back, log_key, plan_of, watch_advice, watch_certificates
+from gateway.running import give_back, log_key, plan_of, watch_advice, watch_certificates, watch_keys
 from gateway.store import StoreError
 from gateway.words import phrase
 
@@ -54,7 +54,8 @@ async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s:
         loop.call_later(duration_s, agent.stop)
     try:
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(watch(site, agent)) for watch in (watch_certificates, watch_advice)]
+            watches = (watch_certificates, watch_advice, watch_keys)
+            beside = [group.create_task(watch(site, agent)) for watch in watches]
             if any(platform.push is not None for platform in site.site.platforms):
                 from gateway.uplink import push_to, targets  # who is only pulled from needs no HTTP client
 

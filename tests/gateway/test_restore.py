@@ -50,7 +50,7 @@ async def test_a_log_put_back_from_the_platforms_copy_goes_on_where_it_was(tmp_p
     (tmp_path / "log.db").write_bytes(b"nothing that is a database")
     with pytest.raises(StoreError):
         LogStore(tmp_path, ORIGIN, ballast=0)
-    assert restore(tmp_path, SIGNER.verifier, copy.get) == size
+    assert restore(tmp_path, [SIGNER.verifier], copy.get) == size
     assert (tmp_path / "log.db.damaged-1").read_bytes() == b"nothing that is a database"
     await clock.advance(10 * S)
     store = await written(tmp_path, clock, 3)
@@ -74,7 +74,7 @@ async def test_a_copy_that_is_changed_older_or_anothers_is_refused_and_nothing_i
 
     def refused(copy, why, verifier=SIGNER.verifier):
         with pytest.raises(RestoreError, match=why):
-            restore(tmp_path, verifier, copy.get)
+            restore(tmp_path, [verifier], copy.get)
         assert (tmp_path / "log.db").read_bytes() == before
 
     refused({}, "no checkpoint")
@@ -86,4 +86,4 @@ async def test_a_copy_that_is_changed_older_or_anothers_is_refused_and_nothing_i
     refused({k: v for k, v in newest.items() if k != path}, f"no {path}")
     fork = Checkpoint(ORIGIN, 256, bytes(32)).signed_by(SIGNER).encode()
     refused({**newest, "checkpoint": fork}, "second history")
-    assert restore(tmp_path, SIGNER.verifier, newest.get) > 300
+    assert restore(tmp_path, [SIGNER.verifier], newest.get) > 300

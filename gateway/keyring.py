@@ -1,0 +1,125 @@
+"""A log's keys in its data directory, and their change at work: both sign until all have seen the new one.
+
+``log.key`` signs. ``suyuan key rotate`` lays ``log.key.next`` beside it; the agent sees it, writes a ``key`` record
+that both have signed, and signs its checkpoints with both. When a receipt of every platform covers that record, and the
+overlap is over, the new key takes the old one's place in one step, and signs alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+from evidence.note import Signer
+from gateway.anchor import sync
+from gateway.keys import Key, KeyFileError, create, load
+
+_log = logging.getLogger("suyuan.keys")
+
+LOOK_EVERY_S = 2.0
+CURRENT = "log.key"
+NEXT = "log.key.next"
+
+
+class KeyRing:
+    """The keys of one log, in its data directory."""
+
+    def __init__(self, directory: Path, origin: str) -> None:
+        self.directory = directory
+        self.origin = origin
+
+    @property
+    def path(self) -> Path:
+        """Where the key lies that signs now."""
+        return self.directory / CURRENT
+
+    @property
+    def next_path(self) -> Path:
+        """Where the key lies that is to come."""
+        return self.directory / NEXT
+
+    def current(self) -> Key:
+        """The key that signs now; made on first use. Raises KeyFileError."""
+        if not self.path.exists():
+            if self.next_path.exists():
+                raise KeyFileError(f"{self.path}: is not there, but {NEXT} is: put the old key back")
+            return create(self.path, self.origin)
+        return self._load(self.path)
+
+    def next(self) -> Key | None:
+        """The key that is to come, if there is one. Raises KeyFileError."""
+        return self._load(self.next_path) if self.next_path.exists() else None
+
+    def all(self) -> tuple[Key, ...]:
+        """Every key that may have signed the newest checkpoint."""
+        following = self.next()
+        return (self.current(),) if following is None else (self.current(), following)
+
+    def prepare(self) -> Key:
+        """Make the key that is to come. Raises KeyFileError, also if one is waiting already."""
+        if not self.path.exists():
+            raise KeyFileError(f"{self.path}: is not there: this log has no key yet that could be changed")
+        if self.next_path.exists():
+            raise KeyFileError(f"{self.next_path}: a change of keys is under way; it ends by itself")
+        return create(self.next_path, self.origin)
+
+    def settle(self) -> None:
+        """Put the next key in the place of the old one, which is gone then. Durable, and whole or not at all."""
+        self.next_path.replace(self.path)
+        sync(self.directory)
+
+    def _load(self, path: Path) -> Key:
+        key = load(path)
+        if key.name != self.origin or key.receipts:
+            raise KeyFileError(f"{path}: is the key of '{key.name}', wanted is '{self.origin}' for a log")
+        return key
+
+
+class Log(Protocol):
+    """What is asked of the agent."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the log is open and taken up."""
+
+    def take_key(self, new: Signer) -> None:
+        """Log the new key, unless it was, and sign with it too."""
+
+    def key_is_known(self, vkey: str, overlap_us: int) -> bool:
+        """Whether every platform has the key's record, and the overlap is over."""
+
+    def sign_alone(self) -> None:
+        """Sign with the newest key alone."""
+
+
+async def watch(ring: KeyRing, overlap_us: int, log: Log) -> None:
+    """Carry out changes of keys until cancelled. A key that cannot be used stops no measurement."""
+    coming: Key | None = None
+    told = ""
+    for _ in count():
+        try:
+            if log.begun:
+                coming = await look(ring, overlap_us, log, coming)
+                told = ""
+        except (KeyFileError, OSError) as error:
+            if str(error) != told:
+                told = str(error)
+                _log.error("the change of keys waits: %s", error)
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def look(ring: KeyRing, overlap_us: int, log: Log, coming: Key | None) -> Key | None:
+    """One look: begin a change, or end it; the key that is coming. Raises KeyFileError, OSError."""
+    if coming is None:
+        coming = await asyncio.to_thread(ring.next)
+        if coming is not None:
+            log.take_key(coming.signer)
+        return coming
+    if not log.key_is_known(coming.vkey, overlap_us):
+        return coming
+    await asyncio.to_thread(ring.settle)
+    log.sign_alone()
+    return None
