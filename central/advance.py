@@ -17,6 +17,7 @@ from evidence.findings import Finding, Severity
 from evidence.record import CalibrationState, Configuration, Key, Record, Seal, decode
 
 from .holding import Holding
+from .log_keys import LogKeys
 from .rows import Advance, Gateway, Head
 
 HELD = ("fork", "unsound")  # alarms that hold a gateway until a person releases it
@@ -43,20 +44,22 @@ class Course:
     tree: log.Tree
     follow: Continuity
     sealed_us: int
+    keys: LogKeys
     _new: list[bytes] = field(default_factory=list)
 
     @classmethod
-    def of(cls, store: Holding, gateway: Gateway, verifiers: Sequence[note.Verifier]) -> Course:
-        """From what is stored. ``verifiers``: the log's keys."""
+    def of(cls, store: Holding, gateway: Gateway, keys: LogKeys) -> Course:
+        """From what is stored. ``keys``: the log's."""
         follow = Continuity(
             gateway.origin,
-            verifiers,
+            keys.keys,
             store.places(gateway),
             store.references(gateway),
             vouched=gateway.size > 0,
             sealed=_ends_sealed(store, gateway),
+            limits=keys.limits,
         )
-        return cls(store, gateway, log.Tree(gateway.size, gateway.peaks), follow, gateway.sealed_us)
+        return cls(store, gateway, log.Tree(gateway.size, gateway.peaks), follow, gateway.sealed_us, keys)
 
     def grow(self, entries: Sequence[bytes]) -> None:
         """Put new entries on the tree. They are neither believed nor kept before ``step``."""

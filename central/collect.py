@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,11 +29,12 @@ import httpx
 from evidence import log, note
 from evidence.errors import ParseError
 from evidence.findings import Finding
+from evidence.revocation import open_honoured
 
 from .advance import HELD, Course, LogAlarm, receipt_for
 from .fetch import FetchError, LogClient, Patience
 from .holding import Holding
-from .log_keys import log_keys
+from .log_keys import LogKeys, Revoked, gateway_of, log_keys, none_revoked
 from .rows import Advance, Gateway
 
 STEP: Final = 32  # bundles in one transaction
@@ -89,6 +90,7 @@ class Collector:
     patience: Patience = field(default_factory=Patience)
     tls: ssl.SSLContext | None = None
     transport: httpx.AsyncBaseTransport | None = None
+    revoked: Revoked = none_revoked
     _client: LogClient | None = None
 
     @property
@@ -99,7 +101,8 @@ class Collector:
     async def collect_once(self) -> Outcome:
         """One round. Raises StoreError only: the store is ours, and must work."""
         started = asyncio.get_running_loop().time()
-        gateway = self.store.gateway(self.verifier.name, self.verifier.vkey)
+        revoked = self.revoked()
+        gateway = gateway_of(self.store, self.verifier, revoked)
         before = gateway.size
         if self._client is None:
             self._client = LogClient(self.url, self.patience, tls=self.tls, transport=self.transport)
@@ -108,13 +111,14 @@ class Collector:
         alarm = error = ""
         findings: tuple[Finding, ...] = ()
         receipt = False
-        keys = log_keys(self.store, gateway, self.verifier)
+        cosigner = None if self.signer is None else self.signer.cosigner
+        keys = log_keys(self.store, gateway, self.verifier, revoked, cosigner)
         pull = _Pull(self.store, gateway, self._client, keys, self.utc_us)
         try:
             if gateway.alarm in HELD:
                 raise LogAlarm(gateway.alarm, "held since an earlier alarm; look into it, then release it")
             served = await self._client.checkpoint()
-            head, signed_note = note.open_checkpoint(served, *keys)
+            head, signed_note = open_honoured(served, keys.keys, keys.limits)
             signed = head.size
             gateway = await pull.to(head, signed_note)
             receipt = await self._receipt(gateway)
@@ -182,14 +186,14 @@ class _Pull:
     store: Holding
     began: Gateway  # as it was stored when the pull began
     client: LogClient
-    verifiers: Sequence[note.Verifier]
+    keys: LogKeys
     utc_us: Callable[[], int]
     fetched: dict[str, bytes] = field(default_factory=dict)  # of the step under way: what an alarm keeps
     _tiles: dict[log.Tile, bytes] = field(default_factory=dict)
 
     async def to(self, head: note.Checkpoint, signed: note.Note) -> Gateway:
         gateway = self.began
-        course = Course.of(self.store, gateway, self.verifiers)
+        course = Course.of(self.store, gateway, self.keys)
         tree = course.tree
         if head.size < tree.size:
             raise LogAlarm("rollback", f"the gateway shows {head.size} entries; {tree.size} are stored here")

@@ -42,8 +42,8 @@ class Holding(Protocol):
     def references(self, gateway: Gateway) -> dict[str, set[tuple[int, str]]]:
         """Configurations and calibration states that later entries may name."""
 
-    def keys(self, gateway: Gateway) -> tuple[str, ...]:
-        """Keys (vkeys) that the log's own key records brought in."""
+    def keys(self, gateway: Gateway) -> tuple[tuple[int, str], ...]:
+        """Keys (vkeys) that the log's own key records brought in, each with its entry."""
 
     def advance(self, gateway: Gateway, step: Advance, now_us: int) -> Gateway:
         """Store what was verified, in one durable transaction, and move the head from where ``gateway`` says it is."""

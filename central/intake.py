@@ -20,10 +20,11 @@ from typing import Final, NoReturn
 
 from evidence import log, note
 from evidence.errors import ParseError
+from evidence.revocation import open_honoured
 
 from .advance import HELD, Course, LogAlarm, receipt_for
 from .holding import Holding
-from .log_keys import log_keys
+from .log_keys import LogKeys, Revoked, gateway_of, log_keys, none_revoked
 from .packages import Package, Upload, check_subtree, subtree_root, subtree_roots
 from .rows import Gateway, Pending
 
@@ -102,6 +103,7 @@ class Intake:
 
     ``keys``: the logs that are accepted, by origin; asked each time, so that one may be approved or suspended at work.
     ``signer``: the platform's key for receipts. ``report`` is told of alarms: origin, kind, what.
+    ``revoked``: the keys that were revoked; asked each time too.
     """
 
     def __init__(
@@ -111,12 +113,14 @@ class Intake:
         signer: note.Ed25519Signer,
         utc_us: Callable[[], int],
         report: Callable[[str, str, str], None] = lambda *_: None,
+        revoked: Revoked = none_revoked,
     ) -> None:
         self.store = store
         self.signer = signer
         self._keys = keys
         self._utc_us = utc_us
         self._report = report
+        self._revoked = revoked
         self._gates: dict[str, _Gate] = {}
         self._opening = threading.Lock()
 
@@ -149,7 +153,7 @@ class Intake:
         with self._gate(head.origin).lock:
             gateway, keys = self._open(head.origin)
             try:
-                note.open_checkpoint(offer.note.encode(), *keys)
+                open_honoured(offer.note.encode(), keys.keys, keys.limits)
             except (note.VerifyError, ParseError) as error:
                 raise Refused(403, f"{error}\n") from None
             self._not_held(gateway)
@@ -218,7 +222,7 @@ class Intake:
             head, signed = self._target(gateway, upload)
             course = gate.course
             gate.course = None  # kept again only if all goes well
-            if course is None or course.tree.size != gateway.size or course.follow.verifiers != keys:
+            if course is None or course.tree.size != gateway.size or course.keys != keys:
                 course = Course.of(self.store, gateway, keys)
             course.began = gateway
             wrong = ""
@@ -317,12 +321,13 @@ class Intake:
         with self._opening:
             return self._gates.setdefault(origin, _Gate())
 
-    def _open(self, origin: str) -> tuple[Gateway, tuple[note.Verifier, ...]]:
+    def _open(self, origin: str) -> tuple[Gateway, LogKeys]:
         verifier = self._keys().get(origin)
         if verifier is None:
             raise Refused(404, f"{origin[:200]}: no gateway of this platform has this origin\n")
-        gateway = self.store.gateway(origin, verifier.vkey)
-        return gateway, log_keys(self.store, gateway, verifier)
+        revoked = self._revoked()
+        gateway = gateway_of(self.store, verifier, revoked)
+        return gateway, log_keys(self.store, gateway, verifier, revoked, self.signer.cosigner)
 
     def _not_held(self, gateway: Gateway) -> None:
         if gateway.alarm in HELD:

@@ -162,7 +162,7 @@ class PostgresStore:
                 insert = "INSERT INTO gateway(origin, vkey) VALUES (%s, %s) ON CONFLICT (origin) DO NOTHING"
                 db.execute(insert, (origin, vkey))
             found = self.known(origin)
-        if found is None or (found.vkey != vkey and vkey not in self.keys(found)):
+        if found is None or (found.vkey != vkey and vkey not in dict(self.keys(found)).values()):
             raise StoreError(
                 f"{origin} is stored with another key ({found.vkey if found else 'none'}). Give that one: a newer "
                 "key is taken over from the log's own key record"
@@ -219,10 +219,10 @@ class PostgresStore:
             found[kind].add((entry, digest))
         return found
 
-    def keys(self, gateway: Gateway) -> tuple[str, ...]:
-        """Keys (vkeys) that the log's own key records brought in."""
-        query = "SELECT vkey FROM key WHERE gateway=%s ORDER BY entry"
-        return tuple(vkey for (vkey,) in self.rows(query, (gateway.id,)))
+    def keys(self, gateway: Gateway) -> tuple[tuple[int, str], ...]:
+        """Keys (vkeys) that the log's own key records brought in, each with its entry."""
+        query = "SELECT entry, vkey FROM key WHERE gateway=%s ORDER BY entry"
+        return tuple((entry, vkey) for entry, vkey in self.rows(query, (gateway.id,)))
 
     # ── advancing ────────────────────────────────────────────────────────────────────────────────────────────────────
 

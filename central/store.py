@@ -126,7 +126,7 @@ class Store:
         with self._transaction():
             self._db.execute("INSERT OR IGNORE INTO gateway(origin, vkey) VALUES (?, ?)", (origin, vkey))
         found = next(g for g in self.gateways() if g.origin == origin)
-        if found.vkey != vkey and vkey not in self.keys(found):
+        if found.vkey != vkey and vkey not in dict(self.keys(found)).values():
             raise StoreError(
                 f"{origin} is stored with another key ({found.vkey}). Give that one: a newer key is taken over from "
                 "the log's own key record"
@@ -180,10 +180,10 @@ class Store:
             found[kind].add((entry, digest))
         return found
 
-    def keys(self, gateway: Gateway) -> tuple[str, ...]:
-        """Keys (vkeys) that the log's own key records brought in."""
-        query = "SELECT vkey FROM key WHERE gateway=? ORDER BY entry"
-        return tuple(vkey for (vkey,) in self._rows(query, (gateway.id,)))
+    def keys(self, gateway: Gateway) -> tuple[tuple[int, str], ...]:
+        """Keys (vkeys) that the log's own key records brought in, each with its entry."""
+        query = "SELECT entry, vkey FROM key WHERE gateway=? ORDER BY entry"
+        return tuple((entry, vkey) for entry, vkey in self._rows(query, (gateway.id,)))
 
     def advance(self, gateway: Gateway, step: Advance, now_us: int) -> Gateway:
         """Store what was verified, in one durable transaction, and move the head."""

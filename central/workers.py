@@ -22,6 +22,7 @@ from evidence.errors import ParseError
 
 from .collect import Collector, Outcome
 from .fetch import Patience
+from .log_keys import Revoked, none_revoked
 from .postgres import Overtaken, PostgresStore
 from .store import StoreError
 
@@ -113,6 +114,7 @@ class Worker:
     tls: ssl.SSLContext = field(default_factory=httpx.create_ssl_context)
     report: Callable[[Outcome], None] = lambda _: None
     complain: Callable[[str, str], None] = lambda *_: None
+    revoked: Revoked = none_revoked
     _roster: Roster = field(init=False)
     _ahead_us: int = 0  # of this process's running time, the database's clock
 
@@ -177,6 +179,7 @@ class Worker:
                 self.stale_after_s,
                 self.patience,
                 self.tls,
+                revoked=self.revoked,
             )
             try:
                 outcome = await collector.collect_once()

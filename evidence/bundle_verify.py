@@ -19,6 +19,7 @@ from .bundle_proof import root_of
 from .errors import ParseError
 from .findings import Completeness, Finding, Findings, Report, Severity
 from .policy import Policy
+from .revocation import bounds, honoured, refuse_revoked
 
 Poll = record.Reading | record.Gap
 
@@ -51,8 +52,13 @@ def verify(bundle: Bundle, policy: Policy) -> Report:
         found = _records(bundle, findings)
     series = _Series(bundle, head.size, found, findings)
     series.check()
-    cosigned = _cosigned(bundle, head, signed, policy, series.last + 1, findings)
-    _genesis(found, head.origin, policy, findings)
+    cosigned, witnessed = _cosigned(bundle, head, signed, policy, series.last + 1, findings)
+    limits = bounds(policy.revoked, witnessed)
+    try:
+        refuse_revoked(head, signed, policy.logs, limits)
+    except note.VerifyError as error:
+        findings.add("revoked", str(error), where="checkpoint")
+    _genesis(found, head.origin, policy, limits, findings)
     _files(bundle, found, findings)
     counts: dict[str, int] = {}
     for each in found.values():
@@ -108,9 +114,10 @@ def _cosigned(
     policy: Policy,
     needed: int,
     findings: Findings,
-) -> dict[str, tuple[int, int]]:
-    """Which witnesses of the policy cosigned a head over the entries: name to size and time."""
+) -> tuple[dict[str, tuple[int, int]], list[tuple[int, int]]]:
+    """Which witnesses of the policy cosigned a head over the entries: name to size and time; and all that they did."""
     cosigned: dict[str, tuple[int, int]] = {}
+    witnessed: list[tuple[int, int]] = []
     there: set[note.Verifier] = set()
     notes = [("checkpoint", head, signed)]
     for number, receipt in enumerate(bundle.receipts, 1):
@@ -131,6 +138,7 @@ def _cosigned(
                 if its.by(witness):
                     findings.add("cosignature", "the cosignature is wrong", None, f"{where}, {witness.name}")
                 continue
+            witnessed.append((other.size, at))
             cosigned[witness.name] = max(cosigned.get(witness.name, (0, 0)), (other.size, at))
             if other.size >= needed:
                 there.add(witness)
@@ -140,10 +148,16 @@ def _cosigned(
             f"the policy's quorum has not cosigned a tree that holds these entries; of its witnesses: {names}"
         )
         findings.add("quorum", what)
-    return cosigned
+    return cosigned, witnessed
 
 
-def _genesis(found: dict[int, record.Record], origin: str, policy: Policy, findings: Findings) -> None:
+def _genesis(
+    found: dict[int, record.Record],
+    origin: str,
+    policy: Policy,
+    limits: dict[note.Verifier, int],
+    findings: Findings,
+) -> None:
     """The log's beginning must name the origin and, directly or by key records, a key of the policy."""
     first = found.get(0)
     if not isinstance(first, record.Genesis):
@@ -154,7 +168,8 @@ def _genesis(found: dict[int, record.Record], origin: str, policy: Policy, findi
     keys = list(_keys(first.keys))
     for index, each in sorted(found.items()):
         if isinstance(each, record.Key):
-            if note.check_key_statement(each.statement, origin, each.vkey, *keys, *policy.logs):
+            older = honoured((*keys, *policy.logs), limits, index + 1)
+            if note.check_key_statement(each.statement, origin, each.vkey, *older):
                 keys += _keys((each.vkey,))
             else:
                 what = "the new key is not vouched for by an older one and by itself"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import note
 from .errors import EvidenceError, ParseError
+from .revocation import Revocation, read_revocations
 from .verify import Read, verify_log
 
 
@@ -42,13 +43,7 @@ def load_key(text: str, data: Path) -> note.Verifier:
         )
     if "+" in text and not Path(text).exists():
         return note.Verifier.parse(text)
-    path = Path(text)
-    for place in (path.absolute(), path.resolve()):
-        if place.is_relative_to(data.absolute()) or place.is_relative_to(data.resolve()):
-            raise UsageError(
-                f"--key {text} lies with the data that it is to verify: whoever changed the data could have changed "
-                "the key. Get the key another way, compare its fingerprint, and keep it elsewhere"
-            )
+    path = _apart(text, data, "--key")
     try:
         lines = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -56,6 +51,30 @@ def load_key(text: str, data: Path) -> note.Verifier:
             f"--key {text}: neither a vkey (NAME+KEYID+BASE64) nor a file that holds one"
         ) from error
     return note.Verifier.parse(lines)
+
+
+def load_revocations(text: str, data: Path) -> tuple[Revocation, ...]:
+    """Revocations given as text (``VKEY size N``) or as a file of such lines, which may not lie with the data.
+
+    Raises UsageError or ParseError.
+    """
+    if " " in text and not Path(text).exists():
+        return (Revocation.parse(text),)
+    try:
+        return read_revocations(_apart(text, data, "--revoked").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--revoked {text}: neither 'VKEY size N' nor a file of such lines") from error
+
+
+def _apart(text: str, data: Path, option: str) -> Path:
+    path = Path(text)
+    for place in (path.absolute(), path.resolve()):
+        if place.is_relative_to(data.absolute()) or place.is_relative_to(data.resolve()):
+            raise UsageError(
+                f"{option} {text} lies with the data that it is to verify: whoever changed the data could have changed "
+                "the key. Get the key another way, compare its fingerprint, and keep it elsewhere"
+            )
+    return path
 
 
 def known_checkpoint(path: Path, verifiers: Sequence[note.Verifier]) -> note.Checkpoint:
@@ -86,6 +105,13 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--known", metavar="FILE", help="earlier checkpoint: the log must be a continuation of it"
     )
+    options.add_argument(
+        "--revoked",
+        action="append",
+        default=[],
+        metavar="TEXT|FILE",
+        help="a revoked key: 'VKEY size N', 'VKEY witnessed-before TIME', or a file of such lines",
+    )
     options.add_argument("--json", action="store_true", help="report as JSON")
     options.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: all)"
@@ -108,6 +134,7 @@ def main(arguments: Sequence[str]) -> int:
         witnesses = [load_key(text, data) for text in options.witness]
         known = known_checkpoint(Path(options.known), verifiers) if options.known else None
         receipts = [Path(path).read_bytes() for path in options.receipt]
+        revoked = [one for text in options.revoked for one in load_revocations(text, data)]
     except (UsageError, ParseError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -118,6 +145,7 @@ def main(arguments: Sequence[str]) -> int:
             witnesses=witnesses,
             known=known,
             receipts=receipts,
+            revoked=revoked,
             jobs=max(1, options.jobs),
         )
     except OSError as error:  # not evidence: a disk or a permission

@@ -28,6 +28,7 @@ from .record import (
     Reference,
     Seal,
 )
+from .revocation import honoured
 
 
 class Place(NamedTuple):
@@ -92,6 +93,9 @@ class Continuity:
         False  # whether one of ``verifiers`` is a key that the log began with, or one vouched for since
     )
     holes: bool = False
+    limits: dict[note.Verifier, int] = field(
+        default_factory=dict
+    )  # up to which size a revoked key's word counts
     _unknown: set[str] | None = None
     _keys: list[note.Verifier] = field(default_factory=list)
 
@@ -185,7 +189,8 @@ class Continuity:
             self._keys.append(key)
 
     def _key(self, index: int, fact: Key) -> None:
-        if note.check_key_statement(fact.statement, self.origin, fact.vkey, *self._keys, *self.verifiers):
+        older = honoured((*self._keys, *self.verifiers), self.limits, index + 1)
+        if note.check_key_statement(fact.statement, self.origin, fact.vkey, *older):
             self._trust((fact.vkey,))
         else:
             self.findings.add(

@@ -7,6 +7,12 @@ A policy comes from the auditor's own files, never with the data that it is to j
     witness institute institute.example/witness+9c8d7e6f+BAr…
     group both all platform institute
     quorum both
+
+One kind of line is ours, for a key that was lost or copied: what it signed is believed up to a size, or as far as a
+witness of this policy cosigned it before a time (UTC)::
+
+    revoked platform.example/gw/7+3357cfa1+AX5… size 20852163
+    revoked platform.example/gw/7+3357cfa1+AX5… witnessed-before 2026-11-24T10:00:00Z
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ from typing import Final
 
 from .errors import ParseError
 from .note import COSIGNATURE, ED25519, Verifier
+from .revocation import Revocation
 
 MAX_LINES: Final = 1000
 NONE: Final = "none"
@@ -41,6 +48,7 @@ class Policy:
     witnesses: Mapping[str, Verifier] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
     quorum: str = NONE
+    revoked: tuple[Revocation, ...] = ()
 
     @classmethod
     def parse(cls, data: bytes | str) -> Policy:
@@ -64,15 +72,23 @@ class Policy:
                 raise ParseError(f"policy, line {number}: {error}") from error
         if reading.quorum is None:
             raise ParseError("policy: there is no quorum line; 'quorum none' asks for no cosignatures")
-        return cls(tuple(reading.logs), reading.witnesses, reading.groups, reading.quorum)
+        return cls(
+            tuple(reading.logs), reading.witnesses, reading.groups, reading.quorum, tuple(reading.revoked)
+        )
 
     @classmethod
-    def of_keys(cls, logs: Collection[Verifier], witnesses: Collection[Verifier] = ()) -> Policy:
+    def of_keys(
+        cls,
+        logs: Collection[Verifier],
+        witnesses: Collection[Verifier] = (),
+        revoked: Collection[Revocation] = (),
+    ) -> Policy:
         """The policy that single keys stand for: any of the logs, and every one of the witnesses."""
         named = {f"witness{n}": witness for n, witness in enumerate(witnesses, 1)}
         if not named:
-            return cls(tuple(logs))
-        return cls(tuple(logs), named, {"all": Group(len(named), tuple(named))}, "all")
+            return cls(tuple(logs), revoked=tuple(revoked))
+        everyone = {"all": Group(len(named), tuple(named))}
+        return cls(tuple(logs), named, everyone, "all", tuple(revoked))
 
     def met_by(self, cosigned: Collection[Verifier]) -> bool:
         """Whether these witnesses, who have cosigned, are the quorum or more."""
@@ -93,6 +109,7 @@ class _Reading:
         self.witnesses: dict[str, Verifier] = {}
         self.groups: dict[str, Group] = {}
         self.quorum: str | None = None
+        self.revoked: list[Revocation] = []
         self._listed: set[str] = set()
 
     def line(self, kind: str, *words: str) -> None:
@@ -115,10 +132,12 @@ class _Reading:
                 if name != NONE:
                     self._defined(name)
                 self.quorum = name
+            case "revoked", _:
+                self.revoked.append(Revocation.parse(" ".join(words)))
             case _:
                 raise ParseError(
                     f"{kind!r}: a line reads 'log VKEY [URL]', 'witness NAME VKEY [URL]', "
-                    "'group NAME all|any|K MEMBER…' or 'quorum NAME|none'"
+                    "'group NAME all|any|K MEMBER…', 'quorum NAME|none' or 'revoked VKEY size N|witnessed-before TIME'"
                 )
 
     def _new(self, name: str) -> str:

@@ -24,6 +24,7 @@ from .continuity import Continuity, Fact, fact_of
 from .errors import ParseError
 from .findings import Finding, Findings, Report, Severity
 from .record import Seal, decode, decode_all
+from .revocation import Revocation, bounds, refuse_revoked
 
 Read: TypeAlias = Callable[[str], bytes | None]
 GROUP: Final = 8  # bundles handed to a process at once
@@ -75,13 +76,15 @@ def verify_log(
     witnesses: Sequence[note.Verifier] = (),
     known: note.Checkpoint | None = None,
     receipts: Iterable[bytes] = (),
+    revoked: Sequence[Revocation] = (),
     jobs: int = 1,
 ) -> Report:
     """Verify a whole log.
 
     ``verifiers``: the log's keys, from outside. ``witnesses``: cosigners whose line on the checkpoint is
     demanded, or on one of ``receipts`` (cosigned checkpoint notes kept from earlier). ``known``: an earlier
-    checkpoint that the caller believes. ``jobs``: processes that hash and read. Returns the report; raises
+    checkpoint that the caller believes. ``revoked``: keys whose word counts up to a size only. ``jobs``:
+    processes that hash and read. Returns the report; raises
     nothing for bad evidence.
     """
     findings = Findings()
@@ -109,7 +112,13 @@ def verify_log(
                 witness.name,
             )
 
-    walk = _Walk(checkpoint, read, Continuity(checkpoint.origin, verifiers, findings=findings), findings)
+    limits = bounds(revoked, wanted.witnessed)
+    try:
+        refuse_revoked(checkpoint, signed, verifiers, limits)
+    except note.VerifyError as error:
+        findings.add("revoked", str(error), where="checkpoint")
+    follow = Continuity(checkpoint.origin, verifiers, findings=findings, limits=limits)
+    walk = _Walk(checkpoint, read, follow, findings)
     parallel = jobs > 1 and checkpoint.size >= PARALLEL_FROM
     if parallel:
         with ProcessPoolExecutor(jobs) as pool:
@@ -118,7 +127,6 @@ def verify_log(
         walk.follow(wanted.sizes, None, 1)
     walk.compare()
     wanted.compare(walk.roots, checkpoint)
-    follow = walk.continuity
     follow.finish(checkpoint.size)
     return Report(
         findings.all(),
@@ -310,6 +318,7 @@ class _Heads:
     findings: Findings
     cosigned: dict[str, tuple[int, int]] = field(default_factory=dict)
     heads: list[tuple[str, note.Checkpoint]] = field(default_factory=list)
+    witnessed: list[tuple[int, int]] = field(default_factory=list)  # size, and when (s), of every cosignature
 
     @property
     def sizes(self) -> set[int]:
@@ -327,6 +336,7 @@ class _Heads:
             at = signed.cosigned_at(witness)
             if at is not None:
                 found = True
+                self.witnessed.append((head.size, at))
                 self.cosigned[witness.name] = max(self.cosigned.get(witness.name, (0, 0)), (head.size, at))
             elif signed.by(witness):
                 self.findings.add("cosignature", "the cosignature is wrong", None, f"{where}, {witness.name}")

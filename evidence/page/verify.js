@@ -273,7 +273,7 @@ globalThis.SuyuanBundle = (() => {
 
   // A C2SP tlog-policy, or just keys: a log's and, if wanted, witnesses' (then all of them must have cosigned).
   async function parsePolicy(text) {
-    const policy = { logs: [], witnesses: new Map(), groups: new Map(), quorum: null };
+    const policy = { logs: [], witnesses: new Map(), groups: new Map(), quorum: null, revoked: [] };
     const listed = new Set(), bare = [];
     let number = 0;
     const wrong = (what) => new Refused("policy", `line ${number}: ${what}`, { line: number });
@@ -302,6 +302,12 @@ globalThis.SuyuanBundle = (() => {
       } else if (kind === "quorum" && rest.length === 1) {
         if (policy.quorum !== null) throw wrong("there is a quorum line already");
         policy.quorum = rest[0] === "none" ? "none" : defined(rest[0]);
+      } else if (kind === "revoked" && rest.length === 3) {
+        const revoked = await key(rest[0], 1, []), bound = rest[2];
+        const at = rest[1] === "witnessed-before" && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(bound) ? Date.parse(bound) / 1000 : NaN;
+        if (rest[1] === "size" && /^(0|[1-9][0-9]{0,15})$/.test(bound)) policy.revoked.push({ key: revoked, size: Number(bound) });
+        else if (Number.isFinite(at) && new Date(at * 1000).toISOString().startsWith(bound.slice(0, 10))) policy.revoked.push({ key: revoked, before: at });
+        else throw wrong("revoked VKEY size N, or revoked VKEY witnessed-before 2026-11-24T10:00:00Z");
       } else if (words.length === 1 && kind.includes("+")) {
         let found;
         try { found = await parseKey(kind); } catch (error) { throw wrong(error.message); }
@@ -463,6 +469,18 @@ globalThis.SuyuanBundle = (() => {
     return { records, problems };
   }
 
+  // Up to which size the word of each revoked key counts: vkey to size.
+  function boundsOf(policy, cosigned) {
+    const found = new Map();
+    for (const { key, size, before } of policy.revoked) {
+      const bound = size ?? Math.max(0, ...cosigned.filter((c) => c.at < before).map((c) => c.size));
+      found.set(key.vkey, Math.min(bound, found.get(key.vkey) ?? bound));
+    }
+    return found;
+  }
+
+  const counting = (keys, bounds, size) => keys.filter((key) => size <= (bounds.get(key.vkey) ?? size));
+
   async function verify(bytes, policy) {
     const findings = [];
     const add = (code, what, entry = null, where = "", params = {}) => findings.push({ code, severity: "error", what, entry, where, params });
@@ -494,7 +512,10 @@ globalThis.SuyuanBundle = (() => {
     if (records.size) series(bundle, head.size, records, polls, add, findings);
     report.polls = completeness(bundle, polls);
     await cosignatures(bundle, opened, policy, polls.length ? polls[polls.length - 1][0] + 1 : 1, report, add);
-    await genesis(records, head.origin, policy, add);
+    const bounds = boundsOf(policy, report.cosigned);
+    const states = await Promise.all(counting(policy.logs, bounds, head.size).filter((key) => key.name === head.origin).map((key) => signedBy(opened.note, key)));
+    if (bounds.size && !states.some(({ state }) => state === "yes")) add("revoked", `is over ${head.size} entries, and signed by a revoked key alone`, null, "checkpoint");
+    await genesis(records, head.origin, policy, bounds, add);
     await filesNamed(bundle, records, add);
     return done();
   }
@@ -543,7 +564,7 @@ globalThis.SuyuanBundle = (() => {
     if (!met(policy, there)) add("quorum", "the policy's quorum has not cosigned a tree that holds these entries", null, "", { there: [...there].map((w) => w.name).join(", ") });
   }
 
-  async function genesis(records, origin, policy, add) {
+  async function genesis(records, origin, policy, bounds, add) {
     const first = records.get(0);
     if (!first || first.type !== "genesis") { add("genesis", "the log's first entry is not in the bundle, or is no genesis record", 0); return; }
     if (first.origin !== origin) add("genesis_origin", `this log began as ${first.origin}`, 0);
@@ -552,7 +573,7 @@ globalThis.SuyuanBundle = (() => {
     for (const vkey of first.keys) await take(vkey);
     for (const [index, record] of records) {
       if (record.type !== "key") continue;
-      if (await vouched(record, origin, [...keys, ...policy.logs])) await take(record.vkey);
+      if (await vouched(record, origin, counting([...keys, ...policy.logs], bounds, index + 1))) await take(record.vkey);
       else add("key_statement", "the new key is not vouched for by an older one and by itself", index);
     }
     if (!keys.some((key) => policy.logs.some((log) => log.vkey === key.vkey))) add("genesis_key", "no key that was given is one that the log began with or took over to", 0);

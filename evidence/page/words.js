@@ -109,6 +109,7 @@ globalThis.SuyuanWords = {
   f_quorum: ["the quorum of your policy has not cosigned these records", "您策略中的法定联署者未联署这些记录"],
   f_genesis: ["the log's first record is missing", "缺少日志首条记录"],
   f_genesis_origin: ["the log began under another name", "日志以另一名称开始"],
+  f_revoked: ["the checkpoint is signed by a revoked key alone, whose word does not count so far", "检查点仅由已吊销的密钥签名，且超出其有效范围"],
   f_genesis_key: ["the key that was given is not one that the log began with or took over to", "所给公钥既非日志初始公钥，也非其后接替者"],
   f_key_statement: ["a new key is not vouched for by an older one", "新公钥未获旧公钥认可"],
   f_file: ["no record in the log names this file's digest", "日志中没有记录包含此文件的摘要"],

@@ -14,7 +14,7 @@ from evidence import bundle as bundles
 from evidence.bundle_page import extract, page
 from evidence.bundle_verify import verify_bundle
 from evidence.command import UsageError as KeyRefused
-from evidence.command import load_key
+from evidence.command import load_key, load_revocations
 from evidence.errors import EvidenceError, ParseError
 from evidence.note import COSIGNATURE
 from evidence.policy import Policy
@@ -128,14 +128,15 @@ def verify_file(file: Path, given: argparse.Namespace) -> int:
 def _policy(given: argparse.Namespace, file: Path) -> Policy:
     keys = [load_key(text, file) for text in given.key]
     witnesses = [load_key(text, file) for text in given.witness]
+    revoked = [one for text in given.revoked for one in load_revocations(text, file)]
     if given.policy is None:
         if not keys:
             raise UsageError("whom do you believe? give the log's key (--key) or your policy (--policy FILE)")
         if any(witness.kind != COSIGNATURE for witness in witnesses):
             raise UsageError("--witness: a log's key, not one for receipts")
-        return Policy.of_keys(keys, witnesses)
-    if keys or witnesses:
-        raise UsageError("--policy says all: give no --key and no --witness beside it")
+        return Policy.of_keys(keys, witnesses, revoked)
+    if keys or witnesses or revoked:
+        raise UsageError("--policy says all: give no --key, --witness or --revoked beside it")
     try:
         return Policy.parse(given.policy.read_bytes())
     except OSError as error:

@@ -15,6 +15,7 @@ from gateway.words import phrase
 
 if TYPE_CHECKING:
     from central.collect import Collector, Outcome
+    from central.log_keys import Revoked
 
 EPILOG = """The receipt (a cosignature of the checkpoint) is given only after the entries are stored durably.
 
@@ -37,6 +38,12 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
         "--store", required=True, metavar="DIR", type=Path, help="where verified entries are kept"
     )
     parser.add_argument("--sign", metavar="FILE", type=Path, help="the platform's key for receipts")
+    parser.add_argument(
+        "--revoked",
+        metavar="FILE",
+        type=Path,
+        help="revoked keys, a line each: VKEY size N (see docs/keys.md)",
+    )
     rhythm = parser.add_mutually_exclusive_group()
     rhythm.add_argument("--once", action="store_true", help="one round, then stop (default)")
     rhythm.add_argument("--every", metavar="10s", help="go on, with this pause between rounds")
@@ -84,9 +91,25 @@ def run(_command: str, given: argparse.Namespace) -> int:
         if given.release:
             store.release(verifier.name)
         collector = Collector(
-            store, given.url, verifier, lambda: clock.now().utc_us, signer.signer if signer else None
+            store,
+            given.url,
+            verifier,
+            lambda: clock.now().utc_us,
+            signer.signer if signer else None,
+            revoked=revoked_of(given.revoked),
         )
         return asyncio.run(_collect(collector, every, given.mirror, as_json=given.json))
+
+
+def revoked_of(path: Path | None) -> Revoked:
+    """What a file of revocations says now and later; nothing without a file. Raises UsageError."""
+    from central.log_keys import RevokedFile, none_revoked
+    from evidence.errors import ParseError
+
+    try:
+        return none_revoked if path is None else RevokedFile(path, say)
+    except ParseError as error:
+        raise UsageError(f"--revoked {error}") from None
 
 
 async def _collect(collector: Collector, every_s: float | None, mirror: Path | None, *, as_json: bool) -> int:

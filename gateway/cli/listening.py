@@ -57,6 +57,7 @@ def listen(given: argparse.Namespace) -> int:
     from central.receive import Tls, application, serve
     from central.registry import Registry
     from central.store import Store, StoreError
+    from gateway.cli.collect import revoked_of
     from gateway.clock import SystemClock
     from gateway.edge import seconds
     from gateway.keys import load
@@ -92,6 +93,7 @@ def listen(given: argparse.Namespace) -> int:
         broker = replace(broker, username=user, password=password)
     stale_us = round(seconds(given.stale) * 1e6)
     registry = Registry(given.gateways or given.store / "gateways", say)
+    revoked = revoked_of(given.revoked)
     clock = SystemClock()
 
     def alarm(origin: str, kind: str, what: str) -> None:
@@ -127,7 +129,7 @@ def listen(given: argparse.Namespace) -> int:
             scheme = "http" if tls is None else "https"
             say(phrase("collect.listening", url=f"{scheme}://{host}:{bound}", count=len(registry.gateways)))
 
-        intake = Intake(store, registry, key.signer, lambda: clock.now().utc_us, alarm)
+        intake = Intake(store, registry, key.signer, lambda: clock.now().utc_us, alarm, revoked)
         async with asyncio.TaskGroup() as tasks:
             working = [tasks.create_task(watch(intake))]
             if broker is not None:

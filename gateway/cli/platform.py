@@ -50,6 +50,7 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     enrol.add_argument("--every", metavar="60s", default="60s", help="how often each is pulled")
     work = action("work", "collect what is due, until told to stop")
     work.add_argument("--sign", metavar="FILE", type=Path, help="the platform's key for receipts")
+    work.add_argument("--revoked", metavar="FILE", type=Path, help="revoked keys, a line each: VKEY size N")
     work.add_argument("--name", default="", help="of this worker (default: host and process)")
     work.add_argument("--at-once", metavar="N", type=int, default=8, help="gateways at a time (8)")
     work.add_argument("--once", action="store_true", help="what is due now, then stop")
@@ -118,6 +119,7 @@ def _enrol(store: PostgresStore, given: argparse.Namespace) -> int:
 
 def _work(store: PostgresStore, given: argparse.Namespace) -> int:
     from central.workers import Worker
+    from gateway.cli.collect import revoked_of
     from gateway.keys import load
 
     signer = load(given.sign) if given.sign else None
@@ -138,6 +140,7 @@ def _work(store: PostgresStore, given: argparse.Namespace) -> int:
         given.at_once,
         report=report,
         complain=lambda origin, what: say(f"{origin or 'database'}: {what}"),
+        revoked=revoked_of(given.revoked),
     )
     if given.once:
         emit({"collected": asyncio.run(worker.round())})

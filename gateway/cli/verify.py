@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evidence.command import UsageError as KeyRefused
-from evidence.command import directory_reader, known_checkpoint, load_key
+from evidence.command import directory_reader, known_checkpoint, load_key, load_revocations
 from evidence.errors import EvidenceError
 from evidence.findings import Report
 from evidence.verify import Read, verify_log
@@ -65,6 +65,13 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
         "--known", metavar="FILE", type=Path, help="an earlier checkpoint that the log must continue"
     )
     parser.add_argument(
+        "--revoked",
+        action="append",
+        default=[],
+        metavar="TEXT|FILE",
+        help="a revoked key: 'VKEY size N', 'VKEY witnessed-before TIME', or a file of such lines",
+    )
+    parser.add_argument(
         "--policy",
         metavar="FILE",
         type=Path,
@@ -93,11 +100,18 @@ def run(_command: str, given: argparse.Namespace) -> int:
         witnesses = [load_key(text, data) for text in given.witness]
         known = known_checkpoint(given.known, verifiers) if given.known else None
         receipts = [Path(name).read_bytes() for name in given.receipt]
+        revoked = [one for text in given.revoked for one in load_revocations(text, data)]
     except (KeyRefused, EvidenceError) as error:
         raise UsageError(str(error)) from None
     with _reader(given.source, data, verifiers[0].name, remote=remote) as read:
         report = verify_log(
-            read, *verifiers, witnesses=witnesses, known=known, receipts=receipts, jobs=os.cpu_count() or 1
+            read,
+            *verifiers,
+            witnesses=witnesses,
+            known=known,
+            receipts=receipts,
+            revoked=revoked,
+            jobs=os.cpu_count() or 1,
         )
         computed = recomputed(entries_of(read)) if given.recompute else None
     return told(report, computed, as_json=given.json)

@@ -375,6 +375,17 @@ CASES = {
     "no receipt though one is demanded": (lambda: replace(made(), receipts=()), WITNESSED, "quorum"),
     "another file": (lambda: replace(made(), files=(File("0001.pdf", "", b"forged"),)), POLICY, "file"),
     "another origin claimed": (lambda: replace(made(), origin="x.example"), POLICY, "checkpoint"),
+    "signed by a key revoked later": (made, WITNESSED + f"revoked {KEY} size 100000\n", None),
+    "signed by a key revoked before": (made, WITNESSED + f"revoked {KEY} size 10\n", "revoked"),
+    "witnessed before its key was copied": (
+        made, WITNESSED + f"revoked {KEY} witnessed-before 2026-09-21T14:30:00Z\n", None,
+    ),
+    "witnessed only after its key was copied": (
+        made, WITNESSED + f"revoked {KEY} witnessed-before 2026-09-21T14:29:59Z\n", "revoked",
+    ),
+    "its key revoked, and no witness known": (
+        made, POLICY + f"revoked {KEY} witnessed-before 2036-01-01T00:00:00Z\n", "revoked",
+    ),
     "no gzip": (lambda: b"nothing", POLICY, "container"),
     "cut short": (lambda: bundles.encode(made())[:-9], POLICY, "container"),
     "another version": (
