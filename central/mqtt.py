@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -42,6 +43,9 @@ BATCH: Final = 32  # messages in one transaction
 QUEUED: Final = 64  # of one gateway; what comes beyond is dropped, and sent again
 MAX_UNPACKED: Final = log.TILE_WIDTH * (log.MAX_ENTRY + 2) + 4096
 _PREFIX: Final = "gw"
+KEEPALIVE_S: Final = (
+    15  # a worker only listens: without a ping it hears nothing of a broker whose farewell was lost
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ class Broker:
             protocol=ProtocolVersion.V5 if self.version == 5 else ProtocolVersion.V311,
             tls_context=self.tls,
             timeout=15.0,
+            keepalive=KEEPALIVE_S,
             max_queued_incoming_messages=1024,
         )
 
@@ -123,14 +128,15 @@ class Worker:
         broker: Broker,
         *,
         share: str = "",
-        identifier: str = "suyuan-central",
+        identifier: str | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         random: Random | None = None,
     ) -> None:
         self._intake = intake
         self._broker = broker
         self._share = f"$share/{share}/" if share else ""
-        self._identifier = identifier
+        # two workers of one name would throw each other out of the broker, for ever
+        self._identifier = identifier or f"suyuan-central-{secrets.token_hex(8)}"
         self._sleep = sleep
         self._random = random or Random()
 

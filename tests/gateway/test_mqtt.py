@@ -110,6 +110,26 @@ async def test_what_is_published_arrives_once_and_the_receipt_comes_back(
 
 
 @with_broker
+async def test_two_workers_take_turns_and_neither_throws_the_other_out(log, central, broker):
+    writer = Writer()
+    grow(log, writer, 300)
+    pusher, first = sides(log, central, writer, broker.port, share="ingest")
+    at = CentralBroker("127.0.0.1", broker.port, version=5)
+    second = Worker(intake(central, writer), at, share="ingest", sleep=short)
+    subscribed: list[str] = []
+    async with running(
+        first.run(lambda: subscribed.append("first")), second.run(lambda: subscribed.append("second"))
+    ):
+        await until(lambda: sorted(set(subscribed)) == ["first", "second"])
+        async with running(pusher.run()):
+            for size in (400, 2000, 2001):
+                grow(log, writer, size)
+                await until(lambda size=size: pusher.acknowledged == size)
+    assert sorted(subscribed) == ["first", "second"], "each came once, and stayed"
+    assert stored(central) == writer.entries
+
+
+@with_broker
 async def test_a_broker_and_a_platform_that_are_killed_in_the_middle_cost_nothing(log, central, broker):
     writer = Writer()
     grow(log, writer, 600)

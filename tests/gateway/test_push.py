@@ -21,6 +21,7 @@ from gateway.receipts import PlatformKey, Receipts
 from gateway.store import LogStore
 from tests.central.pushing import PLATFORM, grow, intake
 from tests.evidence.logs import ORIGIN, START_US, Writer
+from tests.rigs import authority
 
 KEY = PlatformKey("platform", PLATFORM.cosigner)
 
@@ -286,38 +287,4 @@ async def test_both_sides_show_certificates(tmp_path, log, central, certificates
 
 @pytest.fixture
 def certificates(tmp_path):
-    """A CA's file, then (certificate, key) of a server, of a client, and of a client that another CA issued."""
-    from datetime import UTC, datetime, timedelta
-    from ipaddress import ip_address
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-    from cryptography.x509.oid import NameOID
-
-    def issued(name, by=None, ca=False):
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        issuer, signing = (subject, key) if by is None else by
-        begin = datetime(2020, 1, 1, tzinfo=UTC)
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(subject).issuer_name(issuer).public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(begin).not_valid_after(begin + timedelta(days=36500))
-            .add_extension(x509.BasicConstraints(ca, None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), False)
-            .add_extension(x509.KeyUsage(not ca, False, False, False, False, ca, ca, False, False), True)
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
-            .sign(signing, hashes.SHA256())
-        )  # fmt: skip
-        paths = tmp_path / f"{name}.pem", tmp_path / f"{name}.key"
-        paths[0].write_bytes(made.public_bytes(Encoding.PEM))
-        paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        return (subject, key), paths
-
-    root, (ca, _) = issued("ca", ca=True)
-    other, _ = issued("other-ca", ca=True)
-    return ca, issued("server", root)[1], issued("client", root)[1], issued("stranger", other)[1]
+    return authority.issue(tmp_path)
