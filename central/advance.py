@@ -14,7 +14,16 @@ from evidence import log, note
 from evidence.continuity import Continuity, fact_of
 from evidence.errors import ParseError
 from evidence.findings import Finding, Severity
-from evidence.record import CalibrationState, Configuration, Key, Record, Seal, decode
+from evidence.record import (
+    CalibrationState,
+    Configuration,
+    Genesis,
+    Key,
+    PreviousLog,
+    Record,
+    Seal,
+    decode,
+)
 
 from .holding import Holding
 from .log_keys import LogKeys
@@ -120,10 +129,32 @@ class Course:
             follow.add(index, fact_of(record))
         if start + len(new) == head.size:
             follow.finish(head.size)
+        if not start and found and isinstance(found[0][1], Genesis):
+            self._continues(found[0][1].previous_log)
         errors = [f for f in follow.findings.all() if f.severity is Severity.ERROR]
         if errors:
             raise LogAlarm("unsound", str(errors[0]), errors)
         return found
+
+    def _continues(self, named: PreviousLog | None) -> None:
+        """That a log which continues another begins where this platform last saw that one. Raises LogAlarm."""
+        old = None
+        if named is not None:
+            old = next((g for g in self.store.gateways() if g.origin == named.origin), None)
+        if named is None or old is None:
+            return
+        newest = max(
+            (h for h in self.store.heads(old) if h.receipt), key=lambda head: head.size, default=None
+        )
+        if newest is None or newest.size < named.size:  # another platform may have seen more of it
+            return
+        if newest.size > named.size:
+            what = (
+                f"continues {named.origin} from {named.size} entries; {newest.size} of it were cosigned here"
+            )
+            raise LogAlarm("rollback", what)
+        if newest.root != named.root:
+            raise LogAlarm("fork", f"continues another history of {named.origin} than was cosigned here")
 
 
 def _ends_sealed(store: Holding, gateway: Gateway) -> bool:

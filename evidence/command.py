@@ -85,6 +85,23 @@ def known_checkpoint(path: Path, verifiers: Sequence[note.Verifier]) -> note.Che
         raise UsageError(f"--known {path}: {error}") from error
 
 
+def previous_head(path: Path, witnesses: Sequence[note.Verifier]) -> note.Checkpoint:
+    """The last head of an older log, from its last receipt: one of the witnesses cosigned it. Raises UsageError.
+
+    The older log's own key is lost, so that its signature alone shows nothing.
+    """
+    try:
+        signed = note.Note.parse(path.read_bytes())
+        head = note.Checkpoint.parse(signed.text)
+    except (OSError, EvidenceError) as error:
+        raise UsageError(f"--previous {path}: {error}") from error
+    if note.best_cosignature(signed, witnesses) is None:
+        raise UsageError(
+            f"--previous {path}: not cosigned by a --witness: give the key of the platform whose receipt it is"
+        )
+    return head
+
+
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     options = argparse.ArgumentParser(
@@ -104,6 +121,11 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--known", metavar="FILE", help="earlier checkpoint: the log must be a continuation of it"
+    )
+    options.add_argument(
+        "--previous",
+        metavar="FILE",
+        help="last receipt of the log that this one must continue (after a lost key)",
     )
     options.add_argument(
         "--revoked",
@@ -135,6 +157,7 @@ def main(arguments: Sequence[str]) -> int:
         known = known_checkpoint(Path(options.known), verifiers) if options.known else None
         receipts = [Path(path).read_bytes() for path in options.receipt]
         revoked = [one for text in options.revoked for one in load_revocations(text, data)]
+        previous = previous_head(Path(options.previous), witnesses) if options.previous else None
     except (UsageError, ParseError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -146,6 +169,7 @@ def main(arguments: Sequence[str]) -> int:
             known=known,
             receipts=receipts,
             revoked=revoked,
+            previous=previous,
             jobs=max(1, options.jobs),
         )
     except OSError as error:  # not evidence: a disk or a permission

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from . import note
 from .errors import ParseError
-from .findings import Completeness, Findings
+from .findings import Completeness, Finding, Findings, Severity
 from .record import (
     Advice,
     Aggregate,
@@ -23,6 +23,7 @@ from .record import (
     Gap,
     Genesis,
     Key,
+    PreviousLog,
     Reading,
     Record,
     Reference,
@@ -96,6 +97,7 @@ class Continuity:
     limits: dict[note.Verifier, int] = field(
         default_factory=dict
     )  # up to which size a revoked key's word counts
+    previous: note.Checkpoint | None = None  # the last head of the log that this one is to continue
     _unknown: set[str] | None = None
     _keys: list[note.Verifier] = field(default_factory=list)
 
@@ -210,6 +212,23 @@ class Continuity:
                     0,
                 )
             self._trust(fact.keys)
+            self._continues(fact.previous_log)
+
+    def _continues(self, named: PreviousLog | None) -> None:
+        known = self.previous
+        if known is None:
+            if named is not None:
+                what = f"continues {named.origin} from its {named.size} entries: compare that with its last receipt"
+                self.findings.note(Finding("previous_log_unknown", Severity.WARNING, what, 0))
+            return
+        last = f"the last head of {known.origin} that was given has {known.size} entries"
+        if named is None:
+            self.findings.add("previous_log", f"this log continues no other; {last}", 0)
+        elif named.origin != known.origin:
+            self.findings.add("previous_log", f"continues {named.origin}, not {known.origin}", 0)
+        elif (named.size, named.root) != (known.size, known.root):
+            other = f"{named.size} entries" + (" with another root hash" if named.size == known.size else "")
+            self.findings.add("previous_log", f"continues {known.origin} from {other}; {last}", 0)
 
     def _number(self, index: int, instrument: str, number: int, previous: int, place: Place) -> None:
         if self._unknown is not None and instrument in self._unknown:

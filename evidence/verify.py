@@ -77,15 +77,16 @@ def verify_log(
     known: note.Checkpoint | None = None,
     receipts: Iterable[bytes] = (),
     revoked: Sequence[Revocation] = (),
+    previous: note.Checkpoint | None = None,
     jobs: int = 1,
 ) -> Report:
     """Verify a whole log.
 
     ``verifiers``: the log's keys, from outside. ``witnesses``: cosigners whose line on the checkpoint is
     demanded, or on one of ``receipts`` (cosigned checkpoint notes kept from earlier). ``known``: an earlier
-    checkpoint that the caller believes. ``revoked``: keys whose word counts up to a size only. ``jobs``:
-    processes that hash and read. Returns the report; raises
-    nothing for bad evidence.
+    checkpoint that the caller believes. ``revoked``: keys whose word counts up to a size only. ``previous``:
+    the last head of the log that this one must continue. ``jobs``: processes that hash and read. Returns the report;
+    raises nothing for bad evidence.
     """
     findings = Findings()
     data = read("checkpoint")
@@ -117,7 +118,7 @@ def verify_log(
         refuse_revoked(checkpoint, signed, verifiers, limits)
     except note.VerifyError as error:
         findings.add("revoked", str(error), where="checkpoint")
-    follow = Continuity(checkpoint.origin, verifiers, findings=findings, limits=limits)
+    follow = Continuity(checkpoint.origin, verifiers, findings=findings, limits=limits, previous=previous)
     walk = _Walk(checkpoint, read, follow, findings)
     parallel = jobs > 1 and checkpoint.size >= PARALLEL_FROM
     if parallel:

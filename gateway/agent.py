@@ -24,13 +24,13 @@ from starlette.applications import Starlette
 from calibration.state import CalibrationState
 from drivers.bus import Bus, Meter
 from drivers.codec import Instant, Scan
-from drivers.identity import HAVE, identify
+from drivers.identity import HAVE, TELL, Identity, identify, told_in
 from drivers.line import Timing
 from drivers.link import Link
 from drivers.profile import Query
 from drivers.protocols import Codec
 from evidence.note import Checkpoint, Signer, key_statement
-from evidence.record import Advice, Tally
+from evidence.record import Advice, PreviousLog, Tally
 from gateway.clock import SECOND_US, Clock, StepWatch
 from gateway.identity import FLAG as IDENTITY_MISMATCH
 from gateway.identity import Identities, Verdict, beijing, uncorrected
@@ -66,6 +66,7 @@ class InstrumentPlan:
     priority: int = 0
     refresh_us: int = 0
     serial: str = ""  # what the meter should call itself, if the site says so
+    manufacturer: str = ""
 
     def channel(self) -> Channel:
         """As the pipeline sees it."""
@@ -130,6 +131,7 @@ class Plan:
     states: Callable[[date, Mapping[str, str]], Mapping[str, CalibrationState]] | None = None
     linger_us: int = 0  # how long, after the last seal, a platform may still fetch it
     pushes: tuple[PushPlan, ...] = ()
+    previous_log: PreviousLog | None = None  # the head that a new log begins from, if it continues another
 
     @property
     def instruments(self) -> tuple[InstrumentPlan, ...]:
@@ -173,13 +175,16 @@ class Agent:
             software=plan.software,
             configuration=plan.configuration,
             aggregate_us=plan.aggregate_us,
+            previous_log=plan.previous_log,
         )
         self._states = {instrument.meter.id: instrument.state for instrument in plan.instruments}
         self._signers: tuple[Signer, ...] = (plan.signer,)  # oldest first; two while the key is changed
         self._pushes = [self._push_line(push) for push in plan.pushes]
         self._waiting: list[asyncio.Future[bool]] = []  # for the commit that holds what is pending
-        serials = {i.meter.id: i.serial for bus in plan.buses for i in bus.instruments}
-        self._identities = Identities(serials, plan.data)
+        stated = [i for bus in plan.buses for i in bus.instruments]
+        serials = {i.meter.id: i.serial for i in stated}
+        makers = {i.meter.id: i.manufacturer for i in stated}
+        self._identities = Identities(serials, plan.data, makers)
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()  # the last seal was signed, and served for as long as was agreed
         self._committing = asyncio.Lock()
@@ -410,8 +415,11 @@ class Agent:
             before = pipeline.number(name)
             try:
                 scan = await line.bus.scan(instrument.meter, instrument.queries)
-                if (instrument.meter.codec or line.bus.codec).name in HAVE:
+                speaks = (instrument.meter.codec or line.bus.codec).name
+                if speaks in HAVE:
                     await self._identified(line, instrument.meter, scan)
+                elif speaks in TELL and scan.failure is None:
+                    self._recognise(name, told_in(scan.exchanges))
                 flags = (IDENTITY_MISMATCH,) if self._identities.is_other(name) else ()
                 pipeline.accept(name, tick, scan, flags)
             except asyncio.CancelledError:
@@ -434,22 +442,30 @@ class Agent:
         identities.asked(name, now.boot_us, openings, answered=told.answered)
         if told.clock_ahead_s is not None:
             self._pipeline.event("meter_clock", {"instrument": name, "ahead_s": str(told.clock_ahead_s)})
-        if told.number is None:
+        self._recognise(name, told)
+
+    def _recognise(self, name: str, told: Identity) -> None:
+        """Whether it is the meter that its certificates are about, by what it told."""
+        identities, numbers = self._identities, (*filter(None, (told.number,)), *told.also)
+        was_other, expected = identities.is_other(name), identities.expected(name, told.maker)
+        verdict = identities.judge(name, *numbers, maker=told.maker, type_=told.type)
+        if verdict is None:
             return
-        was_other, expected = identities.is_other(name), identities.expected(name)
-        verdict = identities.judge(name, told.number)
+        number = told.number or f"{told.maker} {told.type}".strip()
         if verdict is Verdict.OTHER:
             self._alarms[IDENTITY_MISMATCH] = None
             if not was_other:
-                _log.error("%s: meter %s answers in the place of %s", name, told.number, expected)
-                detail = {"instrument": name, "number": told.number, "expected": expected}
+                if told.maker and told.number:
+                    number = f"{told.number} ({told.maker} {told.type})"
+                _log.error("%s: meter %s answers in the place of %s", name, number, expected)
+                detail = {"instrument": name, "number": number, "expected": expected}
                 self._pipeline.event(IDENTITY_MISMATCH, detail)
                 self._pipeline.change_state(name, uncorrected(self._states[name]))
             return
         if verdict is Verdict.NEW:
-            self._pipeline.event(verdict, {"instrument": name, "number": told.number})
+            self._pipeline.event(verdict, {"instrument": name, "number": number})
         if was_other:
-            self._pipeline.event("identity_restored", {"instrument": name, "number": told.number})
+            self._pipeline.event("identity_restored", {"instrument": name, "number": number})
             self._pipeline.change_state(name, self._states[name])
             if not any(identities.is_other(other) for other in self._states):
                 self._alarms.pop(IDENTITY_MISMATCH, None)

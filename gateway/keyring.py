@@ -46,6 +46,11 @@ class KeyRing:
         if not self.path.exists():
             if self.next_path.exists():
                 raise KeyFileError(f"{self.path}: is not there, but {NEXT} is: put the old key back")
+            if (self.directory / "log.db").exists():
+                raise KeyFileError(
+                    f"{self.path}: is not there, but the log is: put the key back. If it is lost, begin a log that "
+                    "continues this one: suyuan key successor"
+                )
             return create(self.path, self.origin)
         return self._load(self.path)
 

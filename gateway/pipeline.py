@@ -87,14 +87,19 @@ class Pipeline:
         software: str,
         configuration: bytes,
         aggregate_us: int = 60_000_000,
+        previous_log: records.PreviousLog | None = None,
     ) -> None:
-        """``configuration`` is canonical JSON; ``keys`` are the vkeys that sign the log."""
+        """``configuration`` is canonical JSON; ``keys`` are the vkeys that sign the log.
+
+        ``previous_log``: the head that a new log begins from, if it continues another whose key was lost.
+        """
         self._aggregate_us = aggregate_us
         self._clock = clock
         self._origin = origin
         self._keys = tuple(keys)
         self._software = software
         self._configuration = configuration
+        self._previous_log = previous_log
         self._channels = {channel.instrument: channel for channel in channels}
         self._lanes: dict[str, Lane] = {}
         self._counters = Counters()
@@ -167,6 +172,7 @@ class Pipeline:
                 software=self._software,
                 utc_us=now.utc_us,
                 boot_us=now.boot_us,
+                previous_log=self._previous_log,
             )
             counters.take_keys(self._keep(genesis), genesis)
         previous = "none" if self._base == 0 else "clean" if clean else "unclean"

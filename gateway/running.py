@@ -30,6 +30,7 @@ from gateway.listening import instrument_plans, push_plan
 from gateway.pipeline import DocumentNotice
 from gateway.prepare import Prepared, PreparedBus, PreparedMeter
 from gateway.receipts import PlatformKey
+from gateway.successor import previous_log
 
 WATCH_EVERY_S = 2.0
 
@@ -64,6 +65,7 @@ def plan_of(prepared: Prepared, key: Key) -> Plan:
         keep_us=None if site.log.keep is None else round(site.log.keep * 1e6),
         states=partial(compile_apart, prepared),
         pushes=tuple(map(push_plan, prepared.pushes)),
+        previous_log=previous_log(prepared.file.data),
     )
 
 

@@ -41,6 +41,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "written: {file}. A running agent takes it up; until it signs alone, both sign. Hand this key to who verifies",
         "已写入：{file}。运行中的采集代理将自动启用，过渡期内新旧密钥同时签名。请将此公钥交给核验方",
     ),
+    "key.successor": (
+        "{origin} will continue {old} from its {size} entries. Enrol it at the platform with this key, then start it",
+        "{origin} 将自 {old} 的第 {size} 条记录起接续。请用此公钥在平台登记，然后启动",
+    ),
     "restore.done": (
         "restored: {entries} entries; start the agent",
         "已恢复：{entries} 条记录；请启动采集代理",

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.cli import DONE
 from gateway.cli.output import UsageError, emit, say
 from gateway.words import phrase
 
+if TYPE_CHECKING:
+    from gateway.keys import Key
+
 EPILOG = """The verification key (vkey) is what others need to verify; hand it over by another way than the data.
 `rotate` makes a new key for a site's log. A running agent sees it, records it signed by both keys, signs with both
 until every platform has the record and the overlap ([log] key_overlap) is over, and then with the new key alone.
+`successor` is for a key that is lost: a site file with another origin and data directory, and the last receipt of
+the old log (the platform's mirror has it as `checkpoint`), begin a log that names where the old one ended.
 
 examples:
   suyuan key new platform.key --name platform.example/receipts --receipts
   suyuan key show data/log.key
-  suyuan key rotate site.toml"""
+  suyuan key rotate site.toml
+  suyuan key successor site.toml --of ./copy/checkpoint"""
 
 
 def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = EPILOG
-    parser.add_argument("action", choices=["new", "show", "rotate"])
-    parser.add_argument("file", metavar="FILE", type=Path, help="the key file (0600); rotate: the site file")
+    parser.add_argument("action", choices=["new", "show", "rotate", "successor"])
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, help="the key file (0600); rotate, successor: the site file"
+    )
     parser.add_argument("--name", help="new: the key's name; a log's key bears its origin")
     parser.add_argument(
         "--receipts", action="store_true", help="new: a platform's key, for receipts (cosignature/v1)"
     )
+    parser.add_argument("--of", metavar="NOTE", type=Path, help="successor: the last receipt of the old log")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
@@ -42,6 +52,8 @@ def run(_command: str, given: argparse.Namespace) -> int:
         ring = key_ring(SiteFile(given.file))
         key = ring.prepare()
         say(phrase("key.rotate", file=ring.next_path))
+    elif given.action == "successor":
+        key = _successor(given)
     elif given.action == "new":
         if not given.name:
             raise UsageError("a new key needs --name, for example platform.example/gw/0001")
@@ -54,3 +66,18 @@ def run(_command: str, given: argparse.Namespace) -> int:
     else:
         print(key.vkey)
     return DONE
+
+
+def _successor(given: argparse.Namespace) -> Key:
+    from gateway.config import SiteFile
+    from gateway.receipts import PlatformKey
+    from gateway.running import key_ring
+    from gateway.successor import begin
+
+    if given.of is None:
+        raise UsageError("successor needs --of NOTE: the last receipt of the old log, from the platform")
+    site = SiteFile(given.file)
+    platforms = [PlatformKey.parse(platform.name, platform.key) for platform in site.site.platforms]
+    head = begin(site.data, site.site.site.origin, given.of.read_bytes(), platforms)
+    say(phrase("key.successor", origin=site.site.site.origin, old=head.origin, size=head.size))
+    return key_ring(site).current()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evidence.command import UsageError as KeyRefused
-from evidence.command import directory_reader, known_checkpoint, load_key, load_revocations
+from evidence.command import directory_reader, known_checkpoint, load_key, load_revocations, previous_head
 from evidence.errors import EvidenceError
 from evidence.findings import Report
 from evidence.verify import Read, verify_log
@@ -65,6 +65,12 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
         "--known", metavar="FILE", type=Path, help="an earlier checkpoint that the log must continue"
     )
     parser.add_argument(
+        "--previous",
+        metavar="FILE",
+        type=Path,
+        help="last receipt of the log that this one must continue (after a lost key)",
+    )
+    parser.add_argument(
         "--revoked",
         action="append",
         default=[],
@@ -101,6 +107,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
         known = known_checkpoint(given.known, verifiers) if given.known else None
         receipts = [Path(name).read_bytes() for name in given.receipt]
         revoked = [one for text in given.revoked for one in load_revocations(text, data)]
+        previous = previous_head(given.previous, witnesses) if given.previous else None
     except (KeyRefused, EvidenceError) as error:
         raise UsageError(str(error)) from None
     with _reader(given.source, data, verifiers[0].name, remote=remote) as read:
@@ -111,6 +118,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
             known=known,
             receipts=receipts,
             revoked=revoked,
+            previous=previous,
             jobs=os.cpu_count() or 1,
         )
         computed = recomputed(entries_of(read)) if given.recompute else None

@@ -16,7 +16,7 @@ from gateway.agent import Agent
 from gateway.clock import SetClock, SystemClock
 from gateway.counters import Counters
 from gateway.keyring import KeyRing, look
-from gateway.keys import KeyFileError
+from gateway.keys import KeyFileError, create
 from gateway.pipeline import DISK_FULL
 from gateway.receipts import PlatformKey
 from gateway.restore import RestoreError, restore
@@ -121,6 +121,9 @@ async def test_a_log_whose_key_is_gone_is_not_gone_on_with(tmp_path):
         async with Running(Agent(planned(tmp_path, farm.ports, ring), SystemClock())) as agent:
             size = agent.store.size
         ring.path.unlink()
+        with pytest.raises(KeyFileError, match="put the key back"):
+            ring.current()
+        create(ring.path, ring.origin)
         with pytest.raises(StoreError, match=r"put back the file log\.key"):
             await Agent(planned(tmp_path, farm.ports, ring), SystemClock()).run()
     assert len(records_of(tmp_path)) >= size
