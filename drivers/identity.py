@@ -1,22 +1,30 @@
 """Who a meter says it is: its number, and its clock against ours.
 
 A meter that was replaced answers under the old one's address, with other errors than those its certificate states; so
-its number is asked for at the start, when it was gone, and once a day. DL/T 645-2007 has items for it (04000402 number,
-04000101/02 date and time).
+its number is asked for at the start, when it was gone, and once a day: of DL/T 645-2007 by its items (04000402 number,
+04000101/02 date and time), of DL/T 698.45 by 4002 (meter number), else 4001 (communication address), of a Modbus meter
+where its profile has an ``[identity]``.
+
+Others say it unasked, each time (``TELL``): M-Bus in the header of each telegram, CJ/T 188 by the address in the frame
+(what was asked for by its whole address says nothing new). A session of IEC 62056-21 says it unasked, each time: maker and type in the identification, the number mostly in the
+readout. There an empty address is answered by whoever is on the line, so each reading is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from drivers import dlt645, dlt645_items
+from drivers import dlt645, dlt645_items, iec62056, iec62056_points
 from drivers.bus import Bus, Meter
-from drivers.codec import Answer, Missing
+from drivers.codec import Answer, Exchange, Missing
 
 NUMBER, DATE, TIME = "04000402", "04000101", "04000102"
 HAVE = frozenset(("dlt645-2007",))  # protocols that can be asked
+TELL = frozenset(
+    ("iec62056-21", "iec62056-21-300", "iec62056-21-fixed")
+)  # protocols that say it with each reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +32,34 @@ class Identity:
     """What a meter told of itself; None: it did not tell.
 
     ``answered``: whether it answered at all, be it that it does not have this. ``clock_ahead_s``: its clock minus ours,
-    in whole seconds.
+    in whole seconds. ``also``: further numbers that it prints, the likelier first. ``maker``: three letters (FLAG);
+    ``type``: what its maker calls it; both empty where the protocol has none.
     """
 
     number: str | None = None
     clock_ahead_s: int | None = None
     answered: bool = False
+    also: tuple[str, ...] = ()
+    maker: str = ""
+    type: str = ""
+
+
+def told_in(exchanges: Sequence[Exchange]) -> Identity:
+    """What a meter said of itself in the last session of a reading by IEC 62056-21. A torn one tells nothing."""
+    sessions = [n for n, exchange in enumerate(exchanges) if exchange.request.startswith(b"/?")]
+    last = exchanges[sessions[-1] :] if sessions else ()
+    if not last or any(exchange.failure for exchange in last):
+        return Identity()
+    decoder = iec62056.Decoder()
+    heard = b"".join(exchange.answer for exchange in last)
+    frames = [
+        found for found in (*decoder.feed(heard), *decoder.finish()) if isinstance(found, iec62056.Frame)
+    ]
+    who = next((frame.identification for frame in frames if frame.identification), None)
+    text = "".join(frame.text for frame in frames if frame.kind is iec62056.Kind.DATA)
+    number, *also = iec62056_points.numbers(text.encode("latin-1")) or (None,)
+    maker, name = (who.manufacturer, who.name) if who else ("", "")
+    return Identity(number, None, bool(frames), tuple(text for text in also if text), maker, name)
 
 
 async def identify(bus: Bus, meter: Meter, local: Callable[[int], datetime] | None = None) -> Identity:

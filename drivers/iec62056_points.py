@@ -32,10 +32,10 @@ def decode(points: Sequence[Point], payload: bytes) -> tuple[Indication, ...]:
 
 
 def numbers(payload: bytes) -> tuple[str, ...]:
-    """What a readout calls the meter by, the likeliest first; empty if it does not say."""
+    """What a readout calls the meter by, the likeliest first; empty if it does not say. Zeros alone are no number."""
     told = iec62056.data_sets(payload.decode("latin-1"))
     found = (one.value for code in NUMBERS for one in told if one.place == 1 and _same(code, one.address))
-    return tuple(dict.fromkeys(text for text in found if text))
+    return tuple(dict.fromkeys(text for text in found if text.strip("0 ")))
 
 
 def code_complaint(item: str) -> str:

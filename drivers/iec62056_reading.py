@@ -25,7 +25,11 @@ LONGEST = 16_384
 MOST_BLOCKS = 64
 FIRST_BAUD, FRAMING = 300, "7E1"
 REACTION_S, PAUSE_S, IDLE_S = 1.5, 0.2, 1.5
-"""Clause 6.4.3: a meter answers within 1.5 s, is given 0.2 s before the next message, and pauses for 1.5 s at most."""
+"""The standard's reaction time: a meter answers after 0.2 s to 1.5 s, and so do we; its characters come within 1.5 s of
+each other. A meter that takes longer has it in its ``timeout``: the longer of the two holds."""
+PACKET = 512
+"""Characters that a TCP converter keeps until the line falls silent: the first is heard when they all have passed."""
+_IDENTIFICATION = 32  # characters of an identification, about
 
 
 class Stage(StrEnum):
@@ -91,11 +95,15 @@ class Request:
 def pace(request: Request) -> Pace:
     """The rates, pauses and times of one message."""
     pause_s = 0.0 if request.stage is Stage.SIGN_ON else PAUSE_S
+    reply_s = REACTION_S
+    if request.rates is not Rates.CHANGING:
+        awaited = _IDENTIFICATION if request.stage is Stage.SIGN_ON else PACKET
+        reply_s += 10 * (len(encode(request)) + awaited) / FIRST_BAUD
     if request.rates is Rates.FIXED:
-        return Pace(0, 0, "", pause_s)
+        return Pace(0, 0, "", pause_s, reply_s)
     first = FIRST_BAUD if request.stage in (Stage.SIGN_ON, Stage.SELECT) else request.data_baud
     after = FIRST_BAUD if request.stage is Stage.SIGN_ON else request.data_baud
-    return Pace(first, after, FRAMING, pause_s)
+    return Pace(first, after, FRAMING, pause_s, reply_s)
 
 
 def encode(request: Request) -> bytes:

@@ -418,6 +418,7 @@ class Line:
                     if hearing.onward is not onward and hearing.onward is not None:
                         onward = hearing.onward
                         pace = iec62056_reading.pace(cast(iec62056_reading.Request, onward.request))
+                        reply_s = max(patience.reply_s, pace.reply_s)
                         until, latest = await self._turned(pace, clock(), clock() + reply_s)
                     elif hearing.begun:
                         until = min(latest, clock() + pace.idle_s)

@@ -3,6 +3,9 @@
 What a meter calls itself is compared with the ``serial`` of the site file, else with what it called itself first (kept
 beside the log; each is told in the log as an event). Another number means another meter: its readings go on as
 indications, but no certificate corrects them until the site states the new number.
+
+Some protocols also tell the maker (three letters): compared where the site's ``manufacturer`` is those letters. A meter
+that tells no number, only maker and type, is compared by these with what was seen first.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ DAILY_US = 24 * 3600 * SECOND_US
 FILE = "identities.json"
 _BEIJING = timezone(timedelta(hours=8))  # the civil time that DL/T 645 meters keep
 _TRIES = 3  # a meter that is silent about its number costs no more time-outs than this, a day
+_FLAG = re.compile("[A-Za-z]{3}")  # a maker's letters (FLAG association)
+_TYPE = "/type"  # what is kept of a meter without a number, behind its id
 _LEAST = 6  # digits that a number must have to be looked for within a longer one (an asset code holds it)
 
 
@@ -68,9 +73,15 @@ class _Asked:
 class Identities:
     """Who the meters were, who they should be, and which must be asked."""
 
-    def __init__(self, stated: Mapping[str, str], directory: Path) -> None:
-        """``stated``: serial by instrument, empty where the site says nothing. ``directory`` keeps what was seen."""
+    def __init__(
+        self, stated: Mapping[str, str], directory: Path, makers: Mapping[str, str] | None = None
+    ) -> None:
+        """``stated``: serial by instrument, empty where the site says nothing. ``directory`` keeps what was seen.
+
+        ``makers``: manufacturer by instrument, as the site states it.
+        """
         self._stated = dict(stated)
+        self._makers = {name: maker for name, maker in (makers or {}).items() if _FLAG.fullmatch(maker)}
         self._file = directory / FILE
         self._seen = _read(self._file)
         self._asked: dict[str, _Asked] = {}
@@ -94,23 +105,48 @@ class Identities:
         if not 0 < tries < _TRIES:
             self._asked[instrument] = _Asked(boot_us, openings)
 
-    def judge(self, instrument: str, number: str) -> Verdict:
-        """What the number that it told says; the first one seen is kept."""
+    def judge(self, instrument: str, *numbers: str, maker: str = "", type_: str = "") -> Verdict | None:
+        """What it told of itself, judged; the first number seen is kept. None if it told nothing to go by.
+
+        ``numbers``: what it calls itself by, the likeliest first; one that is expected counts before the others.
+        """
+        name = f"{maker} {type_}".strip()
+        if not numbers and not name:
+            return None
         stated, seen = self._stated.get(instrument, ""), self._seen.get(instrument, "")
-        verdict = Verdict.SAME if seen == number else Verdict.NEW
-        if stated:
-            verdict = verdict if same(stated, number) else Verdict.OTHER
-        elif seen and not same(seen, number):
+        expected = stated or seen
+        told = next((n for n in numbers if expected and same(expected, n)), numbers[0] if numbers else "")
+        if told:
+            verdict = Verdict.SAME if seen == told else Verdict.NEW
+            if expected and not same(expected, told):
+                verdict = Verdict.OTHER
+        else:
+            known = self._seen.get(instrument + _TYPE, "")
+            verdict = Verdict.SAME if known == name else Verdict.OTHER if known else Verdict.NEW
+        if self._other_maker(instrument, maker):
             verdict = Verdict.OTHER
-        if verdict is Verdict.NEW:
-            self._seen[instrument] = number
-            _write(self._file, self._seen)
+        if verdict is not Verdict.OTHER:
+            self._keep({instrument: told, instrument + _TYPE: name})
         (self._others.add if verdict is Verdict.OTHER else self._others.discard)(instrument)
         return verdict
 
-    def expected(self, instrument: str) -> str:
-        """The number that it should tell."""
-        return self._stated.get(instrument) or self._seen.get(instrument, "")
+    def _keep(self, told: Mapping[str, str]) -> None:
+        news = {key: text for key, text in told.items() if text and self._seen.get(key) != text}
+        if news:
+            self._seen |= news
+            _write(self._file, self._seen)
+
+    def _other_maker(self, instrument: str, maker: str) -> bool:
+        # The case of the third letter tells how fast the meter reacts, not who made it.
+        stated = self._makers.get(instrument, "")
+        return bool(maker and stated) and maker.upper() != stated.upper()
+
+    def expected(self, instrument: str, maker: str = "") -> str:
+        """The number that it should tell, or the maker or type; ``maker`` is the one that was told."""
+        if self._other_maker(instrument, maker):
+            return self._makers[instrument]
+        seen = self._seen.get(instrument) or self._seen.get(instrument + _TYPE, "")
+        return self._stated.get(instrument) or seen
 
     def is_other(self, instrument: str) -> bool:
         """Whether another meter answers in its place."""

@@ -22,6 +22,7 @@ def instrument_plans(meters: Iterable[PreparedMeter]) -> tuple[InstrumentPlan, .
             period_us=round(meter.config.period * 1e6),
             refresh_us=round(meter.config.refresh * 1e6),
             serial=meter.config.serial,
+            manufacturer=meter.config.manufacturer,
             state=meter.state,
         )
         for meter in meters

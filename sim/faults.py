@@ -93,10 +93,14 @@ class ScenarioError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes that a meter sends after a pause (microseconds since the part before, or since the request's end)."""
+    """Bytes that a meter sends after a pause (microseconds since the part before, or since the request's end).
+
+    ``baud`` 0: at the line's own rate.
+    """
 
     pause_us: int
     data: bytes
+    baud: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,20 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sim.cjt188_meter import Cjt188Framing
 from sim.dlt698_meter import Dlt698Framing
 from sim.faults import FaultKind, Part, Scenario, spoil
 from sim.framing import Dlt645Framing, Framing, RtuFraming
+from sim.iec62056_meter import Iec62056Framing
 from sim.instrument import Indications
 from sim.mbus_meter import MbusFraming
 
 _MOST_HEARD = 600  # bytes kept of what never becomes a request
 
 _DLT645 = Dlt645Framing()
+_IEC62056 = Iec62056Framing()
 FRAMINGS: Mapping[str, Framing] = {
     "dlt645-2007": _DLT645,
     "dlt645-1997": _DLT645,
@@ -33,6 +35,9 @@ FRAMINGS: Mapping[str, Framing] = {
     "dlt698": Dlt698Framing(),
     "cjt188": Cjt188Framing(),
     "mbus": MbusFraming(),
+    "iec62056-21": _IEC62056,
+    "iec62056-21-300": _IEC62056,
+    "iec62056-21-fixed": Iec62056Framing(),  # not on a line with those that change their rate
 }
 """How requests are found on a line, by protocol; the editions of DL/T 645 share theirs."""
 
@@ -133,8 +138,27 @@ class LineCounts:
     faults: dict[str, int] = field(default_factory=dict)
 
 
+class Chunk(NamedTuple):
+    """Characters on their way to the master: when the last one has passed, and how fast they go."""
+
+    end: float
+    data: bytes
+    character_us: float
+    baud: int = 0
+
+    @property
+    def begin(self) -> float:
+        """When the first one began."""
+        return self.end - len(self.data) * self.character_us
+
+
 class HalfDuplex:
-    """One line with its meters. Times are whole microseconds of any steady clock; UTC comes with each call."""
+    """One line with its meters. Times are whole microseconds of any steady clock; UTC comes with each call.
+
+    ``bauds``: all rates that may be spoken on it; empty where that is the port's one.
+    """
+
+    bauds: frozenset[int] = frozenset()
 
     def __init__(
         self,
@@ -152,16 +176,20 @@ class HalfDuplex:
         self._start_utc_us = start_utc_us
         self._heard = bytearray()
         self._master_until = 0.0
-        self._sending: deque[tuple[float, bytes]] = deque()
+        self._sending: deque[Chunk] = deque()
+        self._character_us = timing.character_us
         self._asked: dict[str, int] = {}
         self._rng = random.Random(f"line/{scenario.seed}")
+
+    def tune(self, baud: int) -> None:
+        """The master's port is set to this rate from now on; 0: unknown."""
 
     def hear(self, data: bytes, at_us: int, utc_us: int, *, garbled: bool = False) -> None:
         """Bytes from the master. ``garbled``: it speaks at another baud rate, so the meters hear nothing sensible."""
         begin = max(float(at_us), self._master_until)
         if begin - self._master_until > self._timing.silence_us:
             self._heard.clear()
-        self._master_until = begin + len(data) * self._timing.character_us
+        self._master_until = begin + len(data) * self._character_us
         if self._collides(begin, self._master_until):
             self.counts.collisions += 1
             self._heard.clear()
@@ -185,39 +213,41 @@ class HalfDuplex:
 
     def talks(self, at_us: float) -> bool:
         """Whether one of these meters is sending at an instant."""
-        character = self._timing.character_us
-        return any(end - len(chunk) * character <= at_us < end for end, chunk in self._sending)
+        return any(chunk.begin <= at_us < chunk.end for chunk in self._sending)
 
     def due_us(self) -> int | None:
         """When the next bytes reach the master, or None if the line is quiet."""
-        return -int(-self._sending[0][0] // 1) if self._sending else None
+        return -int(-self._sending[0].end // 1) if self._sending else None
 
     def take(self, at_us: int) -> bytes:
         """All bytes that have reached the master by an instant."""
         arrived = bytearray()
-        while self._sending and self._sending[0][0] <= at_us:
-            arrived += self._sending.popleft()[1]
+        while self._sending and self._sending[0].end <= at_us:
+            arrived += self._as_heard(self._sending.popleft())
         return bytes(arrived)
+
+    def _as_heard(self, chunk: Chunk) -> bytes:
+        """What the master makes of it."""
+        return chunk.data
 
     def _collides(self, begin: float, until: float) -> bool:
         """Whether a meter is talking while the master does; if so, what both say meanwhile is garbage."""
-        character = self._timing.character_us
 
-        def overlaps(end: float, chunk: bytes) -> bool:
-            return end - len(chunk) * character < until and begin < end
+        def overlaps(chunk: Chunk) -> bool:
+            return chunk.begin < until and begin < chunk.end
 
-        if not any(overlaps(end, chunk) for end, chunk in self._sending):
+        if not any(overlaps(chunk) for chunk in self._sending):
             return False
         self._sending = deque(
-            (end, self._rng.randbytes(len(chunk)) if overlaps(end, chunk) else chunk)
-            for end, chunk in self._sending
+            chunk._replace(data=self._rng.randbytes(len(chunk.data))) if overlaps(chunk) else chunk
+            for chunk in self._sending
         )
         return True
 
     def _ask(self, request: bytes, heard_us: float, utc_us: int) -> None:
         self.counts.requests += 1
         if self._timing.echo:
-            self._send((Part(0, request),), heard_us - len(request) * self._timing.character_us)
+            self._send((Part(0, request),), heard_us - len(request) * self._character_us)
         answers = [parts for station in self._stations if (parts := self._answer(station, request, utc_us))]
         if not answers:
             self.counts.unanswered += 1
@@ -230,18 +260,32 @@ class HalfDuplex:
             self._send((Part(self._timing.reply_us, self._rng.randbytes(longest)),), heard_us)
 
     def _answer(self, station: Station, request: bytes, utc_us: int) -> tuple[Part, ...]:
+        def asked(stuck_since_us: int | None) -> bytes | None:
+            return station.answer(request, utc_us, stuck_since_us=stuck_since_us)
+
+        return self._said(station, request, utc_us, asked, self._timing.reply_us)
+
+    def _said(
+        self,
+        station: Station,
+        request: bytes,
+        utc_us: int,
+        say: Callable[[int | None], bytes | None],
+        pause_us: int,
+    ) -> tuple[Part, ...]:
+        """What a station says, after the faults that meet it; ``say`` is told since when its values are stuck."""
         n = self._asked.get(station.id, 0)
         since_start = utc_us - self._start_utc_us
         faults = self._scenario.now(station.id, since_start, n)
         stuck = [self._start_utc_us + round(f.from_s * 1e6) for f in faults if f.kind == FaultKind.STUCK]
-        answer = station.answer(request, utc_us, stuck_since_us=max(stuck, default=None))
+        answer = say(max(stuck, default=None))
         if answer is None:
             return ()
         self._asked[station.id] = n + 1
         for fault in faults:
             self._count_fault(fault.kind)
         rng = random.Random(f"spoil/{self._scenario.seed}/{station.id}/{n}")
-        return spoil(answer, request, faults, self._framing, self._timing.reply_us, rng)
+        return spoil(answer, request, faults, self._framing, pause_us, rng)
 
     def _count_fault(self, kind: FaultKind) -> None:
         self.counts.faults[kind] = self.counts.faults.get(kind, 0) + 1
@@ -251,9 +295,13 @@ class HalfDuplex:
         at = from_us
         for part in parts:
             at += part.pause_us
+            character_us = self._character_at(part.baud)
             for n in range(0, len(part.data), self._timing.chunk):
-                chunk = part.data[n : n + self._timing.chunk]
-                at += len(chunk) * self._timing.character_us
-                self._sending.append((at, chunk))
+                data = part.data[n : n + self._timing.chunk]
+                at += len(data) * character_us
+                self._sending.append(Chunk(at, data, character_us, part.baud))
         if len(self._sending) > 1:
-            self._sending = deque(sorted(self._sending, key=lambda item: item[0]))
+            self._sending = deque(sorted(self._sending, key=lambda chunk: chunk.end))
+
+    def _character_at(self, baud: int) -> float:  # noqa: ARG002 - this line has one rate
+        return self._timing.character_us

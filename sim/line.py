@@ -31,15 +31,21 @@ _PTYS = "/dev/pts/"
 class Pump:
     """Joins a line to anything that hears and says bytes, in the running event loop's time.
 
-    Call ``hear`` with the master's bytes; ``deliver`` is called with the meters', when they have arrived.
+    Call ``hear`` with the master's bytes; ``deliver`` is called with the meters', when they have arrived. ``baud``
+    tells the rate to which the master's port is set; 0: unknown.
     """
 
     def __init__(
-        self, line: HalfDuplex | SharedLine, utc_us: Callable[[], int], deliver: Callable[[bytes], None]
+        self,
+        line: HalfDuplex | SharedLine,
+        utc_us: Callable[[], int],
+        deliver: Callable[[bytes], None],
+        baud: Callable[[], int] = lambda: 0,
     ) -> None:
         self._line = line
         self._utc_us = utc_us
         self._deliver = deliver
+        self._baud = baud
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -48,6 +54,7 @@ class Pump:
 
     def hear(self, data: bytes, *, garbled: bool = False) -> None:
         """Bytes from the master, now."""
+        self._line.tune(self._baud())
         self._line.hear(data, self._now_us(), self._utc_us(), garbled=garbled)
         self._arm()
 
@@ -61,6 +68,7 @@ class Pump:
 
     def _fire(self, due: int) -> None:
         self._timer = None
+        self._line.tune(self._baud())
         # The loop's time is a float and its timers may fire a clock tick early: what was due is due.
         if data := self._line.take(max(due, self._now_us())):
             self._deliver(data)
@@ -85,7 +93,7 @@ class PtyLine:
     def __init__(
         self, line: HalfDuplex | SharedLine, path: Path, baud: int, utc_us: Callable[[], int]
     ) -> None:
-        understood = line.bauds if isinstance(line, SharedLine) else {baud}
+        understood = line.bauds or {baud}
         for speed in {baud, *understood}:
             if speed not in _SPEEDS:
                 raise ValueError(f"{path}: no line at {speed} baud; there are {', '.join(map(str, _SPEEDS))}")
@@ -121,7 +129,7 @@ class PtyLine:
             os.close(self._master)
             os.close(self._slave)
             raise
-        self._pump = Pump(self.line, self._utc_us, self._write)
+        self._pump = Pump(self.line, self._utc_us, self._write, self._set_to)
         asyncio.get_running_loop().add_reader(self._master, self._read)
 
     def _offer(self) -> None:
@@ -152,10 +160,11 @@ class PtyLine:
         except (BlockingIOError, OSError):
             return
         if data and self._pump is not None:
-            speed = termios.tcgetattr(self._slave)[5]
-            if isinstance(self.line, SharedLine):
-                self.line.tune(self._understood.get(speed, 0))
-            self._pump.hear(data, garbled=speed not in self._understood)
+            self._pump.hear(data, garbled=not self._set_to())
+
+    def _set_to(self) -> int:
+        """The rate that the other side has set; 0: one that nobody here understands."""
+        return self._understood.get(termios.tcgetattr(self._slave)[5], 0)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -231,8 +240,10 @@ class TcpLine:
     """A serial line behind a TCP converter: raw bytes, one client at a time (a new one takes the old one's place)."""
 
     def __init__(
-        self, line: HalfDuplex | SharedLine, host: str, port: int, utc_us: Callable[[], int]
+        self, line: HalfDuplex | SharedLine, host: str, port: int, utc_us: Callable[[], int], baud: int = 0
     ) -> None:
+        """``baud``: to which the converter is set, where the meters do not all keep to one; 0: it does not matter."""
+        self._baud = baud
         self.line = line
         self._host, self._port = host, port
         self._utc_us = utc_us
@@ -247,7 +258,7 @@ class TcpLine:
 
     async def start(self) -> None:
         """Listen; port 0 takes a free one."""
-        self._pump = Pump(self.line, self._utc_us, self._write)
+        self._pump = Pump(self.line, self._utc_us, self._write, lambda: self._baud)
         self._server = await asyncio.get_running_loop().create_server(
             lambda: _Converter(self), self._host, self._port
         )

@@ -18,8 +18,8 @@ class SharedLine:
 
     def __init__(self, parts: Sequence[tuple[int, HalfDuplex]]) -> None:
         self.counts = LineCounts()
-        self.bauds = frozenset(baud for baud, _ in parts)
-        self._parts = tuple(parts)
+        self._parts = tuple((line.bauds or frozenset((baud,)), line) for baud, line in parts)
+        self.bauds = frozenset(baud for bauds, _ in self._parts for baud in bauds)
         self._baud = 0
         for _, line in parts:
             line.counts = self.counts
@@ -27,14 +27,16 @@ class SharedLine:
     def tune(self, baud: int) -> None:
         """The master has set its port to another speed; 0: unknown."""
         self._baud = baud
+        for _, line in self._parts:
+            line.tune(baud)
 
     def hear(self, data: bytes, at_us: int, utc_us: int, *, garbled: bool = False) -> None:
         """Bytes from the master: those meters hear them that listen at its speed, unless another one is talking."""
         talking = {id(line) for _, line in self._parts if line.talks(at_us)}
         until = at_us + len(data) * _BITS * 1e6 / self._baud if self._baud else float(at_us)
-        for baud, line in self._parts:
+        for bauds, line in self._parts:
             others = bool(talking - {id(line)})
-            if self._baud and baud != self._baud and not garbled:
+            if self._baud and self._baud not in bauds and not garbled:
                 line.disturb(at_us, until)
             elif others:
                 line.disturb(at_us, max(until, at_us + 1.0))

@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,8 @@ from sim.dlt698_meter import Dlt698Meter
 from sim.faults import Scenario
 from sim.flow import HEAT_UNITS, KINDS, FlowMeter, Pipe
 from sim.halfduplex import FRAMINGS, HalfDuplex, LineCounts, MeterStation, Side, Timing, character_us
+from sim.iec62056_line import Iec62056Line, Iec62056Station
+from sim.iec62056_meter import FIRST_BAUD, Iec62056Meter, line_of
 from sim.instrument import Electronics, Indications, Meter, Transformer, class_limit
 from sim.line import PtyLine, SerialLine, TcpLine
 from sim.mbus_meter import MEDIA, MbusMeter, record
@@ -192,6 +194,21 @@ def build_flow(spec: SimMeter, profile: Profile) -> FlowMeter:
     )
 
 
+def _protocol(bus: SimBus, meter: SimMeter) -> str:
+    return meter.protocol or bus.protocol
+
+
+def _as_printed(spec: SimMeter, profile: Profile) -> SimMeter:
+    """With registers that have the step and range of the profile, where the specification leaves both open."""
+    energies = [p for p in profile.points if p.measurand.startswith("energy.")]
+    steps = [p.resolution for p in energies if p.resolution is not None]
+    moduli = [p.modulus for p in energies if p.modulus is not None]
+    usual = {f.name: f.default for f in fields(SimMeter)}
+    step = min(steps) if steps and spec.step == usual["step"] else spec.step
+    modulus = min(moduli) if moduli and spec.modulus == usual["modulus"] else spec.modulus
+    return replace(spec, step=step, modulus=modulus)
+
+
 def _number(spec: SimMeter) -> str:
     """A number out of the seed; of a meter addressed by its identity on M-Bus, that identity."""
     drawn = str(random.Random(f"number/{spec.seed}/{spec.id}").randrange(10**11, 10**12))
@@ -258,8 +275,9 @@ class SimSite:
     def _add(self, bus: SimBus, spec: SimMeter) -> None:
         profile = self._profile(spec.profile)
         protocol = spec.protocol or bus.protocol
-        # Modbus is one protocol in several framings; the editions of DL/T 645 ask for different items.
-        if ("modbus" if protocol.startswith("modbus") else protocol) != profile.protocol:
+        # Modbus and IEC 62056-21 come in several ways; the editions of DL/T 645 ask for different items.
+        one = next((name for name in ("modbus", "iec62056-21") if protocol.startswith(name)), protocol)
+        if one != profile.protocol:
             raise ValueError(
                 f"{bus.name}/{spec.id}: profile {spec.profile} is for {profile.protocol}, the meter speaks {protocol}"
             )
@@ -267,6 +285,8 @@ class SimSite:
         if profile.kind in KINDS:
             self.flow_meters[spec.id] = change(build_flow(spec, profile), self.started_us)
             return
+        if one == "iec62056-21":
+            spec = _as_printed(spec, profile)
         sides = {p.side for p in profile.points if p.measurand.startswith("energy.")}
         meter = build(spec, self.plant, shows_primary="primary" in sides)
         self.meters[spec.id] = change(meter, self.started_us)
@@ -299,18 +319,27 @@ class SimSite:
         if bus.device:
             return SerialLine(line, Path(bus.device), bus.baud, bus.framing, self._now_us)
         if url:
-            return TcpLine(line, host, port, self._now_us)
+            slow = any(_protocol(bus, meter) == "iec62056-21-300" for meter in bus.meters)
+            return TcpLine(line, host, port, self._now_us, FIRST_BAUD if slow else 0)
         return PtyLine(line, Path(bus.port), bus.baud, self._now_us)
 
     def _wires(self, bus: SimBus, chunk: int) -> HalfDuplex | SharedLine:
         """What hears and answers on a line: one kind of meters, or several that share it."""
         kinds: dict[tuple[str, int, str], list[SimMeter]] = {}
         for meter in bus.meters:
-            protocol = meter.protocol or bus.protocol
+            protocol = _protocol(bus, meter)
             if protocol not in FRAMINGS:
                 known = ", ".join((*FRAMINGS, "modbus-tcp"))
                 raise ValueError(f"{bus.name}: no simulated line speaks {protocol!r}; there are {known}")
             family = next(name for name, known in FRAMINGS.items() if known is FRAMINGS[protocol])
+            if protocol == "iec62056-21" and bus.device:
+                raise ValueError(
+                    f"{bus.name}: a real port is heard at one speed, and iec62056-21 changes it within a session: "
+                    "simulate iec62056-21-300 or iec62056-21-fixed there"
+                )
+            if family == "iec62056-21":
+                kinds.setdefault((family, FIRST_BAUD, "7E1"), []).append(meter)
+                continue
             kinds.setdefault((family, meter.baud or bus.baud, meter.framing or bus.framing), []).append(meter)
         speeds = {(baud, framing) for _, baud, framing in kinds}
         if bus.device and speeds != {(bus.baud, bus.framing)}:
@@ -330,13 +359,20 @@ class SimSite:
                 chunk=chunk,
                 echo=bus.echo and not parts,  # what comes back is heard once, whoever is asked
             )
-            stations = [MeterStation(self._side(bus, meter)) for meter in meters]
-            line = HalfDuplex(FRAMINGS[family], stations, timing, self.spec.scenario, self.started_us)
+            sides = [self._side(bus, meter) for meter in meters]
+            line = self._line_of(family, sides, timing)
             parts.append((baud, line))
         return parts[0][1] if len(parts) == 1 else SharedLine(parts)
 
+    def _line_of(self, family: str, sides: list[Side], timing: Timing) -> HalfDuplex:
+        talkers = [Iec62056Station(side) for side in sides if isinstance(side, Iec62056Meter)]
+        if talkers:
+            return Iec62056Line(FRAMINGS[family], talkers, timing, self.spec.scenario, self.started_us)
+        stations = [MeterStation(side) for side in sides]
+        return HalfDuplex(FRAMINGS[family], stations, timing, self.spec.scenario, self.started_us)
+
     def _side(self, bus: SimBus, spec: SimMeter) -> Side:
-        protocol = spec.protocol or bus.protocol
+        protocol = _protocol(bus, spec)
         flow, electric = self.flow_meters.get(spec.id), self.meters.get(spec.id)
         if protocol == "mbus" and (meter := flow or electric):
             profile = self._profile(spec.profile)
@@ -351,6 +387,11 @@ class SimSite:
             return Dlt645Of1997Meter(electric, spec.address)
         if protocol == "dlt698" and electric:
             return Dlt698Meter(electric, spec.address)
+        if protocol.startswith("iec62056-21") and electric:
+            profile = self._profile(spec.profile)
+            lines = [line_of(p.item, p.measurand, p.unit, electric.step) for p in profile.points]
+            fixed = (spec.baud or bus.baud) if protocol == "iec62056-21-fixed" else 0
+            return Iec62056Meter(electric, spec.address, lines, fixed=fixed)
         if protocol == "modbus-rtu" and electric:
             return self._modbus(spec)
         raise ValueError(f"{bus.name}/{spec.id}: no simulated meter of kind {spec.profile} speaks {protocol}")

@@ -43,14 +43,19 @@ def site(*faults: Fault) -> SimSite:
 
 
 async def run(
-    directory: Path, running: SimSite, until: Callable[[Agent], bool], serial: str = ""
+    directory: Path,
+    running: SimSite,
+    until: Callable[[Agent], bool],
+    serial: str = "",
+    asked: Meter | None = None,
 ) -> tuple[list[Record], list[str]]:
     """The agent on a simulated line until something has come about; its records, and its alarms at the end."""
-    asked = Meter("m", ADDRESS, PROFILE, timeout_s=0.5, retries=0)
-    queries = plan(PROFILE, ["voltage.l1", "energy.active.import"])
+    asked = asked or Meter("m", ADDRESS, PROFILE, timeout_s=0.5, retries=0)
+    queries = plan(asked.profile, ["voltage.l1", "energy.active.import"])
     instrument = InstrumentPlan(asked, queries, 200_000, state(), serial=serial)
     port = running.ports["line"]
-    bus = BusPlan("line", codec("dlt645-2007"), link(port), (instrument,), Timing())
+    (spec,) = running.spec.buses
+    bus = BusPlan("line", codec(spec.protocol), link(port), (instrument,), Timing())
     made = Plan(
         origin=ORIGIN, data=directory, signer=SIGNER, software="suyuan/test", configuration=b"{}", buses=(bus,),
         commit_us=50_000, checkpoint_us=200_000, ballast=0,
@@ -165,3 +170,71 @@ def test_the_state_of_an_unknown_meter_corrects_nothing() -> None:
     assert bare.correct("voltage.l1", 230.0) is None
     assert bare.instrument == "m"
     assert replace(bare).digest != state().digest
+
+
+def test_of_several_numbers_printed_the_expected_one_counts(tmp_path: Path) -> None:
+    known = Identities({"m": "87654321"}, tmp_path)
+    assert known.judge("m", "11111111", "87654321") is Verdict.NEW
+    assert known.judge("m", "11111111", "22222222") is Verdict.OTHER
+    first = Identities({}, tmp_path / "none")
+    assert first.judge("m", "11111111", "87654321") is Verdict.NEW
+    assert first.judge("m", "87654321", "11111111") is Verdict.SAME
+
+
+def test_the_maker_is_compared_where_the_site_states_its_three_letters(tmp_path: Path) -> None:
+    known = Identities({"m": ""}, tmp_path, {"m": "ISK"})
+    assert known.judge("m", "12345678", maker="ISk", type_="MT174") is Verdict.NEW
+    assert known.expected("m", "KAM") == "ISK"
+    assert known.judge("m", "12345678", maker="KAM", type_="MT174") is Verdict.OTHER
+    assert known.is_other("m")
+    named = Identities({"m": ""}, tmp_path, {"m": "Iskraemeco"})
+    assert named.judge("m", "12345678", maker="KAM") is Verdict.SAME
+
+
+def test_a_meter_without_a_number_is_known_by_its_maker_and_type(tmp_path: Path) -> None:
+    known = Identities({"m": "12345678"}, tmp_path)  # the nameplate's serial, which it never tells
+    assert known.judge("m") is None
+    assert known.judge("m", maker="ISk", type_="MT174-0001") is Verdict.NEW
+    assert known.judge("m", maker="ISk", type_="MT174-0001") is Verdict.SAME
+    assert known.judge("m", maker="EMH", type_="LZQJ") is Verdict.OTHER
+    assert Identities({}, tmp_path).judge("m", maker="EMH", type_="LZQJ") is Verdict.OTHER
+
+
+def test_new_firmware_of_a_meter_that_tells_its_number_is_no_other_meter(tmp_path: Path) -> None:
+    known = Identities({}, tmp_path)
+    assert known.judge("m", "12345678", maker="ISk", type_="V1") is Verdict.NEW
+    assert known.judge("m", "12345678", maker="ISk", type_="V2") is Verdict.SAME
+    assert known.judge("m", maker="ISk", type_="V2") is Verdict.SAME
+
+
+MT174 = load("iskra-mt174")
+
+
+@pytest.mark.timeout(60)
+async def test_of_iec_62056_21_the_first_reading_of_another_meter_is_not_corrected(tmp_path: Path) -> None:
+    """The address is empty, and it was never silent: only its number, in each readout, tells that it was replaced."""
+    swap = Fault(FaultKind.SWAP, from_s=4, number=SECOND, start_kwh=Decimal(7))
+    simulated = SimMeter(id="m", address="", profile=MT174.name, number=FIRST)
+    line = SimBus("line", "iec62056-21-fixed", "tcp://127.0.0.1:0", (simulated,), baud=19200, reply_ms=1)
+    running = SimSite(SimSiteSpec(1, (line,), Scenario(1, (swap,))))
+    await running.start()
+    try:
+        asked = Meter("m", "", MT174, timeout_s=0.5, retries=0, late_s=0.1)
+        found, alarms = await run(
+            tmp_path, running, lambda agent: alarmed(agent) and shown(agent) < 100, asked=asked
+        )
+    finally:
+        await running.stop()
+    (seen,) = events(found, "identity_seen")
+    assert seen.detail == {"instrument": "m", "number": FIRST[-8:]}
+    (other,) = events(found, "identity_mismatch")
+    assert other.detail["number"] == f"{SECOND[-8:]} (ISk MT174-0001)"
+    assert other.detail["expected"] == FIRST[-8:]
+    energies = [
+        (Decimal(r.indications["energy.active.import"]), "identity_mismatch" in r.flags, bool(r.results))
+        for r in found
+        if isinstance(r, Reading) and "energy.active.import" in r.indications
+    ]
+    assert {energy < 100 for energy, _, _ in energies} == {False, True}
+    assert all(energy > 100 or (flagged and not results) for energy, flagged, results in energies)
+    assert "identity_mismatch" in alarms
