@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from drivers import dlt645, dlt698_get, hj212, iec62056, iec62056_reading, mbus, modbus, protocols
+from drivers import dlt645, dlt698_get, hj212, iec62056, iec62056_reading, mbus, modbus, nameplate, protocols
 from drivers import profile as profiles
 from drivers.codec import Answer, Indication, Mismatch, Onward, Reject
 from drivers.profile import Profile, Query, Vector
@@ -22,7 +22,30 @@ def check(profile: Profile) -> tuple[str, ...]:
         complaints.append(f"{profile.name} has no [[vector]]: add an exchange, best one captured on a meter")
     for n, vector in enumerate(profile.vectors, 1):
         complaints += [f"{profile.name}, vector {n}: {text}" for text in _complaints(profile, vector)]
+    complaints += [f"{profile.name}, identity: {text}" for text in _nameplate_complaints(profile)]
     return tuple(complaints)
+
+
+def _nameplate_complaints(profile: Profile) -> list[str]:
+    """The exchange in which a meter tells its number."""
+    place = profile.nameplate
+    if place is None:
+        return []
+    if not place.request:
+        return ["no exchange: add request, answer and the number that it tells"]
+    decoder = modbus.decoder("rtu")
+    found = [*decoder.feed(place.request + place.answer), *decoder.finish()]
+    frames = [f for f in found if isinstance(f, modbus.Frame)]
+    request = modbus.request_of(frames[0]) if len(frames) == len(found) == 2 else None
+    if request is None:
+        return ["request and answer are not two sound frames"]
+    if (request.function, request.start, request.count) != (place.function, place.address, place.length):
+        return [f"{request.function}:{request.start}+{request.count} is asked, the profile says otherwise"]
+    answer = modbus.match(request, frames[1])
+    if isinstance(answer, Mismatch):
+        return [f"the answer does not answer the request: {answer.detail}"]
+    told = nameplate.number(place, answer.payload)
+    return [] if told == place.number else [f"the number is {told or 'missing'}, expected {place.number}"]
 
 
 def codec_for(profile: Profile, vector: Vector) -> Codec:

@@ -5,26 +5,42 @@ its number is asked for at the start, when it was gone, and once a day: of DL/T 
 04000101/02 date and time), of DL/T 698.45 by 4002 (meter number), else 4001 (communication address), of a Modbus meter
 where its profile has an ``[identity]``.
 
-Others say it unasked, each time (``TELL``): M-Bus in the header of each telegram, CJ/T 188 by the address in the frame
-(what was asked for by its whole address says nothing new). A session of IEC 62056-21 says it unasked, each time: maker and type in the identification, the number mostly in the
-readout. There an empty address is answered by whoever is on the line, so each reading is looked at.
+Others say it unasked, each time (``TELL``): M-Bus in the header of each telegram; CJ/T 188 by the address in the frame
+(what was asked for by its whole address says nothing new). A session of IEC 62056-21 has maker and type in its
+identification, the number mostly in the readout. There an empty address is answered by whoever is on the line, so each
+reading is looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from drivers import dlt645, dlt645_items, iec62056, iec62056_points
+from drivers import (
+    cjt188,
+    dlt645,
+    dlt645_items,
+    dlt698_apdu,
+    dlt698_get,
+    iec62056,
+    iec62056_points,
+    mbus,
+    nameplate,
+)
+from drivers.axdr import Malformed
 from drivers.bus import Bus, Meter
 from drivers.codec import Answer, Exchange, Missing
+from drivers.mbus_records import Malformed as MalformedTelegram
+from drivers.profile import Profile, Query
+from drivers.protocols import Request
 
 NUMBER, DATE, TIME = "04000402", "04000101", "04000102"
-HAVE = frozenset(("dlt645-2007",))  # protocols that can be asked
+METER_NUMBER_698, ADDRESS_698 = "40020200", "40010200"
 TELL = frozenset(
-    ("iec62056-21", "iec62056-21-300", "iec62056-21-fixed")
+    ("iec62056-21", "iec62056-21-300", "iec62056-21-fixed", "mbus", "cjt188")
 )  # protocols that say it with each reading
+_SHORTEST_TEXT = 6  # octets that are all digits in ASCII are a number as text only if they are so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +60,61 @@ class Identity:
     type: str = ""
 
 
-def told_in(exchanges: Sequence[Exchange]) -> Identity:
-    """What a meter said of itself in the last session of a reading by IEC 62056-21. A torn one tells nothing."""
+def can_ask(protocol: str, profile: Profile) -> bool:
+    """Whether a meter of this kind can be asked for its number."""
+    if protocol.startswith("modbus"):
+        return profile.nameplate is not None
+    return protocol in ("dlt645-2007", "dlt698")
+
+
+def told_in(exchanges: Sequence[Exchange], protocol: str = "iec62056-21") -> Identity:
+    """What a meter said of itself while it was read, by a protocol of ``TELL``. What is torn tells nothing."""
+    if protocol == "mbus":
+        return _told_by_telegrams(exchanges)
+    if protocol == "cjt188":
+        return _told_by_address(exchanges)
+    return _told_in_session(exchanges)
+
+
+def _told_by_telegrams(exchanges: Sequence[Exchange]) -> Identity:
+    """M-Bus: the identification number and the maker in the header, and a fabrication number where it is told."""
+    found = Identity()
+    for exchange in exchanges:
+        decoder = mbus.Decoder()
+        heard = (*decoder.feed(exchange.answer), *decoder.finish())
+        for frame in (f for f in heard if isinstance(f, mbus.Frame) and not exchange.failure):
+            try:
+                telegram = frame.telegram()
+            except MalformedTelegram:
+                continue
+            if telegram is None or telegram.error:
+                continue
+            head = telegram.header
+            printed = [i for i in telegram.indications if i.item.startswith("fabrication number")]
+            told = (f"{i.value:f}" if i.value is not None else i.detail for i in printed)
+            also = tuple(dict.fromkeys((*found.also, *(text for text in told if text.strip("0 ")))))
+            number = head.identity if head.identity.strip("0F") else found.number
+            found = Identity(number, None, True, also, head.manufacturer or found.maker, head.medium)
+    if found.number is None and found.also:
+        return replace(found, number=found.also[0], also=found.also[1:])
+    return found
+
+
+def _told_by_address(exchanges: Sequence[Exchange]) -> Identity:
+    """CJ/T 188: the address of the meter that answered to another one than its own: to digits that may be any."""
+    for exchange in reversed(exchanges):
+        asked, told = cjt188.Decoder(), cjt188.Decoder()
+        requests = [f for f in asked.feed(exchange.request) if isinstance(f, cjt188.Frame)]
+        answers = [f for f in told.feed(exchange.answer) if isinstance(f, cjt188.Frame) and f.from_meter]
+        if requests and answers and not exchange.failure:
+            given = answers[-1].address
+            new = "A" in requests[0].address and given.isdecimal() and given.strip("0")
+            return Identity(given if new else None, None, True)
+    return Identity()
+
+
+def _told_in_session(exchanges: Sequence[Exchange]) -> Identity:
+    """IEC 62056-21: the last session of a reading."""
     sessions = [n for n, exchange in enumerate(exchanges) if exchange.request.startswith(b"/?")]
     last = exchanges[sessions[-1] :] if sessions else ()
     if not last or any(exchange.failure for exchange in last):
@@ -67,8 +136,16 @@ async def identify(bus: Bus, meter: Meter, local: Callable[[int], datetime] | No
 
     ``local`` gives the meter's civil time for a UTC instant in microseconds; without it the clock is not asked.
     """
-    if (meter.codec or bus.codec).name not in HAVE:
+    codec = meter.codec or bus.codec
+    if not can_ask(codec.name, meter.profile):
         return Identity()
+    if codec.name == "dlt698":
+        return await _ask_698(bus, meter)
+    if place := meter.profile.nameplate:
+        query = Query("modbus", (), "", place.function, place.address, place.length)
+        reply = await _asked(bus, meter, codec.request(codec.address(meter.address), query))
+        told = "" if reply is None or reply.error else nameplate.number(place, reply.payload)
+        return Identity(told or None, None, reply is not None)
     answer = await _ask(bus, meter, NUMBER)
     ahead = await _clock_ahead(bus, meter, local) if answer and local is not None else None
     return Identity(_text(answer, NUMBER), ahead, answer is not None)
@@ -93,9 +170,44 @@ async def _clock_ahead(bus: Bus, meter: Meter, local: Callable[[int], datetime])
     return round(ahead / timedelta(seconds=1))
 
 
+async def _ask_698(bus: Bus, meter: Meter) -> Identity:
+    """DL/T 698.45: the meter number; of one that has none, the communication address."""
+    answered = False
+    for oad in (METER_NUMBER_698, ADDRESS_698):
+        answer = await _asked(bus, meter, dlt698_get.request(dlt698_get.address(meter.address), oad))
+        answered = answered or answer is not None
+        if answer is not None and (found := _octets_told(answer, oad)):
+            return Identity(found[0], None, True, found[1:])
+    return Identity(answered=answered)
+
+
+def _octets_told(answer: Answer, oad: str) -> tuple[str, ...]:
+    """The number in an octet string: packed BCD, or text; what may be either is told both ways."""
+    if answer.error or answer.more:
+        return ()
+    try:
+        values = dict(dlt698_apdu.parse(answer.payload).values)
+    except Malformed:
+        return ()
+    value = values.get(oad, "")
+    raw = value if isinstance(value, str) else value.raw
+    if not isinstance(raw, bytes) or not raw.strip(b"\0"):
+        return ()
+    packed, text = raw.hex(), raw.decode("latin-1")
+    read = [packed] if packed.isdecimal() else []
+    if text.isascii() and text.isalnum() and len(text) >= _SHORTEST_TEXT:
+        read.append(text)
+    return tuple(read)
+
+
 async def _ask(bus: Bus, meter: Meter, item: str) -> Answer | None:
+    return await _asked(bus, meter, dlt645.Request(meter.address, dlt645.READ, item))
+
+
+async def _asked(bus: Bus, meter: Meter, request: Request) -> Answer | None:
+    """The answer, be it a refusal; None if there was none."""
     for _ in range(1 + meter.retries):
-        reply = await bus.ask(dlt645.Request(meter.address, dlt645.READ, item), meter.patience, meter)
+        reply = await bus.ask(request, meter.patience, meter)
         if reply.answer is not None or reply.exchange is None:
             return reply.answer
     return None

@@ -173,6 +173,21 @@ class Vector:
 
 
 @dataclass(frozen=True, slots=True)
+class Nameplate:
+    """Where a Modbus meter tells its number (``drivers.nameplate``), who says so, and a golden exchange."""
+
+    function: int
+    address: int
+    length: int
+    type: str
+    word_order: str
+    source: str
+    request: bytes = b""
+    answer: bytes = b""
+    number: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """How to see that this model answers: one point and the range in which it is plausible."""
 
@@ -197,6 +212,7 @@ class Profile:
     firmware: str = ""
     most: int = 125
     holes: int = 8
+    nameplate: Nameplate | None = None
 
     def point(self, measurand: str) -> Point:
         """The point that carries ``measurand``; KeyError names what there is."""

@@ -6,6 +6,7 @@ A profile is a TOML file (one per model)::
     [model]  maker, name, kind, firmware
     [source] title, edition, url         # where the numbers come from; obligatory
     [ask]    most = 125, holes = 8       # Modbus: registers per request; unused registers read to save a request
+    [identity] function, address, type   # Modbus: where the meter tells its number (drivers.nameplate)
     [[point]]                            # addresses 0-based; exact numbers are strings
     measurand = "voltage.l1"; function = 3; address = 20; type = "u16"; scale = "0.1"; unit = "V"
     [[point]]                            # DL/T 645: the DI, and the block that may be asked in its place

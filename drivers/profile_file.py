@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 
-from drivers import cjt188
+from drivers import cjt188, nameplate
 from drivers.points import Point, Probe, Profile, ProfileError, Vector
 from drivers.profile_points import check_points, read_point
 from drivers.profile_reader import Reader, nearest
@@ -19,7 +19,7 @@ from drivers.profile_reader import Reader, nearest
 __all__ = ["PROTOCOLS", "nearest", "parse"]
 
 PROTOCOLS = ("modbus", "dlt645-2007", "dlt645-1997", "cjt188", "hj212", "mbus", "iec62056-21", "dlt698")
-_TOP = {"protocol", "probe", "model", "source", "ask", "side", "point", "vector"}
+_TOP = {"protocol", "probe", "model", "source", "ask", "side", "identity", "point", "vector"}
 _MODEL = {"maker", "name", "kind", "firmware"}
 _SOURCE = {"title", "edition", "url", "page", "note"}
 
@@ -90,6 +90,7 @@ def parse(text: str, name: str, file: str = "") -> Profile:
         reader.text(tables["model"], "firmware", "model", 0, ""),
         most,
         reader.integer(tables["ask"], "holes", "ask", 0, 8),
+        nameplate.read(reader, protocol, found.get("identity")),
     )
 
 

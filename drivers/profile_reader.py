@@ -84,13 +84,13 @@ class Reader:
             )
         return number
 
-    def frame(self, found: Mapping[str, Any], key: str, index: int) -> bytes:
+    def frame(self, found: Mapping[str, Any], key: str, index: int, table: str = "vector") -> bytes:
         """The bytes of a frame, written in hex."""
-        text = self.text(found, key, "vector", index)
+        text = self.text(found, key, table, index)
         try:
             return bytes.fromhex(text)
         except ValueError:
-            raise self.fail(f"{key!r} is no hex", "pairs of hex digits", "vector", index, key) from None
+            raise self.fail(f"{key!r} is no hex", "pairs of hex digits", table, index, key) from None
 
 
 def nearest(key: str, known: Collection[str]) -> str:

@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from calibration.state import CalibrationState
 from drivers.bus import Bus, Meter
 from drivers.codec import Instant, Scan
-from drivers.identity import HAVE, TELL, Identity, identify, told_in
+from drivers.identity import TELL, Identity, can_ask, identify, told_in
 from drivers.line import Timing
 from drivers.link import Link
 from drivers.profile import Query
@@ -416,10 +416,10 @@ class Agent:
             try:
                 scan = await line.bus.scan(instrument.meter, instrument.queries)
                 speaks = (instrument.meter.codec or line.bus.codec).name
-                if speaks in HAVE:
+                if can_ask(speaks, instrument.meter.profile):
                     await self._identified(line, instrument.meter, scan)
                 elif speaks in TELL and scan.failure is None:
-                    self._recognise(name, told_in(scan.exchanges))
+                    self._recognise(name, told_in(scan.exchanges, speaks))
                 flags = (IDENTITY_MISMATCH,) if self._identities.is_other(name) else ()
                 pipeline.accept(name, tick, scan, flags)
             except asyncio.CancelledError:
