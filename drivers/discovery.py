@@ -5,6 +5,7 @@
 * Modbus: each unit is asked for one register. Whatever answers, be it an exception, is there.
 * M-Bus: by identities and by primary addresses (:mod:`drivers.mbus_search`).
 * CJ/T 188: "any type, any address" finds the only meter of a line. Several cannot be told apart by asking.
+* IEC 62056-21: a sign-on with an empty address is answered by the only meter of a line, or at an optical head.
 
 A profile is proposed if its probe is plausible; it is ranked by how many of its other values are. Everything is
 bounded: the search ends at ``until`` (loop time), and says so.
@@ -21,7 +22,7 @@ from typing import NamedTuple
 from drivers import cjt188, dlt645, mbus, modbus
 from drivers.bus import Bus, Meter
 from drivers.codec import Answer, Indication, Missing
-from drivers.identity import identify
+from drivers.identity import identify, told_in
 from drivers.line import Patience, Reply
 from drivers.link import LinkDown
 from drivers.mbus_search import Search as MbusSearch
@@ -91,6 +92,8 @@ async def survey(
             for address, number, kind in await by_kind
         ]
         return Survey(tuple(meters), complete=not search.late)
+    if bus.codec.name.startswith("iec62056-21"):
+        return Survey(await _at_head(bus, profiles, search, reply_s), complete=not search.late)
     speaks_645 = bus.codec.name.startswith("dlt645")
     addresses = await (search.addresses() if speaks_645 else search.units(units))
     protocol = bus.codec.name if speaks_645 else "modbus"
@@ -107,6 +110,38 @@ async def survey(
     return Survey(tuple(found), complete=not search.late)
 
 
+async def _at_head(
+    bus: Bus, profiles: Sequence[Profile], search: _Search, reply_s: float
+) -> tuple[Found, ...]:
+    """The meter that answers without being named, by the number that it prints."""
+    number, proposals = None, []
+    for profile in profiles:
+        if profile.protocol != "iec62056-21" or search.late:
+            continue
+        meter = Meter(f"head as {profile.name}", "", profile, reply_s, late_s=0.05)
+        scan = await bus.scan(meter, plan(profile))
+        if any(exchange.failure is Missing.LINK_DOWN for exchange in scan.exchanges):
+            where = bus.line.link.describe()
+            raise LinkDown(where, "it went down while the meter was asked")
+        who = told_in(scan.exchanges)
+        if not who.answered:
+            if any(exchange.failure is None for exchange in scan.exchanges):
+                search.say(
+                    "a meter has identified itself, but no readout followed: does the line keep one rate?"
+                )
+            break
+        if number is None:
+            number = who.number or ""
+            search.say(f"{who.maker} {who.type} answers" + (f", number {number}" if number else ""))
+        told = sum(i.value is not None for i in scan.indications)
+        if told:
+            proposals.append(Proposal(profile.name, told, len(scan.indications), scan.indications))
+    if number is None:
+        return ()
+    best = sorted(proposals, key=lambda p: (-p.plausible, p.judged - p.plausible))
+    return (Found(bus.codec.name, "", number, tuple(best)),)
+
+
 class _Told(NamedTuple):
     """A meter that says of itself what it is: its address, its number, and the kind of what it measures."""
 
@@ -120,6 +155,10 @@ class _Search:
 
     def __init__(self, bus: Bus, until: float, patience: Patience, say: Say) -> None:
         self._bus, self._until, self._patience, self._say = bus, until, patience, say
+
+    def say(self, text: str) -> None:
+        """Progress."""
+        self._say(text)
 
     @property
     def late(self) -> bool:

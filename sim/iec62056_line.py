@@ -59,7 +59,7 @@ class Iec62056Line(HalfDuplex):
         rates = [station.side.baud for station in self._talkers]
         if self._master:
             garbled = garbled or self._master not in rates
-        self._character_us = self._character_at(self._master or max(rates))
+        self._character_us = self._character_at(self._master or max(rates, default=0))
         super().hear(data, at_us, utc_us, garbled=garbled)
 
     def _ask(self, request: bytes, heard_us: float, utc_us: int) -> None:

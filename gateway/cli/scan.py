@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.cli import DONE, NO
@@ -19,6 +20,7 @@ the agent first: a line has one master.
 examples:
   suyuan scan /dev/ttyUSB0 > found.toml
   suyuan scan /dev/ttyUSB0 --protocol modbus-rtu --baud 9600 --framing 8N1 --units 1-32
+  suyuan scan /dev/ttyUSB1 --protocol iec62056-21
   suyuan scan tcp://192.168.1.20:502 --protocol modbus-tcp --json
 
 Exit code 1 if nothing was found."""
@@ -29,9 +31,14 @@ _SPEEDS = {
     "dlt645-1997": (1200, 2400, 4800, 9600),
     "cjt188": (2400, 9600, 4800, 1200),
     "mbus": (2400, 300, 9600),
+    "iec62056-21": (300,),  # then at what the meter offers
+    "iec62056-21-300": (300,),
+    "iec62056-21-fixed": (9600, 19200, 4800, 2400),
 }
+_SEVEN_BITS = "iec62056-21"
 _SPEEDS_MODBUS = (9600, 19200, 4800, 38400, 115200, 2400)
-_KNOWN = ("dlt645-2007", "modbus-rtu", "mbus", "cjt188", "dlt645-1997")  # the likeliest first
+_KNOWN = ("dlt645-2007", "modbus-rtu", "mbus", "cjt188", "dlt645-1997", "iec62056-21")  # the likeliest first
+_KNOWN_TCP = ("modbus-tcp", *_KNOWN[:-1], "iec62056-21-300", "iec62056-21-fixed")
 
 
 class Setting(NamedTuple):
@@ -61,18 +68,25 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 def settings(given: argparse.Namespace) -> list[Setting]:
     """All that is tried, the likeliest first. UsageError for what cannot be searched."""
     tcp = given.port.startswith("tcp://")
-    protocols = given.protocol or (("modbus-tcp", *_KNOWN) if tcp else _KNOWN)
-    searched = ("modbus-tcp", "modbus-ascii", *_KNOWN)
+    protocols = given.protocol or (_KNOWN_TCP if tcp else _KNOWN)
+    searched = ("modbus-tcp", "modbus-ascii", *_KNOWN, "iec62056-21-300", "iec62056-21-fixed")
     for protocol in protocols:
         if protocol not in searched:
             raise UsageError(f"{protocol}: meters are searched by {', '.join(searched)}")
     found = []
+    if tcp and "iec62056-21" in protocols:
+        raise UsageError(
+            "iec62056-21 changes its rate within a session, and a converter keeps one: "
+            "give --protocol iec62056-21-300 or iec62056-21-fixed"
+        )
     for protocol in protocols:
         if tcp:
             found.append(Setting(protocol, 9600, given.framing or "8E1"))
             continue
         modbus = protocol not in _SPEEDS
         framings = (given.framing,) if given.framing else ("8N1", "8E1") if modbus else ("8E1",)
+        if protocol.startswith(_SEVEN_BITS):
+            framings = ("7E1",)
         for baud in given.baud or _SPEEDS.get(protocol, _SPEEDS_MODBUS):
             found += [Setting(protocol, baud, framing) for framing in framings]
     return found
@@ -191,7 +205,8 @@ def fragment(port: str, found: list[tuple[Setting, Found]]) -> str:
         lines += [f"baud = {first.baud}", f"framing = {_text(first.framing)}"]
     lines.append("")
     for setting, meter in found:
-        lines += ["[[bus.instrument]]", f'id = "meter-{meter.address}"', f"address = {_text(meter.address)}"]
+        name = re.sub("[^a-z0-9]+", "-", (meter.address or meter.number).lower()).strip("-") or "1"
+        lines += ["[[bus.instrument]]", f'id = "meter-{name}"', f"address = {_text(meter.address)}"]
         if setting.protocol != first.protocol:
             lines.append(f"protocol = {_text(setting.protocol)}")
         if serial and setting.baud != first.baud:

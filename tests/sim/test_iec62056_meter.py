@@ -13,6 +13,7 @@ import pytest
 
 from drivers.bus import Bus, Meter
 from drivers.codec import Instant, Missing, Scan
+from drivers.discovery import Survey, survey
 from drivers.line import Timing as LineTiming
 from drivers.link import MemoryLink, SerialLink, TcpLink
 from drivers.profile import load, plan
@@ -82,6 +83,17 @@ def polled(
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main())
+
+
+def searched(line: HalfDuplex, protocol: str, *, stuck: bool = False) -> tuple[Survey, list[str]]:
+    said: list[str] = []
+
+    async def main() -> Survey:
+        bus = Bus("line", codec(protocol), Port(line, 300, stuck=stuck), now, LineTiming(300, "7E1"))
+        return await survey(bus, [MT174], 600, say=said.append)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main()), said
 
 
 def shown(scan: Scan) -> dict[str, Decimal | None]:
@@ -247,6 +259,24 @@ def test_messages_are_found_in_what_is_heard(heard: bytes, whole: list[bytes], l
     rest = bytearray(heard)
     assert Iec62056Framing().requests(rest) == whole
     assert rest == left
+
+
+@pytest.mark.parametrize("offer", ["5", "A"])
+def test_the_meter_at_a_head_is_found_without_an_address(make_meter: MakeMeter, offer: str) -> None:
+    line = line_with(side_of(make_meter("m", number="0087654321", step=STEP), offer=offer))
+    found, said = searched(line, "iec62056-21")
+    (one,) = found.found
+    assert (one.protocol, one.address, one.number) == ("iec62056-21", "", "87654321")
+    assert [(p.profile, p.plausible, p.judged) for p in one.proposals] == [("iskra-mt174", 5, 5)]
+    assert said == ["ISk MT174-0001 answers, number 87654321"]
+
+
+def test_a_meter_that_leaves_the_rate_of_its_line_is_said_and_not_proposed(make_meter: MakeMeter) -> None:
+    line = line_with(side_of(make_meter("m", step=STEP)))
+    found, said = searched(line, "iec62056-21-fixed", stuck=True)
+    assert found.found == ()
+    assert said == ["a meter has identified itself, but no readout followed: does the line keep one rate?"]
+    assert searched(line_with(), "iec62056-21") == (Survey((), complete=True), [])
 
 
 def site(port: str, protocol: str, **more: object) -> SimSite:
