@@ -52,6 +52,10 @@ class VerifyError(EvidenceError):
     """A sound note that is not signed by the key that was asked for, or wrongly."""
 
 
+class SignerUnavailable(EvidenceError):
+    """The device that holds the key does not answer: nothing was signed, and it may be tried again."""
+
+
 # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -127,7 +131,7 @@ class Signer(Protocol):
         """The public side."""
 
     def sign(self, text: str) -> bytes:
-        """Signature over a note's text."""
+        """Signature over a note's text. A device may raise SignerUnavailable."""
 
 
 class Ed25519Signer:

@@ -29,14 +29,14 @@ from drivers.line import Timing
 from drivers.link import Link
 from drivers.profile import Query
 from drivers.protocols import Codec
-from evidence.note import Checkpoint, Signer, key_statement
+from evidence.note import Checkpoint, Signer, SignerUnavailable, key_statement
 from evidence.record import Advice, PreviousLog, Tally
 from gateway.clock import SECOND_US, Clock, StepWatch
 from gateway.identity import FLAG as IDENTITY_MISMATCH
 from gateway.identity import Identities, Verdict, beijing, uncorrected
 from gateway.lanes import Channel
 from gateway.notify import Notifier
-from gateway.pipeline import DISK_FULL, STOPPED, DocumentNotice, Latest, Pipeline
+from gateway.pipeline import DISK_FULL, STOPPED, Batch, DocumentNotice, Latest, Pipeline
 from gateway.pushed import PushLine, Slots, Source
 from gateway.receipts import PlatformKey, Receipts
 from gateway.retention import expired
@@ -47,6 +47,7 @@ from gateway.store import BALLAST_BYTES, LogStore, StoreError, StoreFull
 
 _log = logging.getLogger("suyuan.agent")
 
+KEY_UNAVAILABLE = "key_unavailable"
 FAILED = "internal_error"  # reason of a poll that a bug of ours ate
 _BACK_OFF_S = (1, 2, 5, 10, 30, 60)
 _STATES_EVERY_US = 60 * SECOND_US
@@ -548,7 +549,7 @@ class Agent:
             pipeline.seal(head, tuple(self._alarms))
         batch = pipeline.take(checkpoint=seal)
         try:
-            await asyncio.to_thread(store.commit, batch.entries, self._sign if seal else None, batch.state)
+            await self._keep(batch, seal=seal)
         except StoreFull as error:
             pipeline.lost(store.size, DISK_FULL)
             if DISK_FULL not in self._alarms:
@@ -568,6 +569,21 @@ class Agent:
             self._sealed_us, self._sealed_utc_us = now.boot_us, now.utc_us
             self._note_head(store.size, now.utc_us)
         return True
+
+    async def _keep(self, batch: Batch, *, seal: bool) -> None:
+        """Commit a batch; without a checkpoint if the key's device does not answer: nothing is lost meanwhile."""
+        store, sign = self.store, self._sign if seal else None
+        try:
+            await asyncio.to_thread(store.commit, batch.entries, sign, batch.state)
+        except SignerUnavailable as error:
+            if KEY_UNAVAILABLE not in self._alarms:
+                _log.error("nothing is signed until the key's device answers: %s", error)
+            await asyncio.to_thread(store.commit, batch.entries, None, batch.state)
+            self._alarm(KEY_UNAVAILABLE, {"error": str(error)})
+            return
+        if seal and KEY_UNAVAILABLE in self._alarms:
+            del self._alarms[KEY_UNAVAILABLE]
+            self._pipeline.event("alarm_ended", {"alarm": KEY_UNAVAILABLE})
 
     def _sign(self, size: int, root: bytes) -> bytes:
         return Checkpoint(self.plan.origin, size, root).signed_by(*self._signers).encode()

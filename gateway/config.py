@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from gateway.edge import Duration, Exact, Id, Listed, Model, validated
 from gateway.toml_source import ConfigError, Problem, TomlSource
@@ -131,6 +131,24 @@ def _push(text: str) -> str:
     return text
 
 
+class KeyConfig(Model):
+    """Where the log's key is held: in a file, in a PKCS#11 token (module, label, file of the PIN), sealed by a TPM."""
+
+    held: Literal["file", "pkcs11", "tpm"] = "file"
+    module: str = ""
+    token: str = ""
+    pin_file: str = ""
+    tcti: str = "device:/dev/tpmrm0"  # as tpm2-tools write it
+
+    @model_validator(mode="after")
+    def _whole(self) -> KeyConfig:
+        if self.held == "pkcs11" and not (self.module and self.token and self.pin_file):
+            raise ValueError(
+                'a token needs module = "/usr/lib/…so", token = "its label" and pin_file = "a file"'
+            )
+        return self
+
+
 class LogConfig(Model):
     """``commit`` is the loss window: what was read since the last commit can be lost with the power.
 
@@ -143,6 +161,7 @@ class LogConfig(Model):
     checkpoint_entries: int = Field(default=256, ge=1, le=65536)
     aggregate: Positive = 60.0
     keep: Positive | None = None
+    key: KeyConfig = KeyConfig()
     key_overlap: Duration = 30 * 86400.0
 
 

@@ -13,9 +13,10 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from evidence.note import Signer
+from evidence.note import Signer, SignerUnavailable
 from gateway.anchor import sync
-from gateway.keys import Key, KeyFileError, create, load
+from gateway.key_holder import FileHolder, KeyHolder, LogKey
+from gateway.keys import KeyFileError
 
 _log = logging.getLogger("suyuan.keys")
 
@@ -27,9 +28,11 @@ NEXT = "log.key.next"
 class KeyRing:
     """The keys of one log, in its data directory."""
 
-    def __init__(self, directory: Path, origin: str) -> None:
+    def __init__(self, directory: Path, origin: str, holder: KeyHolder | None = None) -> None:
+        """``holder``: what makes and finds the keys; files of their own if nothing is said."""
         self.directory = directory
         self.origin = origin
+        self._holder = holder or FileHolder()
 
     @property
     def path(self) -> Path:
@@ -41,7 +44,7 @@ class KeyRing:
         """Where the key lies that is to come."""
         return self.directory / NEXT
 
-    def current(self) -> Key:
+    def current(self) -> LogKey:
         """The key that signs now; made on first use. Raises KeyFileError."""
         if not self.path.exists():
             if self.next_path.exists():
@@ -51,34 +54,36 @@ class KeyRing:
                     f"{self.path}: is not there, but the log is: put the key back. If it is lost, begin a log that "
                     "continues this one: suyuan key successor"
                 )
-            return create(self.path, self.origin)
+            return self._holder.create(self.path, self.origin)
         return self._load(self.path)
 
-    def next(self) -> Key | None:
+    def next(self) -> LogKey | None:
         """The key that is to come, if there is one. Raises KeyFileError."""
         return self._load(self.next_path) if self.next_path.exists() else None
 
-    def all(self) -> tuple[Key, ...]:
+    def all(self) -> tuple[LogKey, ...]:
         """Every key that may have signed the newest checkpoint."""
         following = self.next()
         return (self.current(),) if following is None else (self.current(), following)
 
-    def prepare(self) -> Key:
+    def prepare(self) -> LogKey:
         """Make the key that is to come. Raises KeyFileError, also if one is waiting already."""
         if not self.path.exists():
             raise KeyFileError(f"{self.path}: is not there: this log has no key yet that could be changed")
         if self.next_path.exists():
             raise KeyFileError(f"{self.next_path}: a change of keys is under way; it ends by itself")
-        return create(self.next_path, self.origin)
+        return self._holder.create(self.next_path, self.origin)
 
     def settle(self) -> None:
         """Put the next key in the place of the old one, which is gone then. Durable, and whole or not at all."""
+        old = self._load(self.path)
         self.next_path.replace(self.path)
         sync(self.directory)
+        self._holder.forget(old)
 
-    def _load(self, path: Path) -> Key:
-        key = load(path)
-        if key.name != self.origin or key.receipts:
+    def _load(self, path: Path) -> LogKey:
+        key = self._holder.load(path)
+        if key.name != self.origin:
             raise KeyFileError(f"{path}: is the key of '{key.name}', wanted is '{self.origin}' for a log")
         return key
 
@@ -102,21 +107,21 @@ class Log(Protocol):
 
 async def watch(ring: KeyRing, overlap_us: int, log: Log) -> None:
     """Carry out changes of keys until cancelled. A key that cannot be used stops no measurement."""
-    coming: Key | None = None
+    coming: LogKey | None = None
     told = ""
     for _ in count():
         try:
             if log.begun:
                 coming = await look(ring, overlap_us, log, coming)
                 told = ""
-        except (KeyFileError, OSError) as error:
+        except (KeyFileError, SignerUnavailable, OSError) as error:
             if str(error) != told:
                 told = str(error)
                 _log.error("the change of keys waits: %s", error)
         await asyncio.sleep(LOOK_EVERY_S)
 
 
-async def look(ring: KeyRing, overlap_us: int, log: Log, coming: Key | None) -> Key | None:
+async def look(ring: KeyRing, overlap_us: int, log: Log, coming: LogKey | None) -> LogKey | None:
     """One look: begin a change, or end it; the key that is coming. Raises KeyFileError, OSError."""
     if coming is None:
         coming = await asyncio.to_thread(ring.next)
@@ -125,6 +130,9 @@ async def look(ring: KeyRing, overlap_us: int, log: Log, coming: Key | None) -> 
         return coming
     if not log.key_is_known(coming.vkey, overlap_us):
         return coming
-    await asyncio.to_thread(ring.settle)
-    log.sign_alone()
+    try:
+        await asyncio.to_thread(ring.settle)
+    finally:
+        if not ring.next_path.exists():  # it took the old one's place, even if that could not be destroyed
+            log.sign_alone()
     return None

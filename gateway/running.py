@@ -23,9 +23,10 @@ from gateway import advice
 from gateway.agent import Agent, BusPlan, Plan
 from gateway.compiling import compile_apart
 from gateway.config import SiteFile
+from gateway.key_holder import FileHolder, KeyHolder, LogKey
 from gateway.keyring import KeyRing
 from gateway.keyring import watch as watch_ring
-from gateway.keys import Key
+from gateway.keys import KeyFileError
 from gateway.listening import instrument_plans, push_plan
 from gateway.pipeline import DocumentNotice
 from gateway.prepare import Prepared, PreparedBus, PreparedMeter
@@ -35,17 +36,36 @@ from gateway.successor import previous_log
 WATCH_EVERY_S = 2.0
 
 
-def log_key(site: SiteFile) -> Key:
+def log_key(site: SiteFile) -> LogKey:
     """The key that signs the site's log: made on first use, in the data directory."""
     return key_ring(site).current()
 
 
 def key_ring(site: SiteFile) -> KeyRing:
     """The keys of the site's log."""
-    return KeyRing(site.data, site.site.site.origin)
+    return KeyRing(site.data, site.site.site.origin, key_holder(site))
 
 
-def plan_of(prepared: Prepared, key: Key) -> Plan:
+def key_holder(site: SiteFile) -> KeyHolder:
+    """Where the site's log has its keys. Raises KeyFileError."""
+    config = site.site.log.key
+    if config.held == "tpm":
+        from gateway.tpm_key import TpmHolder
+
+        return TpmHolder(config.tcti)
+    if config.held == "pkcs11":
+        from gateway.pkcs11_key import Pkcs11Holder  # an extra: who keeps the key in a file does without
+
+        pin = site.directory / config.pin_file
+        try:
+            text = pin.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise KeyFileError(f"{pin}: the token's PIN cannot be read: {error}") from None
+        return Pkcs11Holder(Path(config.module), config.token, text)
+    return FileHolder()
+
+
+def plan_of(prepared: Prepared, key: LogKey) -> Plan:
     """All that the agent is told."""
     site = prepared.file.site
     return Plan(

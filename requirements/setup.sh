@@ -42,7 +42,7 @@ command -v "$python" >/dev/null || debian REQUIRED python3
 "$python" -c 'import ensurepip, venv' 2>/dev/null || debian REQUIRED python3-venv
 if [ "$kind" = test ]; then
     debian OPTIONAL gcc libc6-dev libmodbus-dev golang-go golang-golang-x-mod-dev mosquitto nodejs openssl postgresql \
-        socat systemd
+        socat softhsm2 swtpm systemd tpm2-tools
 fi
 
 lock=requirements/$kind.txt

@@ -227,9 +227,9 @@ def _reader(source: str, origin: str) -> Iterator[Read]:
         yield remote_reader(source)
     elif (place / "log.db").exists():
         from gateway.cli.stored import stored_reader
-        from gateway.keys import load
+        from gateway.key_holder import name_of
 
-        with stored_reader(place, origin or load(place / "log.key").name) as read:
+        with stored_reader(place, origin or name_of(place / "log.key")) as read:
             yield read
     elif place.is_dir():
         yield directory_reader(place)

@@ -11,7 +11,7 @@ from gateway.cli.output import UsageError, emit, say
 from gateway.words import phrase
 
 if TYPE_CHECKING:
-    from gateway.keys import Key
+    from gateway.key_holder import LogKey
 
 EPILOG = """The verification key (vkey) is what others need to verify; hand it over by another way than the data.
 `rotate` makes a new key for a site's log. A running agent sees it, records it signed by both keys, signs with both
@@ -43,8 +43,11 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 
 def run(_command: str, given: argparse.Namespace) -> int:
     """Make, show or change; never overwrites a key."""
+    from evidence.note import Verifier
+    from gateway.key_holder import read_reference
     from gateway.keys import create, load
 
+    key: LogKey | None = None
     if given.action == "rotate":
         from gateway.config import SiteFile
         from gateway.running import key_ring
@@ -60,15 +63,18 @@ def run(_command: str, given: argparse.Namespace) -> int:
         key = create(given.file, given.name, receipts=given.receipts)
         say(f"written: {given.file} (mode 0600; keep it, and no copy elsewhere)")
     else:
-        key = load(given.file)
+        reference = read_reference(given.file)
+        vkey = load(given.file).vkey if reference is None else reference.vkey
+    if key is not None:
+        vkey = key.vkey
     if given.json:
-        emit({"name": key.name, "vkey": key.vkey})
+        emit({"name": Verifier.parse(vkey).name, "vkey": vkey})
     else:
-        print(key.vkey)
+        print(vkey)
     return DONE
 
 
-def _successor(given: argparse.Namespace) -> Key:
+def _successor(given: argparse.Namespace) -> LogKey:
     from gateway.config import SiteFile
     from gateway.receipts import PlatformKey
     from gateway.running import key_ring
