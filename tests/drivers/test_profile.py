@@ -21,7 +21,9 @@ SHIPPED = profile.names()
 LOADED = {name: profile.load(name) for name in SHIPPED}
 OWN_WAY = ("hj212", "mbus", "iec62056-21")  # pushed, or asked in sessions
 ASKED = [name for name in SHIPPED if LOADED[name].protocol not in OWN_WAY]
-MADE = [name for name in ASKED if LOADED[name].protocol != "dlt698"]  # a meter can be made of the profile alone
+MADE = [
+    name for name in ASKED if LOADED[name].protocol != "dlt698"
+]  # a meter can be made of the profile alone
 VECTORS = [(name, n) for name, p in LOADED.items() if name in ASKED for n in range(len(p.vectors))]
 
 

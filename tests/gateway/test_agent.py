@@ -250,7 +250,9 @@ async def test_a_new_state_is_logged_before_the_readings_that_it_corrects(tmp_pa
         made = fast(plan(tmp_path, PERIOD, farm.ports))
         old = made.buses[0].instruments[0].state
         new = replace(old, flags=(*old.flags,), valid_until=old.valid_until.replace(year=2027))
-        async with Running(Agent(replace(made, states=lambda day, known: {"M00": new}), SystemClock())) as agent:
+        async with Running(
+            Agent(replace(made, states=lambda day, known: {"M00": new}), SystemClock())
+        ) as agent:
             await until(lambda: received(agent) > 3)
             agent.reload()
             await until(lambda: agent.status().instruments[0].state == new.digest)
