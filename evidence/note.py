@@ -36,11 +36,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from . import sm2
 from .errors import EvidenceError, ParseError
 from .log import HASH_SIZE, check_inclusion, leaf_hash
 
 ED25519: Final = 0x01
 COSIGNATURE: Final = 0x04
+OTHER: Final = 0xFF  # C2SP signed-note: a type without a number of its own, named by what follows this byte
+SM2: Final = b"sm2-sm3-v1:"  # our name: SM2 with SM3 over the text; public key 04, x, y; signature r, s
 MAX_NOTE: Final = 256 * 1024
 MAX_SIGNATURES: Final = 32  # C2SP asks for at least 16
 _DASH: Final = "— "
@@ -72,11 +75,18 @@ def fingerprint(vkey: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """A public key with the name that it signs by: of a log (type 0x01) or of a cosigner (type 0x04)."""
+    """A public key with the name that it signs by: of a log (type 0x01, or SM2 as 0xff) or of a cosigner (0x04)."""
 
     name: str
     kind: int
     public: bytes
+
+    @classmethod
+    def of_sm2(cls, name: str, point: bytes) -> Verifier:
+        """The key of an SM2 signer: ``point`` is 04, x, y. Raises ParseError."""
+        if not _is_name(name) or not sm2.is_point(point):
+            raise ParseError(f"SM2 key of {name}: not a point of the curve")
+        return cls(name, OTHER, SM2 + point)
 
     @classmethod
     def parse(cls, vkey: str) -> Verifier:
@@ -87,9 +97,9 @@ class Verifier:
         blob = _unbase64(material, "vkey")
         if not _is_name(name) or not re.fullmatch("[0-9a-f]{8}", digits) or not blob:
             raise ParseError("not a vkey: it reads NAME+KEYID+BASE64, in one line")
-        if blob[0] not in (ED25519, COSIGNATURE) or len(blob) != 33:
+        if not (_is_sm2(blob) if blob[0] == OTHER else blob[0] in (ED25519, COSIGNATURE) and len(blob) == 33):
             raise ParseError(
-                f"vkey of {name}: key type {blob[0]:#04x} is not one that can be checked here (Ed25519)"
+                f"vkey of {name}: key type {blob[0]:#04x} is not one that can be checked here (Ed25519, SM2)"
             )
         found = cls(name, blob[0], blob[1:])
         if found.id.hex() != digits:
@@ -111,6 +121,8 @@ class Verifier:
     def check(self, text: str, signature: bytes) -> bool:
         """Whether the signature (without key id) is this key's over the note's text."""
         message = text.encode()
+        if self.kind == OTHER:
+            return sm2.verify(self.public.removeprefix(SM2), message, signature)
         if self.kind == COSIGNATURE:
             if len(signature) != 72 or signature[0] & 0x80:
                 return False
@@ -443,6 +455,10 @@ class Proof:
 
 def _is_name(name: str) -> bool:
     return bool(name) and "+" not in name and not any(c.isspace() for c in name) and not _CONTROL.search(name)
+
+
+def _is_sm2(blob: bytes) -> bool:
+    return blob[1 : 1 + len(SM2)] == SM2 and sm2.is_point(blob[1 + len(SM2) :])
 
 
 def _base64(data: bytes) -> str:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .errors import ParseError
-from .note import COSIGNATURE, ED25519, Verifier
+from .note import COSIGNATURE, ED25519, OTHER, Verifier
 from .revocation import Revocation
 
 MAX_LINES: Final = 1000
@@ -115,9 +115,9 @@ class _Reading:
     def line(self, kind: str, *words: str) -> None:
         match kind, words:
             case "log", (vkey,) | (vkey, _):
-                self.logs.append(_key(vkey, ED25519, "a log's", self.logs))
+                self.logs.append(_key(vkey, (ED25519, OTHER), "a log's", self.logs))
             case "witness", (name, vkey) | (name, vkey, _):
-                key = _key(vkey, COSIGNATURE, "a witness's", self.witnesses.values())
+                key = _key(vkey, (COSIGNATURE,), "a witness's", self.witnesses.values())
                 self.witnesses[self._new(name)] = key
             case "group", (name, least, *members) if members:
                 for member in members:
@@ -150,10 +150,10 @@ class _Reading:
             raise ParseError(f"{name} is no witness or group of a line before this one")
 
 
-def _key(vkey: str, kind: int, whose: str, others: Collection[Verifier]) -> Verifier:
+def _key(vkey: str, kinds: tuple[int, ...], whose: str, others: Collection[Verifier]) -> Verifier:
     key = Verifier.parse(vkey)
-    if key.kind != kind:
-        raise ParseError(f"the key of {key.name} is not {whose} (type {key.kind:#04x}, not {kind:#04x})")
+    if key.kind not in kinds:
+        raise ParseError(f"the key of {key.name} is not {whose} (type {key.kind:#04x}, not {kinds[0]:#04x})")
     if any(key.public == other.public for other in others):
         raise ParseError(f"the key of {key.name} is there twice")
     return key

@@ -48,6 +48,7 @@ from gateway.store import BALLAST_BYTES, LogStore, StoreError, StoreFull
 _log = logging.getLogger("suyuan.agent")
 
 KEY_UNAVAILABLE = "key_unavailable"
+NO_SECOND = "second_signature_missing"
 FAILED = "internal_error"  # reason of a poll that a bug of ours ate
 _BACK_OFF_S = (1, 2, 5, 10, 30, 60)
 _STATES_EVERY_US = 60 * SECOND_US
@@ -132,6 +133,7 @@ class Plan:
     states: Callable[[date, Mapping[str, str]], Mapping[str, CalibrationState]] | None = None
     linger_us: int = 0  # how long, after the last seal, a platform may still fetch it
     pushes: tuple[PushPlan, ...] = ()
+    second_signer: Signer | None = None  # of another kind: its line stands beside, and may be missing
     previous_log: PreviousLog | None = None  # the head that a new log begins from, if it continues another
 
     @property
@@ -172,7 +174,7 @@ class Agent:
             [instrument.channel() for instrument in plan.instruments],
             clock,
             origin=plan.origin,
-            keys=(plan.signer.verifier.vkey,),
+            keys=tuple(s.verifier.vkey for s in (plan.signer, plan.second_signer) if s is not None),
             software=plan.software,
             configuration=plan.configuration,
             aggregate_us=plan.aggregate_us,
@@ -180,6 +182,7 @@ class Agent:
         )
         self._states = {instrument.meter.id: instrument.state for instrument in plan.instruments}
         self._signers: tuple[Signer, ...] = (plan.signer,)  # oldest first; two while the key is changed
+        self._second_failed = ""  # why the last checkpoint has no second signature
         self._pushes = [self._push_line(push) for push in plan.pushes]
         self._waiting: list[asyncio.Future[bool]] = []  # for the commit that holds what is pending
         stated = [i for bus in plan.buses for i in bus.instruments]
@@ -584,9 +587,21 @@ class Agent:
         if seal and KEY_UNAVAILABLE in self._alarms:
             del self._alarms[KEY_UNAVAILABLE]
             self._pipeline.event("alarm_ended", {"alarm": KEY_UNAVAILABLE})
+        if seal and self._second_failed:
+            self._alarm(NO_SECOND, {"error": self._second_failed})
+        elif seal and NO_SECOND in self._alarms:
+            del self._alarms[NO_SECOND]
+            self._pipeline.event("alarm_ended", {"alarm": NO_SECOND})
 
     def _sign(self, size: int, root: bytes) -> bytes:
-        return Checkpoint(self.plan.origin, size, root).signed_by(*self._signers).encode()
+        note = Checkpoint(self.plan.origin, size, root).signed_by(*self._signers)
+        self._second_failed = ""
+        if self.plan.second_signer is not None:
+            try:
+                note = note.signed_by(self.plan.second_signer)
+            except SignerUnavailable as error:
+                self._second_failed = str(error)
+        return note.encode()
 
     def _note_head(self, size: int, utc_us: int) -> None:
         """Remember when each unacknowledged size was sealed; thin out so that memory stays bounded."""

@@ -154,6 +154,7 @@ class LogConfig(Model):
 
     ``keep``: entries that every platform has confirmed are deleted when they are older; without it all are kept.
     ``key_overlap``: how long checkpoints bear the signatures of both keys after a change of keys.
+    ``sm2``: checkpoints bear a second signature, by SM2 with SM3.
     """
 
     commit: Positive = 1.0
@@ -162,6 +163,7 @@ class LogConfig(Model):
     aggregate: Positive = 60.0
     keep: Positive | None = None
     key: KeyConfig = KeyConfig()
+    sm2: bool = False
     key_overlap: Duration = 30 * 86400.0
 
 

@@ -31,6 +31,7 @@ from gateway.listening import instrument_plans, push_plan
 from gateway.pipeline import DocumentNotice
 from gateway.prepare import Prepared, PreparedBus, PreparedMeter
 from gateway.receipts import PlatformKey
+from gateway.sm2_key import FILE, Sm2Signer
 from gateway.successor import previous_log
 
 WATCH_EVERY_S = 2.0
@@ -86,6 +87,7 @@ def plan_of(prepared: Prepared, key: LogKey) -> Plan:
         states=partial(compile_apart, prepared),
         pushes=tuple(map(push_plan, prepared.pushes)),
         previous_log=previous_log(prepared.file.data),
+        second_signer=Sm2Signer(prepared.file.data / FILE, site.site.origin) if site.log.sm2 else None,
     )
 
 

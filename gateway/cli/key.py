@@ -22,6 +22,7 @@ the old log (the platform's mirror has it as `checkpoint`), begin a log that nam
 examples:
   suyuan key new platform.key --name platform.example/receipts --receipts
   suyuan key show data/log.key
+  suyuan key show data/log.sm2.pem --name platform.example/gw/0001
   suyuan key rotate site.toml
   suyuan key successor site.toml --of ./copy/checkpoint"""
 
@@ -33,7 +34,7 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE", type=Path, help="the key file (0600); rotate, successor: the site file"
     )
-    parser.add_argument("--name", help="new: the key's name; a log's key bears its origin")
+    parser.add_argument("--name", help="new: the key's name, for a log its origin; show: of an SM2 key")
     parser.add_argument(
         "--receipts", action="store_true", help="new: a platform's key, for receipts (cosignature/v1)"
     )
@@ -62,6 +63,12 @@ def run(_command: str, given: argparse.Namespace) -> int:
             raise UsageError("a new key needs --name, for example platform.example/gw/0001")
         key = create(given.file, given.name, receipts=given.receipts)
         say(f"written: {given.file} (mode 0600; keep it, and no copy elsewhere)")
+    elif _is_pem(given.file):
+        if not given.name:
+            raise UsageError("an SM2 key has no name in its file: give the log's origin by --name")
+        from gateway.sm2_key import Sm2Signer
+
+        vkey = Sm2Signer(given.file, given.name).verifier.vkey
     else:
         reference = read_reference(given.file)
         vkey = load(given.file).vkey if reference is None else reference.vkey
@@ -72,6 +79,13 @@ def run(_command: str, given: argparse.Namespace) -> int:
     else:
         print(vkey)
     return DONE
+
+
+def _is_pem(path: Path) -> bool:
+    try:
+        return path.read_bytes().startswith(b"-----BEGIN")
+    except OSError:
+        return False  # whoever reads it next says why
 
 
 def _successor(given: argparse.Namespace) -> LogKey:

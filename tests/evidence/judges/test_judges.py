@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from evidence import log, note
+from gateway.sm2_key import Sm2Signer
 from tests.evidence.logs import ORIGIN, Writer, files, signer, write
 
 pytestmark = pytest.mark.peer
@@ -43,9 +44,15 @@ def logs(tmp_path_factory) -> dict[int, Path]:
     """Our logs on disk, by size. The large one also serves the earlier size for consistency."""
     writer = Writer().grow(max(SIZES))
     top = tmp_path_factory.mktemp("logs")
-    return {
+    found = {
         size: write(top / str(size), files(writer.entries[:size], ORIGIN, writer.signer)) for size in SIZES
     }
+    if shutil.which("openssl") is not None:  # the second line of SM2: every judge must pass it over
+        second = Sm2Signer(top / "log.sm2.pem", ORIGIN)
+        for directory in list(found.values())[::2]:
+            path = directory / "checkpoint"
+            path.write_bytes(note.Note.parse(path.read_bytes()).signed_by(second).encode())
+    return found
 
 
 @pytest.fixture(scope="module")
