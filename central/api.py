@@ -88,6 +88,8 @@ class _Asking:
 
     def readings(self, asked: QueryParams) -> Response:
         _only(asked, "instrument", "measurand", "from", "to", "quality", "after", "limit", "format")
+        if len(asked.getlist("instrument")) > 1:
+            raise AskedWrongly("readings are of one instrument; ask once for each")
         form = _choice(asked, "format", ("json", "csv", "parquet"))
         quality = Quality(_choice(asked, "quality", tuple(map(str, Quality))))
         instrument = Instrument.parse(_needed(asked, "instrument"))
@@ -97,7 +99,8 @@ class _Asking:
         if form != "json":
             return _file(form, READING, rows, "readings")
         limit = asked.get("limit", str(PAGE))
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= MOST):
+        digits = limit.isascii() and limit.isdigit() and len(limit) <= len(str(MOST))
+        if not (digits and 1 <= int(limit) <= MOST):
             raise AskedWrongly(f"limit is a whole number from 1 to {MOST}")
         found: list[Row] = []
         following = None
@@ -194,6 +197,11 @@ def _only(asked: QueryParams, *known: str) -> None:
     unknown = sorted(set(asked) - set(known))
     if unknown:
         raise AskedWrongly(f"there is no parameter {unknown[0]}; known are: {', '.join(known) or 'none'}")
+    for name, value in asked.multi_items():
+        if "\0" in value:  # no name has one, and PostgreSQL takes none
+            raise AskedWrongly(f"{name} has a NUL character")
+        if name != "instrument" and len(asked.getlist(name)) > 1:
+            raise AskedWrongly(f"{name} is given more than once")
 
 
 def _needed(asked: QueryParams, name: str) -> str:

@@ -43,14 +43,19 @@ def _asked(name: str, said: str, schema: dict[str, Any] = _TEXT, *, needed: bool
 
 
 _INSTANT: Final = "ISO 8601 with offset, or whole microseconds since 1970"
+_WHEN: Final = {
+    "anyOf": [{"type": "string", "pattern": "^[0-9]{1,16}$"}, {"type": "string", "format": "date-time"}]
+}
 _PERIOD: Final = [
-    _asked("from", f"begin of the period, included; {_INSTANT}"),
-    _asked("to", f"end of the period; {_INSTANT}"),
+    _asked("from", f"begin of the period, included; {_INSTANT}", _WHEN),
+    _asked("to", f"end of the period; {_INSTANT}", _WHEN),
 ]
+_NAME: Final = {"type": "string", "pattern": r"^[^\u0000]+$"}
+_INSTRUMENT: Final = {"type": "string", "pattern": r"^[^:\u0000]+::[^\u0000]+$"}
 _MANY: Final = _asked(
     "instrument",
     "ORIGIN::NAME; ORIGIN::* for all of a gateway; may be given several times",
-    {"type": "array", "items": _TEXT, "minItems": 1},
+    {"type": "array", "items": _INSTRUMENT, "minItems": 1},
     needed=True,
 )
 _FORMAT: Final = _asked(
@@ -86,7 +91,9 @@ def document(version: str) -> dict[str, Any]:
     """The document. ``version``: of the program."""
     rows = {"type": "object", "properties": {"rows": _list("Reading"), "next": {"type": ["string", "null"]}}}
     limit = _asked(
-        "limit", "rows in one JSON answer, about", {"type": "integer", "minimum": 1, "maximum": 50_000}
+        "limit",
+        "rows in one JSON answer, about",
+        {"type": "integer", "minimum": 1, "maximum": 50_000, "default": 1000},
     )
     return {
         "openapi": "3.1.0",
@@ -106,7 +113,7 @@ def document(version: str) -> dict[str, Any]:
             "/v1/instruments": {
                 "get": {
                     "summary": "Instruments of a gateway, and how complete they are",
-                    "parameters": [_asked("origin", "the gateway", needed=True)],
+                    "parameters": [_asked("origin", "the gateway", _NAME, needed=True)],
                     "responses": _answer(_list("Instrument")),
                 }
             },
@@ -114,15 +121,19 @@ def document(version: str) -> dict[str, Any]:
                 "get": {
                     "summary": "Readings of an instrument, in order of time. Files come whole, JSON in pages",
                     "parameters": [
-                        _asked("instrument", "ORIGIN::NAME", needed=True),
-                        _asked("measurand", "one of them; all if it is not given"),
+                        _asked("instrument", "ORIGIN::NAME", _INSTRUMENT, needed=True),
+                        _asked("measurand", "one of them; all if it is not given", _NAME),
                         *_PERIOD,
                         _asked(
                             "quality",
                             "all: also what is missing; result: with a result; clean: no flags, clock synchronised",
                             {"type": "string", "enum": [str(q) for q in Quality], "default": "all"},
                         ),
-                        _asked("after", "``next`` of the answer before: go on there"),
+                        _asked(
+                            "after",
+                            "``next`` of the answer before: go on there",
+                            {"type": "string", "pattern": "^[0-9]{1,16}-[0-9]{1,16}$"},
+                        ),
                         limit,
                         _FORMAT,
                     ],
@@ -134,7 +145,7 @@ def document(version: str) -> dict[str, Any]:
                     "summary": "What was recorded of each interval within the period; superseded ones only on request",
                     "parameters": [
                         _MANY,
-                        _asked("measurand", "a cumulative one, as energy.active.import", needed=True),
+                        _asked("measurand", "a cumulative one, as energy.active.import", _NAME, needed=True),
                         *_PERIOD,
                         _asked(
                             "superseded",
@@ -151,7 +162,11 @@ def document(version: str) -> dict[str, Any]:
             "/v1/total": {
                 "get": {
                     "summary": "The sum over instruments and intervals, correlations kept",
-                    "parameters": [_MANY, _asked("measurand", "a cumulative one", needed=True), *_PERIOD],
+                    "parameters": [
+                        _MANY,
+                        _asked("measurand", "a cumulative one", _NAME, needed=True),
+                        *_PERIOD,
+                    ],
                     "responses": _answer({"$ref": _REF + "Total"}),
                 }
             },
