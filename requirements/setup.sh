@@ -41,7 +41,7 @@ command -v "$python" >/dev/null || debian REQUIRED python3
     { say "Python 3.11 or newer is needed; $python is $("$python" --version 2>&1). Name another: PYTHON=python3.12 make …"; exit 2; }
 "$python" -c 'import ensurepip, venv' 2>/dev/null || debian REQUIRED python3-venv
 if [ "$kind" = test ]; then
-    debian OPTIONAL gcc libc6-dev libmodbus-dev golang-go golang-golang-x-mod-dev mosquitto nodejs openssl postgresql \
+    debian OPTIONAL gcc libc6-dev libmodbus-dev golang-go golang-golang-x-mod-dev iproute2 mosquitto nodejs openssl postgresql \
         socat softhsm2 swtpm systemd tpm2-tools
 fi
 
