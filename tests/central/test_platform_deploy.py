@@ -1,20 +1,26 @@
 """What is deployed is accepted by the engines that it is for: the dashboard's queries, the server's configuration."""
 
+import asyncio
+import base64
+import hashlib
 import json
+import os
 import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
+import aiomqtt
 import psycopg
 import pytest
 
 from central.postgres import PostgresStore
-from gateway.cli import platform
+from gateway.cli import collect, platform
 from tests.central.test_postgres import with_aggregates
 from tests.central.test_store import advance
 from tests.evidence.logs import ORIGIN, START_US
-from tests.rigs import engines
+from tests.rigs import authority, broker, engines
 
 HERE = Path(__file__).parent.parent.parent / "deploy" / "platform"
 DASHBOARD = json.loads((HERE / "grafana" / "fleet.json").read_text(encoding="utf-8"))
@@ -72,19 +78,98 @@ def test_the_compose_file_runs_commands_that_exist_and_names_files_that_do():
     composed = yaml.safe_load((HERE / "compose.yaml").read_text(encoding="utf-8"))
     import argparse
 
-    parser = argparse.ArgumentParser()
-    platform.arguments("platform", parser)
+    parsers = {"platform": argparse.ArgumentParser(), "collect": argparse.ArgumentParser()}
+    platform.arguments("platform", parsers["platform"])
+    collect.arguments("collect", parsers["collect"])
     commands = [s["command"] for s in composed["services"].values() if s.get("image") == "suyuan-platform"]
-    assert len(commands) == 5
+    assert sorted(name for name, *_ in commands) == ["collect", *["platform"] * 5]
     for name, *arguments in commands:
-        assert name == "platform"
-        parser.parse_args(arguments)
+        parsers[name].parse_args(arguments)
     for service in composed["services"].values():
         assert set(service.get("secrets", ())) <= set(composed["secrets"])
         for mount in service.get("volumes", ()):
             source = mount.split(":")[0]
-            made = source in composed["volumes"] or source == "./gateways.txt"
+            made = source in composed["volumes"] or source in ("./gateways.txt", "./pushing.txt")
             assert made or (HERE / source).exists(), source
+
+
+def test_grafana_reads_the_tables_laid_after_it_was_let_in_and_writes_none(tmp_path):
+    if shutil.which("psql") is None:
+        pytest.skip("psql is not installed (Debian package postgresql-client)")
+    (tmp_path / "password").write_text('it\'s "a" $ecret\n', encoding="utf-8")
+    with engines.postgres() as server:
+        url = server.database()
+        settings = {
+            "PATH": os.environ["PATH"],
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(server.port),
+            "POSTGRES_USER": "suyuan",
+            "POSTGRES_DB": url.rpartition("/")[2],
+            "GRAFANA_PASSWORD_FILE": str(tmp_path / "password"),
+        }
+        done = subprocess.run(
+            ["sh", HERE / "readers.sh"], env=settings, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        with PostgresStore(url) as store:
+            advance(store, with_aggregates())
+        with psycopg.connect(url.replace("suyuan@", "grafana@"), autocommit=True) as db:
+            for panel in DASHBOARD["panels"]:
+                db.execute(filled(panel["targets"][0]["rawSql"]).encode()).fetchall()
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                db.execute("DELETE FROM reading")
+            db.execute("SET default_transaction_read_only = off")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                db.execute("DELETE FROM reading")
+
+
+@pytest.mark.skipif(broker.MOSQUITTO is None, reason=broker.ABSENT)
+async def test_a_gateway_says_and_hears_at_the_broker_only_what_is_its_own(tmp_path):
+    ca, server, client, _ = authority.issue(tmp_path)
+    outside, inside = engines.free_port(), engines.free_port()
+    text = (HERE / "mosquitto.conf").read_text(encoding="utf-8")
+    replaced = {
+        "/run/secrets/broker-clients": ca, "/run/secrets/broker-certificate": server[0],
+        "/run/secrets/broker-key": server[1], "/run/secrets/broker-passwords": tmp_path / "passwords",
+        "/mosquitto/config": HERE, "/mosquitto/data": tmp_path,
+        "listener 8883": f"listener {outside} 127.0.0.1", "listener 1883": f"listener {inside} 127.0.0.1",
+    }  # fmt: skip
+    for old, new in replaced.items():
+        assert old in text
+        text = text.replace(old, str(new))
+    salt = bytes(12)
+    key = hashlib.pbkdf2_hmac("sha512", b"secret", salt, 101)
+    hashed = "$7$101$" + "$".join(base64.b64encode(part).decode() for part in (salt, key))
+    (tmp_path / "passwords").write_text(f"front:{hashed}\n", encoding="utf-8")
+    (tmp_path / "mosquitto.conf").write_text("user root\n" + text, encoding="utf-8")
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
+            [broker.MOSQUITTO, "-c", tmp_path / "mosquitto.conf"], stdout=log, stderr=log
+        )
+    try:
+        engines.answers(outside, process)
+        tls = ssl.create_default_context(cafile=str(ca))
+        tls.load_cert_chain(*client)
+        v5 = aiomqtt.ProtocolVersion.V5
+        front = aiomqtt.Client("127.0.0.1", inside, username="front", password="secret", protocol=v5)
+        gateway = aiomqtt.Client("127.0.0.1", outside, tls_context=tls, protocol=v5)
+        async with front, gateway, asyncio.timeout(30):
+            await front.subscribe("$share/front/gw/+/bundle/+", qos=1)
+            await gateway.subscribe("gw/+/ack", qos=1)
+            await gateway.publish("gw/other/bundle/0", b"forged", qos=1)
+            await gateway.publish("gw/client/bundle/0", b"own", qos=1)
+            message = await anext(aiter(front.messages))
+            assert (message.topic.value, message.payload) == ("gw/client/bundle/0", b"own")
+            await front.publish("gw/other/ack", b"another's", qos=1)
+            await front.publish("gw/client/ack", b"its", qos=1)
+            message = await anext(aiter(gateway.messages))
+            assert (message.topic.value, message.payload) == ("gw/client/ack", b"its")
+        with pytest.raises(aiomqtt.MqttError):
+            async with aiomqtt.Client("127.0.0.1", inside, protocol=v5):
+                pass
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def test_the_schema_shown_is_the_schema_laid():
