@@ -89,6 +89,7 @@ class Collector:
     stale_after_s: float = 120.0
     patience: Patience = field(default_factory=Patience)
     tls: ssl.SSLContext | None = None
+    tls_name: str | None = None  # whose certificate the gateway must show; None: its host's
     transport: httpx.AsyncBaseTransport | None = None
     revoked: Revoked = none_revoked
     _client: LogClient | None = None
@@ -105,7 +106,9 @@ class Collector:
         gateway = gateway_of(self.store, self.verifier, revoked)
         before = gateway.size
         if self._client is None:
-            self._client = LogClient(self.url, self.patience, tls=self.tls, transport=self.transport)
+            self._client = LogClient(
+                self.url, self.patience, tls=self.tls, tls_name=self.tls_name, transport=self.transport
+            )
         served = b""
         signed = 0
         alarm = error = ""

@@ -52,12 +52,15 @@ class LogClient:
         patience: Patience,
         *,
         tls: ssl.SSLContext | None = None,
+        tls_name: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         if not self.url.startswith(("https://", "http://")):
             raise ValueError(f"{url}: the address of a gateway begins with https:// or http://")
         self._patience = patience
+        # whose certificate must be shown, where that is not the host of the address
+        self._extensions = {} if tls_name is None else {"sni_hostname": tls_name}
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(patience.deadline_s),
             verify=tls if tls is not None else True,
@@ -97,7 +100,10 @@ class LogClient:
 
         async def post() -> tuple[int, bytes]:
             answer = await self._http.post(
-                url, content=note, headers={"Content-Type": "text/plain; charset=utf-8"}
+                url,
+                content=note,
+                headers={"Content-Type": "text/plain; charset=utf-8"},
+                extensions=self._extensions,
             )
             return answer.status_code, b""
 
@@ -109,7 +115,7 @@ class LogClient:
         url = f"{self.url}/{path}"
 
         async def get() -> tuple[int, bytes]:
-            async with self._http.stream("GET", url) as answer:
+            async with self._http.stream("GET", url, extensions=self._extensions) as answer:
                 body = bytearray()
                 async for (
                     part

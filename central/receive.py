@@ -16,7 +16,6 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -182,25 +181,6 @@ def _said(status: int, body: str, media: str) -> Response:
     return Response(body, status, headers={**_TAKES, "content-type": media})
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """The server's certificate and key; with ``clients``, only clients whose certificate this CA issued get in."""
-
-    certificate: Path
-    key: Path
-    clients: Path | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """TLS 1.3 and nothing older."""
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.minimum_version = ssl.TLSVersion.TLSv1_3
-        made.load_cert_chain(self.certificate, self.key)
-        if self.clients is not None:
-            made.load_verify_locations(self.clients)
-            made.verify_mode = ssl.CERT_REQUIRED
-        return made
-
-
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: the caller decides when to stop."""
 
@@ -215,7 +195,7 @@ async def serve(
     port: int,
     stopping: asyncio.Event,
     *,
-    tls: Tls | None = None,
+    tls: ssl.SSLContext | None = None,
     ready: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Serve until ``stopping`` is set. ``ready`` is told the port. Raises OSError if it cannot be bound."""
@@ -236,8 +216,7 @@ async def serve(
         h11_max_incomplete_event_size=16_384,
     )
     config.load()
-    if tls is not None:
-        config.ssl = tls.context()
+    config.ssl = tls
     sock = await asyncio.to_thread(_bound, host, port)
     server = _Server(config)
     try:

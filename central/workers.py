@@ -23,6 +23,7 @@ from evidence.errors import ParseError
 from .collect import Collector, Outcome
 from .fetch import Patience
 from .log_keys import Revoked, none_revoked
+from .naming import log_name
 from .postgres import Overtaken, PostgresStore
 from .store import StoreError
 
@@ -112,6 +113,7 @@ class Worker:
     stale_after_s: float = 600.0
     patience: Patience = field(default_factory=Patience)
     tls: ssl.SSLContext = field(default_factory=httpx.create_ssl_context)
+    by_log_name: bool = False  # certificates must bear the log's name, not the host's
     report: Callable[[Outcome], None] = lambda _: None
     complain: Callable[[str, str], None] = lambda *_: None
     revoked: Revoked = none_revoked
@@ -179,6 +181,7 @@ class Worker:
                 self.stale_after_s,
                 self.patience,
                 self.tls,
+                tls_name=log_name(verifier.name) if self.by_log_name else None,
                 revoked=self.revoked,
             )
             try:

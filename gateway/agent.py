@@ -30,7 +30,8 @@ from drivers.link import Link
 from drivers.profile import Query
 from drivers.protocols import Codec
 from evidence.note import Checkpoint, Signer, SignerUnavailable, key_statement
-from evidence.record import Advice, PreviousLog, Tally
+from evidence.record import Advice, PreviousLog, Tally, decode
+from evidence.record import Key as KeyRecord
 from gateway.clock import SECOND_US, Clock, StepWatch
 from gateway.identity import FLAG as IDENTITY_MISMATCH
 from gateway.identity import Identities, Verdict, beijing, uncorrected
@@ -44,6 +45,7 @@ from gateway.schedule import Agenda, Ticker
 from gateway.serve import application, listening, serve
 from gateway.status import AgentStatus, BusStatus, InstrumentStatus, MeasurandStatus, ReceiptStatus
 from gateway.store import BALLAST_BYTES, LogStore, StoreError, StoreFull
+from gateway.tls import ServerTls
 
 _log = logging.getLogger("suyuan.agent")
 
@@ -123,6 +125,7 @@ class Plan:
     documents: tuple[DocumentNotice, ...] = ()
     platforms: tuple[PlatformKey, ...] = ()
     listen: str = ""
+    tls: ServerTls | None = None
     commit_us: int = SECOND_US
     checkpoint_us: int = 10 * SECOND_US
     checkpoint_entries: int = 256
@@ -239,6 +242,19 @@ class Agent:
     def alarm(self, name: str, detail: Mapping[str, str]) -> None:
         """Raise an alarm that others found, once: it goes into the log and into the seals."""
         self._alarm(name, detail)
+
+    def calm(self, name: str) -> None:
+        """End an alarm that others found."""
+        self._alarms.pop(name, None)
+
+    def key_statements(self) -> tuple[str, ...]:
+        """What the log says of its changes of keys, oldest first, as far as it is still here."""
+        found = []
+        for place in sorted(self._pipeline.keys.values(), key=lambda place: place.entry):
+            for _, entry in self.store.entries(place.entry, place.entry + 1):
+                if isinstance(record := decode(entry), KeyRecord):
+                    found.append(record.statement)
+        return tuple(found)
 
     def stop(self) -> None:
         """Seal what is there and end :meth:`run`."""
@@ -478,7 +494,8 @@ class Agent:
         """Serve; a server that fails stops no measurement."""
         while not self._finished.is_set():
             try:
-                await serve(app, sock, self._finished)
+                tls = self.plan.tls
+                await serve(app, sock, self._finished, None if tls is None else tls.context)
             except Exception as error:
                 _log.exception("serving %s failed and starts again", self.plan.listen)
                 self._pipeline.event("task_failed", {"serving": self.plan.listen, "error": f"{error}"})

@@ -131,6 +131,12 @@ def _push(text: str) -> str:
     return text
 
 
+def _door(text: str) -> str:
+    if not re.fullmatch(r"https://(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?(?:/[^\s?#]*)?", text):
+        raise ValueError("write where the platform enrols gateways: https://host:port")
+    return text
+
+
 class KeyConfig(Model):
     """Where the log's key is held: in a file, in a PKCS#11 token (module, label, file of the PIN), sealed by a TPM."""
 
@@ -168,20 +174,42 @@ class LogConfig(Model):
 
 
 class ServeConfig(Model):
-    """Where checkpoint and tiles are served."""
+    """Where checkpoint and tiles are served; with ``certificate`` and ``private_key`` (PEM files) over HTTPS.
+
+    ``clients``: only who shows a certificate of this authority gets in. ``enrolled``: all three are those that came
+    with the enrolment.
+    """
 
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8475"
+    certificate: str | None = None
+    private_key: str | None = None
+    clients: str | None = None
+    enrolled: bool = False
+
+
+class EnrolmentConfig(Model):
+    """Where certificates and the platform's policy come from: the platform's door at ``url``.
+
+    ``ca``: a PEM file that vouches for it, brought by another way. ``addresses``: at which the gateway is reached, for
+    its certificate. ``alarm``: how long before its end a certificate that was not renewed is an alarm.
+    """
+
+    url: Annotated[str, AfterValidator(_door)]
+    ca: str | None = None
+    addresses: tuple[str, ...] = ()
+    alarm: Positive = 14 * 86400.0
 
 
 class Platform(Model):
     """A platform whose receipts are accepted: its vkey comes by another way than its data.
 
+    Without ``key`` it is the key of the witness of this name in the policy that came with the enrolment.
     With ``push`` the gateway brings its log there (a platform that cannot reach it); without, the platform fetches it.
     ``ca``, ``certificate`` and ``private_key`` are PEM files; ``rate`` is the most bytes that are sent a second.
     """
 
     name: str
-    key: str
+    key: str = ""
     push: Annotated[str, AfterValidator(_push)] | None = None
     ca: str | None = None
     certificate: str | None = None
@@ -338,6 +366,7 @@ class Site(Model):
     site: SiteInfo
     log: LogConfig = LogConfig()
     serve: ServeConfig = ServeConfig()
+    enrolment: EnrolmentConfig | None = None
     platforms: Annotated[tuple[Platform, ...], Listed] = Field(default=(), alias="platform")
     calibration: CalibrationConfig = CalibrationConfig()
     profiles: Annotated[tuple[str, ...], Listed] = ()
@@ -403,6 +432,35 @@ class SiteFile:
                 found.append(self.source.problem((*place, name), message, hint, "C142"))
         return found
 
+    def _serving(self) -> list[Problem]:
+        """What cannot be meant of how the log is served."""
+        serve = self.site.serve
+
+        def wrong(key: str, message: str, hint: str, code: str) -> list[Problem]:
+            return [self.source.problem(("serve", key), message, hint, code)]
+
+        if serve.enrolled:
+            if self.site.enrolment is None:
+                hint = "add [enrolment] with url = the platform's door for gateways"
+                return wrong(
+                    "enrolled", "there is no enrolment from which a certificate could come", hint, "C136"
+                )
+            given = [k for k in ("certificate", "private_key", "clients") if getattr(serve, k) is not None]
+            if given:
+                hint = "leave one of the two away"
+                return wrong(
+                    given[0], "the enrolment's certificate, or one of your own: not both", hint, "C134"
+                )
+            return []
+        if (serve.certificate is None) != (serve.private_key is None):
+            key = "certificate" if serve.certificate is not None else "private_key"
+            message = "a certificate needs its private key, and the key its certificate"
+            return wrong(key, message, "add the other one", "C134")
+        if serve.clients is not None and serve.certificate is None:
+            hint = "add certificate and private_key"
+            return wrong("clients", "clients show certificates over HTTPS alone", hint, "C134")
+        return []
+
     def _conflicts(self) -> list[Problem]:
         """Mistakes that no single value shows: two things that claim the same name, address or port."""
         found: list[Problem] = []
@@ -419,6 +477,15 @@ class SiteFile:
                         "C133",
                     )
                 )
+            if not platform.key and self.site.enrolment is None:
+                found.append(
+                    self.source.problem(
+                        ("platform", p, "name"),
+                        f"platform '{platform.name}' has no key",
+                        "add key = …, its vkey; or [enrolment] with url, and the key comes with the policy",
+                        "C136",
+                    )
+                )
             if (platform.certificate is None) != (platform.private_key is None):
                 found.append(
                     self.source.problem(
@@ -428,6 +495,7 @@ class SiteFile:
                         "C134",
                     )
                 )
+        found += self._serving()
         for b, bus in enumerate(self.site.buses):
             if bus.name in names:
                 found.append(

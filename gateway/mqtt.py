@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,6 +27,7 @@ from gateway.pacing import BackOff, TokenBucket
 from gateway.receipts import PlatformKey, ReceiptRefused, Receipts
 from gateway.status import AgentStatus
 from gateway.store import LogStore, Published, StoreError
+from gateway.tls import ClientTls
 
 _log = logging.getLogger("suyuan.mqtt")
 
@@ -45,7 +45,7 @@ class Broker:
     platform: PlatformKey
     host: str
     port: int
-    tls: ssl.SSLContext | None = None
+    tls: ClientTls | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     version: str = "5"
@@ -107,6 +107,8 @@ class MqttPusher:
         """Connect, publish, connect again, until cancelled. Only a failing log store ends it."""
         broker = self._broker
         while True:
+            if broker.tls is not None and (wrong := await asyncio.to_thread(broker.tls.refresh)):
+                _log.error("%s: %s: the certificate from before is used", broker.host, wrong)
             try:
                 async with aiomqtt.Client(
                     broker.host,
@@ -115,7 +117,7 @@ class MqttPusher:
                     password=broker.password,
                     identifier=f"suyuan-{topic_id(self._store.origin)}",
                     protocol=ProtocolVersion.V5 if broker.version == "5" else ProtocolVersion.V311,
-                    tls_context=broker.tls,
+                    tls_context=None if broker.tls is None else broker.tls.context,
                     timeout=15.0,
                     will=aiomqtt.Will(f"{self._topic}/online", b"0", qos=1, retain=True),
                     max_queued_incoming_messages=256,

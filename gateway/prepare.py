@@ -22,7 +22,10 @@ from evidence.errors import EvidenceError
 from evidence.note import COSIGNATURE, Verifier
 from gateway.calibrations import Calibrations
 from gateway.config import PUSHED, BusConfig, InstrumentConfig, SiteFile
+from gateway.enrolment import EnrolmentError, request_names
+from gateway.platforms import enrolment_of, key_of, server_files
 from gateway.site_profile import SiteProfileError, site_profile
+from gateway.tls import ServerTls, TlsError
 from gateway.toml_source import ConfigError, Problem
 
 TYPICAL_REPLY_S = 0.1  # a serial meter's reply delay where nothing is known of it; TCP answers sooner
@@ -102,6 +105,8 @@ def prepare(site: SiteFile, now: Callable[[], datetime]) -> Prepared:
     problems: list[Problem] = []
     warnings: list[Problem] = []
     receivers = _receivers(site, problems)
+    if not problems:
+        _secured(site, problems, warnings)
     try:
         calibrations = Calibrations.read(site, now)
     except ConfigError as error:
@@ -122,6 +127,33 @@ def prepare(site: SiteFile, now: Callable[[], datetime]) -> Prepared:
     return Prepared(site, tuple(buses), receivers, tuple(warnings), tuple(pushes))
 
 
+def _secured(site: SiteFile, problems: list[Problem], warnings: list[Problem]) -> None:
+    """Whether the files with which the log is served can be used, and who is not known yet."""
+    enrolment = enrolment_of(site)
+    if site.site.enrolment is not None:
+        try:
+            request_names(site.site.enrolment.addresses)
+        except EnrolmentError as error:
+            problems.append(site.source.problem(("enrolment", "addresses"), str(error), "", "C136"))
+        if not enrolment.done:
+            hint = f"suyuan enrol {site.path}; until then nothing is served or pushed with its certificate"
+            warnings.append(site.source.problem(("enrolment", "url"), "not enrolled yet", hint, "C136"))
+            return
+        for n, platform in enumerate(site.site.platforms):
+            if not platform.key and enrolment.platform_key(platform.name) is None:
+                message = f"the platform's policy has no witness '{platform.name}': its receipts do not count"
+                hint = "give this [[platform]] the name that the policy has, or its key"
+                warnings.append(site.source.problem(("platform", n, "name"), message, hint, "C136"))
+    files = server_files(site)
+    if files is not None:
+        try:
+            ServerTls(files)
+        except TlsError as error:
+            key = "enrolled" if site.site.serve.enrolled else "certificate"
+            hint = "certificates and keys are PEM files"
+            problems.append(site.source.problem(("serve", key), str(error), hint, "C135"))
+
+
 def profile_directories(site: SiteFile) -> tuple[Path, ...]:
     """Where the site keeps profiles of its own."""
     return tuple(site.directory / name for name in site.site.profiles)
@@ -133,9 +165,14 @@ def _receivers(site: SiteFile, problems: list[Problem]) -> tuple[Verifier, ...]:
         place = ("platform", n, "key")
         hint = "it is the vkey that `suyuan key show platform.key` prints on the platform"
         try:
-            verifier = Verifier.parse(platform.key)
+            verifier = key_of(site, platform)
+        except EnrolmentError as error:
+            problems.append(site.source.problem(("platform", n, "name"), f"{error}", "", "C136"))
+            continue
         except EvidenceError as error:
             problems.append(site.source.problem(place, f"no vkey: {error}", hint, "C131"))
+            continue
+        if verifier is None:
             continue
         if verifier.kind != COSIGNATURE:
             problems.append(site.source.problem(place, "a log's key, not one for receipts", hint, "C131"))

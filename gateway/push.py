@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from gateway.mirroring import Wanted, offer, pack, packages, receipt, upload_hea
 from gateway.pacing import BackOff, TokenBucket
 from gateway.receipts import PlatformKey, ReceiptRefused, Receipts
 from gateway.store import LogStore, Published, StoreError
+from gateway.tls import ClientTls, TlsFiles
 
 _log = logging.getLogger("suyuan.push")
 
@@ -59,21 +59,9 @@ class Target:
     private_key: Path | None = None
     rate: int | None = None
 
-    def tls(self) -> ssl.SSLContext:
-        """TLS 1.3, the server checked by ``ca`` (or the system's), our own certificate shown if there is one."""
-        return client_tls(self.ca, self.certificate, self.private_key)
-
-
-def client_tls(ca: Path | None, certificate: Path | None, private_key: Path | None) -> ssl.SSLContext:
-    """TLS 1.3 towards a server that ``ca`` (or the system's) vouches for, with our certificate if there is one."""
-    for path in (ca, certificate, private_key):
-        if path is not None:
-            path.open("rb").close()  # ssl does not say which file it did not find
-    made = ssl.create_default_context(cafile=None if ca is None else str(ca))
-    made.minimum_version = ssl.TLSVersion.TLSv1_3
-    if certificate is not None:
-        made.load_cert_chain(certificate, private_key)
-    return made
+    def tls(self) -> ClientTls:
+        """The server checked by ``ca`` (or the system's), our own certificate shown if there is one."""
+        return ClientTls(TlsFiles(self.certificate, self.private_key, self.ca))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +98,10 @@ class Pusher:
         self._packages = 1
         self._known = self.acknowledged  # the checkpoint size that the platform has last said to know
         secure = target.url.startswith("https://")
+        self._tls = target.tls() if secure and transport is None else None
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(30.0),
-            verify=target.tls() if secure and transport is None else True,
+            verify=True if self._tls is None else self._tls.context,
             transport=transport,
             follow_redirects=False,
             trust_env=False,
@@ -134,6 +123,8 @@ class Pusher:
         """Push whenever there is something new, until cancelled. Only a failing log store ends it."""
         while True:
             now = self._clock.now().boot_us
+            if self._tls is not None and (wrong := await asyncio.to_thread(self._tls.refresh)):
+                _log.error("%s: %s: the certificate from before is used", self._target.platform.name, wrong)
             try:
                 pushed = await self.push_once()
             except PushError as error:

@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import gc
 import json
+import logging
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -29,10 +30,13 @@ from gateway.keyring import watch as watch_ring
 from gateway.keys import KeyFileError
 from gateway.listening import instrument_plans, push_plan
 from gateway.pipeline import DocumentNotice
+from gateway.platforms import enrolment_of, platform_keys, server_files
 from gateway.prepare import Prepared, PreparedBus, PreparedMeter
-from gateway.receipts import PlatformKey
 from gateway.sm2_key import FILE, Sm2Signer
 from gateway.successor import previous_log
+from gateway.tls import ServerTls
+
+_log = logging.getLogger("suyuan.agent")
 
 WATCH_EVERY_S = 2.0
 
@@ -69,6 +73,7 @@ def key_holder(site: SiteFile) -> KeyHolder:
 def plan_of(prepared: Prepared, key: LogKey) -> Plan:
     """All that the agent is told."""
     site = prepared.file.site
+    listen, tls = serving(prepared.file)
     return Plan(
         origin=site.site.origin,
         data=prepared.file.data,
@@ -77,8 +82,9 @@ def plan_of(prepared: Prepared, key: LogKey) -> Plan:
         configuration=configuration(prepared),
         buses=tuple(_bus(bus) for bus in prepared.buses),
         documents=_documents(prepared.file),
-        platforms=tuple(PlatformKey.parse(platform.name, platform.key) for platform in site.platforms),
-        listen=site.serve.listen,
+        platforms=platform_keys(prepared.file),
+        listen=listen,
+        tls=tls,
         commit_us=round(site.log.commit * 1e6),
         checkpoint_us=round(site.log.checkpoint * 1e6),
         checkpoint_entries=site.log.checkpoint_entries,
@@ -89,6 +95,15 @@ def plan_of(prepared: Prepared, key: LogKey) -> Plan:
         previous_log=previous_log(prepared.file.data),
         second_signer=Sm2Signer(prepared.file.data / FILE, site.site.origin) if site.log.sm2 else None,
     )
+
+
+def serving(site: SiteFile) -> tuple[str, ServerTls | None]:
+    """Where the log is served, and with which TLS; nowhere while the certificate is to come with an enrolment."""
+    serve = site.site.serve
+    if serve.enrolled and not enrolment_of(site).done:
+        return "", None
+    files = server_files(site)
+    return serve.listen, None if files is None else ServerTls(files, _log.error)
 
 
 def _bus(bus: PreparedBus) -> BusPlan:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -144,7 +145,9 @@ def listening(listen: str) -> socket.socket:
     return sock
 
 
-async def serve(app: Starlette, sock: socket.socket, stopping: asyncio.Event) -> None:
+async def serve(
+    app: Starlette, sock: socket.socket, stopping: asyncio.Event, tls: ssl.SSLContext | None = None
+) -> None:
     """Serve until ``stopping`` is set; then finish the requests under way, for at most two seconds."""
     config = uvicorn.Config(
         app,
@@ -160,6 +163,8 @@ async def serve(app: Starlette, sock: socket.socket, stopping: asyncio.Event) ->
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=16_384,
     )
+    config.load()
+    config.ssl = tls
     server = _Server(config)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(server.serve(sockets=[sock]))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TypeAlias
 
 from gateway.agent import Agent
 from gateway.clock import Clock
 from gateway.config import Platform, SiteFile
 from gateway.mqtt import Broker, MqttPusher
-from gateway.push import Pusher, Target, client_tls
+from gateway.platforms import client_files, key_of
+from gateway.push import Pusher, Target
 from gateway.receipts import PlatformKey
+from gateway.tls import ClientTls
 
 _log = logging.getLogger("suyuan.push")
 
@@ -22,25 +23,26 @@ Uplink: TypeAlias = Target | Broker
 
 def targets(site: SiteFile) -> tuple[Uplink, ...]:
     """The platforms that the log is brought to, over HTTPS or MQTT. Raises OSError if a file is not there."""
-    return tuple(_uplink(site, platform) for platform in site.site.platforms if platform.push is not None)
+    found = []
+    for platform in site.site.platforms:
+        key = key_of(site, platform)
+        if platform.push is not None and key is not None:
+            found.append(_uplink(site, platform, PlatformKey.parse(platform.name, key.vkey)))
+    return tuple(found)
 
 
-def _uplink(site: SiteFile, platform: Platform) -> Uplink:
-    def path(name: str | None) -> Path | None:
-        return None if name is None else site.directory / name
-
-    key = PlatformKey.parse(platform.name, platform.key)
-    files = path(platform.ca), path(platform.certificate), path(platform.private_key)
+def _uplink(site: SiteFile, platform: Platform, key: PlatformKey) -> Uplink:
+    files = client_files(site, platform)
     url = platform.push or ""
     if not url.startswith("mqtt"):
-        return Target(key, url, *files, platform.rate)
+        return Target(key, url, files.ca, files.certificate, files.private_key, platform.rate)
     host, port, secure = Broker.address(url)
-    password = path(platform.password_file)
+    password = None if platform.password_file is None else site.directory / platform.password_file
     return Broker(
         key,
         host,
         port,
-        client_tls(*files) if secure else None,
+        ClientTls(files) if secure else None,
         platform.username,
         None if password is None else password.read_text(encoding="utf-8").strip(),
         platform.mqtt,

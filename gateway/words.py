@@ -37,6 +37,21 @@ PHRASES: dict[str, tuple[str, str]] = {
         "stopped: {entries} entries in the log, checkpoint signed",
         "已停止：日志 {entries} 条，检查点已签名",
     ),
+    "enrol.fingerprint": ("fingerprint of {origin}: {fingerprint}", "{origin} 的指纹：{fingerprint}"),
+    "enrol.compare": (
+        "read it to the platform's operator by telephone, or let them scan it: it must not go with the application",
+        "请以电话向平台操作员读出指纹，或让其扫码：指纹不得与申请走同一途径",
+    ),
+    "enrol.waiting": (
+        "the platform has the application; it waits for the operator's approval",
+        "平台已收到申请，等待操作员批准",
+    ),
+    "enrol.done": (
+        "enrolled: certificate valid until {until}, in {directory}; start the agent (again)",
+        "登记完成：证书有效期至 {until}，存于 {directory}；请（重新）启动采集代理",
+    ),
+    "enrol.later": ("stopped; ask again with the same command", "已中止；可用同一命令再次查询"),
+    "gateways.serving": ("gateways enrol at {url}", "网关登记入口：{url}"),
     "key.rotate": (
         "written: {file}. A running agent takes it up; until it signs alone, both sign. Hand this key to who verifies",
         "已写入：{file}。运行中的采集代理将自动启用，过渡期内新旧密钥同时签名。请将此公钥交给核验方",

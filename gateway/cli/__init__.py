@@ -70,11 +70,15 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "key": ("key", "make or show a signing key", "生成或显示签名密钥"),
     "restore": ("restore", "put a gateway's log back from the platform's copy", "用平台副本恢复网关日志"),
-    "enrol": ("enrol", "show this gateway's key to a platform", "向平台登记本网关的公钥"),
-    "gateways": (
+    "enrol": (
         "enrol",
-        "approve, suspend and list the gateways of a platform",
-        "平台侧：批准、暂停、列出网关",
+        "enrol this gateway at a platform: keys, QR code, certificate",
+        "向平台登记本网关：密钥、二维码、证书",
+    ),
+    "gateways": (
+        "gateways",
+        "enrol, approve, suspend and list the gateways of a platform",
+        "平台侧：受理登记、批准、暂停、列出网关",
     ),
     "collect": (
         "collect",

@@ -9,13 +9,14 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.cli import DONE, listening
+from gateway.cli import DONE, connecting, listening
 from gateway.cli.output import UsageError, emit, say
 from gateway.words import phrase
 
 if TYPE_CHECKING:
     from central.collect import Collector, Outcome
     from central.log_keys import Revoked
+    from gateway.tls import ClientTls
 
 EPILOG = """The receipt (a cosignature of the checkpoint) is given only after the entries are stored durably.
 
@@ -23,6 +24,8 @@ examples:
   suyuan key new platform.key --name platform.example/receipts --receipts
   suyuan collect http://gateway:8475 --key "$VKEY" --store ./platform --sign platform.key --every 10s
   suyuan collect http://gateway:8475 --key gateway.vkey --store ./platform --once --mirror ./copy
+  suyuan collect https://gateway:8475 --key "$VKEY" --store ./platform --sign platform.key --every 10s \\
+                 --ca gateways-ca.pem --certificate collector.pem --tls-name log
   suyuan collect --listen 0.0.0.0:8443 --gateways gateways --store ./platform --sign platform.key \\
                  --certificate server.pem --private-key server.key --clients gateways-ca.pem
 
@@ -54,6 +57,7 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
         "--release", action="store_true", help="look at the gateway again after a fork was dealt with"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document a round on stdout")
+    connecting.arguments(parser, certificate=False)
     listening.arguments(parser)
 
 
@@ -79,6 +83,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     if not given.url.startswith(("http://", "https://")):
         raise UsageError(f"{given.url}: give the gateway's http:// or https:// address")
     every = seconds(given.every) if given.every else None
+    tls = connecting.client(given) if given.url.startswith("https://") else None
     try:
         verifier = load_key(given.key, given.store)
     except (KeyRefused, EvidenceError) as error:
@@ -96,9 +101,11 @@ def run(_command: str, given: argparse.Namespace) -> int:
             verifier,
             lambda: clock.now().utc_us,
             signer.signer if signer else None,
+            tls=None if tls is None else tls.context,
+            tls_name=connecting.name_of(given, verifier.name),
             revoked=revoked_of(given.revoked),
         )
-        return asyncio.run(_collect(collector, every, given.mirror, as_json=given.json))
+        return asyncio.run(_collect(collector, every, given.mirror, tls, as_json=given.json))
 
 
 def revoked_of(path: Path | None) -> Revoked:
@@ -112,7 +119,14 @@ def revoked_of(path: Path | None) -> Revoked:
         raise UsageError(f"--revoked {error}") from None
 
 
-async def _collect(collector: Collector, every_s: float | None, mirror: Path | None, *, as_json: bool) -> int:
+async def _collect(
+    collector: Collector,
+    every_s: float | None,
+    mirror: Path | None,
+    tls: ClientTls | None,
+    *,
+    as_json: bool,
+) -> int:
     worst = DONE
 
     def report(outcome: Outcome) -> None:
@@ -124,6 +138,8 @@ async def _collect(collector: Collector, every_s: float | None, mirror: Path | N
             tell(outcome)
         if mirror is not None and outcome.ok:
             _write_mirror(collector, mirror)
+        if tls is not None and (wrong := tls.refresh()):
+            say(f"{wrong}: the certificate from before is used")
 
     try:
         if every_s is None:

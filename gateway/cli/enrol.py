@@ -1,128 +1,139 @@
-"""`suyuan enrol` on the gateway, `suyuan gateways` on the platform: whose log is taken, decided by a person.
+"""`suyuan enrol`: the gateway makes its keys, shows its fingerprint, and fetches what the platform gives it.
 
-The gateway makes its key and a signed note which shows that it holds it. The note may go any way; the fingerprint goes
-another way, and the operator gives what was read out. Only then is the key entered.
+The application may go any way: what counts is the fingerprint of the log's key, which two people compare by telephone
+or with a scanner.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from gateway.cli import DONE
-from gateway.cli.output import UsageError, read_text, say
+from gateway.cli import DONE, NO
+from gateway.cli.output import UsageError, say
+from gateway.words import phrase
 
 if TYPE_CHECKING:
-    from evidence.note import Verifier
-
-_TITLE = "suyuan/enrolment"
-
-EPILOGS = {
-    "enrol": """examples:
-  suyuan enrol site.toml > gateway.enrol     makes the log's key if there is none; send the file to the platform
-                                             and read the fingerprint to its operator""",
-    "gateways": """examples:
-  suyuan gateways approve gateway.enrol --store ./platform --fingerprint "1a2b 3c4d 5e6f 7a8b 9c0d"
-  suyuan gateways suspend platform.example/gw/0001 --store ./platform
-  suyuan gateways list --store ./platform
-
-A platform at work (suyuan collect --listen) sees the change at the next request.""",
-}
-
-
-def arguments(command: str, parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.epilog = EPILOGS[command]
-    if command == "enrol":
-        parser.add_argument("site", metavar="SITE", type=Path, help="the site file")
-        return
-    parser.add_argument("action", choices=("approve", "suspend", "list"))
-    parser.add_argument(
-        "which", metavar="FILE|ORIGIN", nargs="?", help="an enrolment to approve, an origin to suspend"
-    )
-    parser.add_argument("--store", required=True, metavar="DIR", type=Path, help="the platform's directory")
-    parser.add_argument(
-        "--gateways", metavar="FILE", type=Path, help="the file of gateways (default: DIR/gateways)"
-    )
-    parser.add_argument("--fingerprint", metavar="TEXT", help="as the gateway's technician read it out")
-
-
-def run(command: str, given: argparse.Namespace) -> int:
-    """Do it."""
-    return enrol(given.site) if command == "enrol" else _gateways(given)
-
-
-def enrol(path: Path) -> int:
-    """Print the enrolment note of a site; its fingerprint on stderr."""
-    from evidence.note import Note, fingerprint
     from gateway.config import SiteFile
+    from gateway.enrolment import Enrolment
+
+_ASK_S: Final = 5.0
+
+EPILOG = """The platform's operator approves with `suyuan gateways approve`. With [enrolment] in the site file the
+gateway brings its application to the platform itself and waits; without, the files are carried:
+
+examples:
+  suyuan enrol site.toml                             shows fingerprint and QR code, asks until it is approved
+  suyuan enrol site.toml --once                      asks once; the running agent goes on asking
+  suyuan enrol site.toml --print > gateway.enrol     only writes the application
+  suyuan enrol site.toml --answer gateway.answer     takes what the operator sends back
+
+Exit code 1: refused, or nobody answered, or (with --once) not yet approved."""
+
+
+def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    parser.add_argument("site", metavar="SITE", type=Path, help="the site file")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--once", action="store_true", help="ask once, do not wait for the approval")
+    way.add_argument("--print", action="store_true", help="write the application to stdout and ask nobody")
+    way.add_argument("--answer", metavar="FILE", type=Path, help="take the operator's answer from a file")
+    parser.add_argument("--qr", action="store_true", help="show the QR code even if this is no terminal")
+    parser.add_argument("--svg", metavar="FILE", type=Path, help="write the QR code as a picture")
+
+
+def run(_command: str, given: argparse.Namespace) -> int:
+    """Do it."""
+    from gateway.config import SiteFile
+    from gateway.enrolment import EnrolmentError
+    from gateway.platforms import enrolment_of
     from gateway.running import log_key
+    from gateway.tls import TlsError
 
-    site = SiteFile(path)
-    key = log_key(site)
-    note = Note(f"{_TITLE}\n{site.site.site.origin}\n{key.vkey}\n").signed_by(key.signer)
-    print(note.format(), end="")
-    say(f"fingerprint of {site.site.site.origin}: {fingerprint(key.vkey)}")
-    say("read it to the platform's operator by telephone, or show it: it must not go with the file")
-    return DONE
-
-
-def _gateways(given: argparse.Namespace) -> int:
-    from central.registry import Registered, Registry
-
-    registry = Registry(given.gateways or given.store / "gateways", say)
-    if given.action == "list":
-        for one in registry.gateways:
-            print(f"{'active   ' if one.active else 'suspended'}  {one.verifier.name}  {one.fingerprint}")
-        return DONE
-    if given.which is None:
-        raise UsageError(f"{given.action} what? See: suyuan gateways --help")
-    known = next((one for one in registry.gateways if one.verifier.name == given.which), None)
-    if given.action == "suspend":
-        if known is None:
-            raise UsageError(
-                f"{given.which}: is not registered; see: suyuan gateways list --store {given.store}"
-            )
-        registry.put(Registered(known.verifier, active=False))
-    elif known is not None:  # a gateway that was suspended: its key was looked at before
-        registry.put(Registered(known.verifier))
-    else:
-        verifier = _held(read_text(given.which), given.which)
-        wanted = Registered(verifier)
-        if _bare(given.fingerprint or "") != _bare(wanted.fingerprint):
-            told = (
-                ""
-                if given.fingerprint is None
-                else f"; it is {wanted.fingerprint}, given was {given.fingerprint}"
-            )
-            raise UsageError(
-                "compare the fingerprint with what the technician reads from the gateway, then give it with "
-                f"--fingerprint{told}"
-            )
-        registry.put(wanted)
-        say(f"{verifier.name}: approved")
-    return DONE
-
-
-def _held(text: str, where: str) -> Verifier:
-    """The key of an enrolment note, which must be signed by it."""
-    from evidence.errors import EvidenceError
-    from evidence.note import Note, Verifier
-
+    site = SiteFile(given.site)
+    enrolment = enrolment_of(site)
     try:
-        note = Note.parse(text)
-        lines = note.text.split("\n")
-        if len(lines) != 4 or lines[0] != _TITLE:
-            raise UsageError(f"{where}: is no enrolment; make one on the gateway: suyuan enrol SITE")
-        verifier = Verifier.parse(lines[2])
-        note.verified(verifier)
-    except EvidenceError as error:
-        raise UsageError(f"{where}: {error}") from None
-    if verifier.name != lines[1]:
-        raise UsageError(f"{where}: the key is of {verifier.name}, the enrolment of {lines[1]}")
-    return verifier
+        if given.answer is not None:
+            return _taken(enrolment, given.answer.read_bytes())
+        key = log_key(site)
+        config = site.site.enrolment
+        addresses = () if config is None else config.addresses
+        application = enrolment.apply(key.signer, addresses, _utc_us())
+        _show(site.site.site.origin, key.vkey, qr=given.qr or sys.stderr.isatty(), svg=given.svg)
+        if config is None or given.print:
+            print(application.decode(), end="")
+            return DONE
+        return asyncio.run(_ask(site, enrolment, application, once=given.once))
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}") from None
+    except TlsError as error:
+        raise UsageError(str(error)) from None
+    except EnrolmentError as error:
+        say(str(error))
+        return NO
+    except KeyboardInterrupt:
+        say(phrase("enrol.later"))
+        return NO
 
 
-def _bare(fingerprint: str) -> str:
-    return "".join(fingerprint.split()).lower()
+async def _ask(site: SiteFile, enrolment: Enrolment, application: bytes, *, once: bool) -> int:
+    from gateway.clock import SystemClock
+    from gateway.enrolling import ask, door_tls
+    from gateway.enrolment import EnrolmentError
+    from gateway.pacing import BackOff
+
+    config = site.site.enrolment
+    assert config is not None
+    tls, clock, told = door_tls(site), SystemClock(), ""
+    back_off = BackOff(_ASK_S, 60.0)
+    while True:
+        try:
+            said = await ask(config.url, tls, application)
+        except EnrolmentError as error:
+            if once or "refused" in str(error):
+                raise
+            words = str(error)
+        else:
+            if said.answer is not None:
+                return _taken(enrolment, said.answer)
+            words = phrase("enrol.waiting")
+            if once:
+                say(words)
+                return NO
+        if words != told:
+            say(words)
+            told = words
+        await clock.sleep_until(clock.now().boot_us + round(back_off.failed() * 1e6))
+
+
+def _taken(enrolment: Enrolment, answer: bytes) -> int:
+    validity = enrolment.take(answer, datetime.fromtimestamp(_utc_us() / 1e6, UTC))
+    say(phrase("enrol.done", until=f"{validity.ends:%Y-%m-%d}", directory=str(enrolment.directory)))
+    return DONE
+
+
+def _show(origin: str, vkey: str, *, qr: bool, svg: Path | None) -> None:
+    import segno
+
+    from evidence.enrolment import scan_text
+    from evidence.note import fingerprint
+
+    code = segno.make(scan_text(vkey), error="l", boost_error=False, micro=False)
+    if qr:
+        code.terminal(out=sys.stderr, border=2, compact=True)
+    if svg is not None:
+        with svg.open("wb") as file:
+            code.save(file, kind="svg", scale=6, border=4, light="white", title=origin)
+    say(phrase("enrol.fingerprint", origin=origin, fingerprint=fingerprint(vkey)))
+    say(phrase("enrol.compare"))
+
+
+def _utc_us() -> int:
+    from gateway.clock import SystemClock
+
+    return SystemClock().now().utc_us

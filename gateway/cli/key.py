@@ -90,14 +90,14 @@ def _is_pem(path: Path) -> bool:
 
 def _successor(given: argparse.Namespace) -> LogKey:
     from gateway.config import SiteFile
-    from gateway.receipts import PlatformKey
+    from gateway.platforms import platform_keys
     from gateway.running import key_ring
     from gateway.successor import begin
 
     if given.of is None:
         raise UsageError("successor needs --of NOTE: the last receipt of the old log, from the platform")
     site = SiteFile(given.file)
-    platforms = [PlatformKey.parse(platform.name, platform.key) for platform in site.site.platforms]
+    platforms = platform_keys(site)
     head = begin(site.data, site.site.site.origin, given.of.read_bytes(), platforms)
     say(phrase("key.successor", origin=site.site.site.origin, old=head.origin, size=head.size))
     return key_ring(site).current()

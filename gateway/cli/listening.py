@@ -24,8 +24,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--gateways", metavar="FILE", type=Path, help="their keys, a line each (default: DIR/gateways)"
     )
-    group.add_argument("--certificate", metavar="PEM", type=Path, help="the server's certificate chain")
-    group.add_argument("--private-key", metavar="PEM", type=Path, help="its key")
+    group.add_argument(
+        "--certificate",
+        metavar="PEM",
+        type=Path,
+        help="our own certificate chain, of the server or, with a URL, of the client",
+    )
+    group.add_argument("--private-key", metavar="PEM", type=Path, help="its key (default: in the same file)")
     group.add_argument(
         "--clients", metavar="PEM", type=Path, help="only clients with a certificate of this CA get in"
     )
@@ -54,13 +59,14 @@ def listen(given: argparse.Namespace) -> int:
     from central.holding import Holding
     from central.intake import Intake
     from central.mqtt import Broker, Worker
-    from central.receive import Tls, application, serve
+    from central.receive import application, serve
     from central.registry import Registry
     from central.store import Store, StoreError
     from gateway.cli.collect import revoked_of
     from gateway.clock import SystemClock
     from gateway.edge import seconds
     from gateway.keys import load
+    from gateway.tls import ServerTls, TlsError, TlsFiles
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     host, _, port = given.listen.rpartition(":")
@@ -72,19 +78,20 @@ def listen(given: argparse.Namespace) -> int:
     key = load(given.sign)
     if not key.receipts:
         raise UsageError(f"{given.sign}: is a log's key; make one for receipts: suyuan key new … --receipts")
-    if (given.certificate is None) != (given.private_key is None):
-        raise UsageError("--certificate and --private-key belong together")
+    if given.certificate is None and given.private_key is not None:
+        raise UsageError("--private-key belongs to a --certificate")
     if given.certificate is None and (not given.plain or given.clients is not None):
         raise UsageError("give --certificate and --private-key, or --plain if a proxy in front has the TLS")
-    tls = None if given.certificate is None else Tls(given.certificate, given.private_key, given.clients)
+    tls = None
     try:
-        if tls is not None:
-            tls.context()
+        if given.certificate is not None:
+            tls = ServerTls(TlsFiles(given.certificate, given.private_key, given.clients), say)
         broker = None if given.broker is None else Broker.at(given.broker, ca=given.broker_ca)
+    except TlsError as error:
+        raise UsageError(str(error)) from None
     except (ValueError, OSError) as error:  # ssl names no file
-        files = [given.certificate, given.private_key, given.clients, given.broker_ca]
-        missing = [str(path) for path in files if path is not None and not path.is_file()]
-        what = f"{', '.join(missing)}: not there" if missing else str(error)
+        lost = given.broker_ca is not None and not given.broker_ca.is_file()
+        what = f"{given.broker_ca}: not there" if lost else str(error)
         raise UsageError(
             f"{what}; certificates and keys are PEM files, a broker is mqtts://host:port"
         ) from None
@@ -134,7 +141,14 @@ def listen(given: argparse.Namespace) -> int:
             working = [tasks.create_task(watch(intake))]
             if broker is not None:
                 working.append(tasks.create_task(Worker(intake, broker, share=given.share).run()))
-            await serve(application(intake), host, int(port), stop, tls=tls, ready=ready)
+            await serve(
+                application(intake),
+                host,
+                int(port),
+                stop,
+                tls=None if tls is None else tls.context,
+                ready=ready,
+            )
             for task in working:
                 task.cancel()
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.cli import DONE, NO
+from gateway.cli import DONE, NO, authority, connecting
 from gateway.cli.output import UsageError, emit, read_text, say
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ examples:
   suyuan platform work --sign platform.key        # pull, verify, store, acknowledge, until it is told to stop
   suyuan platform publish nats://127.0.0.1:4222   # verified readings to JetStream, each once
   suyuan platform ask 127.0.0.1:8480              # the query API; its description at /openapi.json
+  suyuan platform ca new --store ./platform --name Smelter     # certificates for gateways and servers; no database
 
 Exit code 1: with --once, a gateway could not be finished, or an alarm."""
 _TOKEN: Final = re.compile("[0-9a-f]{64}")
@@ -54,11 +55,14 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     work.add_argument("--name", default="", help="of this worker (default: host and process)")
     work.add_argument("--at-once", metavar="N", type=int, default=8, help="gateways at a time (8)")
     work.add_argument("--once", action="store_true", help="what is due now, then stop")
+    connecting.arguments(work)
     publish = action("publish", "hand verified readings on to NATS JetStream")
     publish.add_argument("broker", metavar="nats://HOST:PORT")
     publish.add_argument("--stream", metavar="NAME", default="SUYUAN")
     publish.add_argument("--subject", metavar="PREFIX", default="suyuan.readings")
     publish.add_argument("--once", action="store_true", help="what there is now, then stop")
+    what = "the platform's own certification authority"
+    authority.arguments(actions.add_parser("ca", help=what, description=what))
     ask = action("ask", "answer questions over HTTP")
     ask.add_argument("listen", metavar="HOST:PORT")
     ask.add_argument(
@@ -72,6 +76,8 @@ def run(_command: str, given: argparse.Namespace) -> int:
     from central.store import StoreError
     from central.stream import StreamError
 
+    if given.action == "ca":
+        return authority.run(given)
     if not given.database:
         raise UsageError("which database? --database URL, or SUYUAN_DATABASE in the environment")
     actions: dict[str, Callable[[PostgresStore, argparse.Namespace], int]] = {
@@ -127,17 +133,24 @@ def _work(store: PostgresStore, given: argparse.Namespace) -> int:
         raise UsageError(f"{given.sign}: is a log's key; make one for receipts: suyuan key new … --receipts")
     if not 1 <= given.at_once <= 256:
         raise UsageError("--at-once: from 1 to 256")
+    if given.tls_name not in (None, connecting.OF_THE_LOG):
+        raise UsageError("--tls-name: only 'log': many gateways cannot share another name")
+    tls = connecting.client(given)
     worst = DONE
 
     def report(outcome: Outcome) -> None:
         nonlocal worst
         worst = max(worst, outcome.exit_code)
+        if wrong := tls.refresh():
+            say(f"{wrong}: the certificate from before is used")
 
     worker = Worker(
         store,
         given.name or f"{socket.gethostname()}/{os.getpid()}",
         signer.signer if signer else None,
         given.at_once,
+        tls=tls.context,
+        by_log_name=given.tls_name == connecting.OF_THE_LOG,
         report=report,
         complain=lambda origin, what: say(f"{origin or 'database'}: {what}"),
         revoked=revoked_of(given.revoked),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from functools import partial
 from pathlib import Path
 
 from gateway.agent import Agent
@@ -32,10 +33,12 @@ def run_site(path: Path, duration_s: float | None) -> int:
         return WRONG_USE
     key = log_key(site)
     say(phrase("run.key", origin=site.site.site.origin, key=key.vkey))
-    say(phrase("run.serving", url=f"http://{site.site.serve.listen}"))
+    plan = plan_of(prepared, key)
+    if plan.listen:
+        say(phrase("run.serving", url=f"{'http' if plan.tls is None else 'https'}://{plan.listen}"))
     give_back()
     clock = SystemClock()
-    agent = Agent(plan_of(prepared, key), clock, Notifier())
+    agent = Agent(plan, clock, Notifier())
     try:
         size = asyncio.run(_until_stopped(agent, site, clock, duration_s))
     except StoreError as error:
@@ -60,6 +63,11 @@ async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s:
                 from gateway.uplink import push_to, targets  # who is only pulled from needs no HTTP client
 
                 beside += [group.create_task(push_to(target, agent, clock)) for target in targets(site)]
+            if site.site.enrolment is not None:
+                from gateway.enrolling import Renewal
+
+                renewal = Renewal(site, agent, clock, partial(log_key, site))
+                beside.append(group.create_task(renewal.run()))
             try:
                 await agent.run()
             finally:

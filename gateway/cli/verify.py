@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import os
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ from evidence.command import directory_reader, known_checkpoint, load_key, load_
 from evidence.errors import EvidenceError
 from evidence.findings import Report
 from evidence.verify import Read, verify_log
-from gateway.cli import DONE, NO
+from gateway.cli import DONE, NO, connecting
 from gateway.cli.output import UsageError, emit, say
 from gateway.cli.recomputing import entries_of, joined, recomputed
 from gateway.words import phrase
@@ -87,6 +90,7 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
         "--recompute", action="store_true", help="decode and correct every reading again, add up every energy"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    connecting.arguments(parser)
 
 
 def run(_command: str, given: argparse.Namespace) -> int:
@@ -110,7 +114,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
         previous = previous_head(given.previous, witnesses) if given.previous else None
     except (KeyRefused, EvidenceError) as error:
         raise UsageError(str(error)) from None
-    with _reader(given.source, data, verifiers[0].name, remote=remote) as read:
+    with _reader(given, data, verifiers[0].name, remote=remote) as read:
         report = verify_log(
             read,
             *verifiers,
@@ -141,10 +145,11 @@ def told(report: Report, computed: Recomputed | None, *, as_json: bool) -> int:
 
 
 @contextmanager
-def _reader(source: str, data: Path, origin: str, *, remote: bool) -> Iterator[Read]:
+def _reader(given: argparse.Namespace, data: Path, origin: str, *, remote: bool) -> Iterator[Read]:
     """Reads an address, a directory of files, or the data directory of a gateway that is not running."""
     if remote:
-        yield remote_reader(source)
+        tls = connecting.client(given).context if given.source.startswith("https://") else None
+        yield remote_reader(given.source, tls, connecting.name_of(given, origin))
     elif (data / "log.db").exists():
         from gateway.cli.stored import stored_reader
 
@@ -161,15 +166,16 @@ def verdict(report: Report) -> str:
     return phrase("verify.no", findings=len(report.findings))
 
 
-def remote_reader(url: str) -> Read:
+def remote_reader(url: str, tls: ssl.SSLContext | None = None, tls_name: str | None = None) -> Read:
     """A reader over HTTP(S); what is not there is None, a server that does not answer is the reader's problem."""
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"{url}: give an http:// or https:// address")
+    opener = urllib.request.build_opener(_Https(tls, tls_name))
 
     def read(path: str) -> bytes | None:
         address = f"{url.rstrip('/')}/{path}"
         try:
-            with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer:  # noqa: S310 - the scheme was checked
+            with opener.open(address, timeout=TIMEOUT_S) as answer:
                 body: bytes = answer.read(MAX_RESOURCE + 1)
         except urllib.error.HTTPError as error:
             if error.code == 404:
@@ -182,3 +188,31 @@ def remote_reader(url: str) -> Read:
         return body
 
     return read
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """Opens https:// with a context of ours, and checks the certificate for ``name`` instead of the host."""
+
+    def __init__(self, context: ssl.SSLContext | None, name: str | None) -> None:
+        self._own = context or ssl.create_default_context()
+        self._name = name
+        super().__init__(context=self._own)
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        """As urllib calls it."""
+        return self.do_open(partial(_Connection, context=self._own, name=self._name), request)
+
+
+class _Connection(http.client.HTTPSConnection):
+    """One connection; ``name``: whose certificate must be shown."""
+
+    def __init__(
+        self, host: str, *, context: ssl.SSLContext, name: str | None, timeout: float = TIMEOUT_S
+    ) -> None:
+        super().__init__(host, context=context, timeout=timeout)
+        self._tls, self._name = context, name
+
+    def connect(self) -> None:
+        """Connect, then speak TLS."""
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name or self.host)

@@ -19,10 +19,10 @@ from gateway.clock import SystemClock
 from gateway.mirroring import offer, pack, packages, upload_head
 from gateway.mqtt import Broker, MqttPusher, topic_id
 from gateway.pacing import BackOff
-from gateway.push import client_tls
 from gateway.receipts import PlatformKey, Receipts
 from gateway.status import AgentStatus, InstrumentStatus, MeasurandStatus
 from gateway.store import LogStore
+from gateway.tls import ClientTls, TlsFiles
 from tests.central.pushing import PLATFORM, grow, intake
 from tests.evidence.logs import ORIGIN, START_US, Writer
 from tests.gateway.test_push import certificates
@@ -178,17 +178,23 @@ async def test_over_tls_with_certificates_on_both_sides(tmp_path, log, central, 
     writer = Writer()
     grow(log, writer, 300)
 
-    pusher, _ = sides(log, central, writer, broker.port, to={"tls": client_tls(ca, *client)})
+    pusher, _ = sides(log, central, writer, broker.port, to={"tls": ClientTls(TlsFiles(*client, ca))})
     worker = Worker(
         intake(central, writer),
-        replace(CentralBroker.at(f"mqtts://127.0.0.1:{broker.port}", ca=ca), tls=client_tls(ca, *client)),
+        replace(
+            CentralBroker.at(f"mqtts://127.0.0.1:{broker.port}", ca=ca),
+            tls=ClientTls(TlsFiles(*client, ca)).context,
+        ),
         sleep=short,
     )
     try:
         async with running(worker.run()):
             with pytest.raises(aiomqtt.MqttError):
                 async with aiomqtt.Client(
-                    "127.0.0.1", broker.port, tls_context=client_tls(ca, *stranger), timeout=1
+                    "127.0.0.1",
+                    broker.port,
+                    tls_context=ClientTls(TlsFiles(*stranger, ca)).context,
+                    timeout=1,
                 ):
                     pass
             async with running(pusher.run()):

@@ -10,7 +10,7 @@ from random import Random
 import httpx
 import pytest
 
-from central.receive import Tls, application, serve
+from central.receive import application, serve
 from central.store import Store
 from drivers.codec import Instant
 from evidence import note
@@ -19,6 +19,7 @@ from gateway.pacing import BackOff, TokenBucket
 from gateway.push import Contradicted, Pusher, PushError, Target
 from gateway.receipts import PlatformKey, Receipts
 from gateway.store import LogStore
+from gateway.tls import ServerTls, TlsFiles
 from tests.central.pushing import PLATFORM, grow, intake
 from tests.evidence.logs import ORIGIN, START_US, Writer
 from tests.rigs import authority
@@ -271,7 +272,7 @@ async def test_both_sides_show_certificates(tmp_path, log, central, certificates
     writer = Writer()
     grow(log, writer, 300)
     ca, server, client, stranger = certificates
-    tls = Tls(*server, clients=ca)
+    tls = ServerTls(TlsFiles(*server, ca)).context
     async with mirror(application(intake(central, writer)), tls) as url:
         async with pusher(log, url, target=Target(KEY, url, ca, *stranger)) as push:
             with pytest.raises(PushError):
