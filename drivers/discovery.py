@@ -106,6 +106,10 @@ async def survey(
             number = told.number or ""
         proposals = [await _proposed(bus, p, address, reply_s) for p in candidates if not search.late]
         best = sorted((p for p in proposals if p), key=lambda p: (-p.plausible, p.judged - p.plausible))
+        if best and not number and not search.late:  # of Modbus only a profile knows where the number stands
+            likeliest = next(p for p in candidates if p.name == best[0].profile)
+            told = await identify(bus, Meter(address, address, likeliest, reply_s, late_s=0.05))
+            number = told.number or ""
         found.append(Found(bus.codec.name, address, number, tuple(best)))
     return Survey(tuple(found), complete=not search.late)
 

@@ -176,12 +176,12 @@ async def _ask_698(bus: Bus, meter: Meter) -> Identity:
     for oad in (METER_NUMBER_698, ADDRESS_698):
         answer = await _asked(bus, meter, dlt698_get.request(dlt698_get.address(meter.address), oad))
         answered = answered or answer is not None
-        if answer is not None and (found := _octets_told(answer, oad)):
+        if answer is not None and (found := octets_told(answer, oad)):
             return Identity(found[0], None, True, found[1:])
     return Identity(answered=answered)
 
 
-def _octets_told(answer: Answer, oad: str) -> tuple[str, ...]:
+def octets_told(answer: Answer, oad: str) -> tuple[str, ...]:
     """The number in an octet string: packed BCD, or text; what may be either is told both ways."""
     if answer.error or answer.more:
         return ()

@@ -186,6 +186,11 @@ class Nameplate:
     answer: bytes = b""
     number: str = ""
 
+    @property
+    def where(self) -> str:
+        """As of a point: ``3:64512``."""
+        return f"{self.function}:{self.address}"
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:

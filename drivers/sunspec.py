@@ -30,6 +30,7 @@ MOST = 125
 _LONGEST = 4096  # registers of one block; longer ones are no SunSpec
 _BLOCKS = 64
 _NOT_THERE = 0x8000
+_SERIAL, _SERIAL_LENGTH = 50, 16  # of model 1, its header's two registers counted
 
 INTEGER_METERS = {201: "single-phase", 202: "split-phase", 203: "three-phase, wye", 204: "three-phase, delta"}
 FLOAT_METERS = {model + 10: text for model, text in INTEGER_METERS.items()}
@@ -84,9 +85,14 @@ class Device:
         """The first meter model."""
         return next((b for b in self.blocks if b.model in INTEGER_METERS or b.model in FLOAT_METERS), None)
 
+    @property
+    def about(self) -> Block | None:
+        """Model 1, which says who it is."""
+        return next((block for block in self.blocks if block.model == 1), None)
+
     def text(self, offset: int, count: int) -> str:
         """A text of model 1."""
-        about = next((block for block in self.blocks if block.model == 1), None)
+        about = self.about
         if about is None:
             return ""
         raw = struct.pack(f">{len(about.words)}H", *about.words)[2 * offset : 2 * (offset + count)]
@@ -110,7 +116,7 @@ class Device:
     @property
     def serial(self) -> str:
         """Serial number."""
-        return self.text(50, 16)
+        return self.text(_SERIAL, _SERIAL_LENGTH)
 
 
 def discovery() -> Generator[Ask, bytes | None, Device | None]:
@@ -197,6 +203,16 @@ def profile_text(device: Device) -> str:
         "[ask]",
         "holes = 40",
     ]
+    if device.about is not None and device.serial:
+        lines += [
+            "",
+            "[identity]",
+            "function = 3",
+            f"address = {device.about.address + _SERIAL}",
+            'type = "text"',
+            f"length = {_SERIAL_LENGTH}",
+            'source = "SunSpec model 1, found at the device itself: SN"',
+        ]
     for measurand, unit, scale, offset, power, float_offset in _POINTS:
         if meter.model in FLOAT_METERS:
             lines += _float_point(meter, measurand, unit, scale, float_offset)

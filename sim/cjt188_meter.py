@@ -113,19 +113,25 @@ class Cjt188Meter:
         self.meter = meter
         self.address = digits
         self._type = TYPES[meter.kind]
-        self._head = bytes((self._type,)) + bytes.fromhex(digits)[::-1]
         self._hours = hours
 
     def answer(self, frame: bytes, show: Callable[[], Indications], t_us: int) -> bytes | None:
         """The answer to a sound request, or None for silence. ``show`` is called only when values are needed."""
-        if frame[1] not in (self._type, 0xAA) or frame[2:9] not in (self._head[1:], b"\xaa" * 7):
+        head = self._head(t_us)
+        if frame[1] not in (self._type, 0xAA) or frame[2:9] not in (head[1:], b"\xaa" * 7):
             return None
         control, data = frame[9], frame[11:-2]
         if control == _READ and len(data) == 3 and data[:2] in (b"\x90\x1f", b"\x1f\x90"):
-            return cjt188_frame(self._head, 0x81, data + self._payload(show().values, t_us))
+            return cjt188_frame(head, 0x81, data + self._payload(show().values, t_us))
         if control == _READ_ADDRESS and len(data) == 3:
-            return cjt188_frame(self._head, 0x83, data)
-        return cjt188_frame(self._head, control | 0xC0, data[2:3] + b"\x02\x00")
+            return cjt188_frame(head, 0x83, data)
+        return cjt188_frame(head, control | 0xC0, data[2:3] + b"\x02\x00")
+
+    def _head(self, t_us: int) -> bytes:
+        """Type and address; that of a meter put in its place is its number."""
+        now = self.meter.number_at(t_us)
+        digits = self.address if now == self.meter.number else now[-14:].rjust(14, "0")
+        return bytes((self._type,)) + bytes.fromhex(digits)[::-1]
 
     def _payload(self, values: Mapping[str, Decimal], t_us: int) -> bytes:
         if self.meter.kind != "heat":

@@ -198,6 +198,10 @@ class Dlt698Meter:
     def _data(self, oi: int, attribute: int, element: int, shown: Indications) -> bytes | None:
         if attribute != 2:
             return None
+        if oi == 0x4002 and element == 0:
+            digits = shown.number.rjust(12, "0")
+            packed = bytes.fromhex(digits.rjust(len(digits) + len(digits) % 2, "0"))
+            return bytes((9, len(packed))) + packed
         if oi in _ENERGIES:
             total = _number(shown.values[_ENERGIES[oi]], 2, 0x06, 4)
             return _picked([total, total, *[b"\x06\0\0\0\0"] * 3], element)

@@ -93,6 +93,29 @@ class Register:
         return number.to_bytes(bits // 8, "big", signed=signed)
 
 
+@dataclass(frozen=True, slots=True)
+class Nameplate:
+    """Where the meter's number stands: as text, or as many of its last digits as fit the registers."""
+
+    function: int
+    address: int
+    type: str  # u16, u32, u64, bcd, text
+    word_order: str
+    count: int
+
+    def words(self, number: str) -> tuple[int, ...]:
+        """The registers that tell a number."""
+        size = 2 * self.count
+        if self.type == "text":
+            packed = number.encode("ascii")[:size].ljust(size, b"\0")
+        elif self.type == "bcd":
+            packed = bytes.fromhex(number[-2 * size :].rjust(2 * size, "0"))
+        else:
+            digits = len(str(2 ** (8 * size) - 1)) - 1
+            packed = int(number[-digits:]).to_bytes(size, "big")
+        return _ordered(struct.unpack(f">{self.count}H", packed), self.word_order)
+
+
 def _float(raw: Decimal, kind: str) -> bytes:
     return struct.pack(_FLOATS[kind], float(raw))
 
@@ -108,9 +131,10 @@ def _ordered(words: tuple[int, ...], order: str) -> tuple[int, ...]:
 class RegisterImage:
     """All registers of a meter, computed from its indications when they are read."""
 
-    def __init__(self, registers: Sequence[Register]) -> None:
-        self._registers = sorted(registers, key=lambda r: (r.function, r.address))
-        self.functions = frozenset(r.function for r in registers)
+    def __init__(self, registers: Sequence[Register], nameplate: Nameplate | None = None) -> None:
+        numbers = (nameplate,) if nameplate else ()
+        self._registers = sorted((*registers, *numbers), key=lambda r: (r.function, r.address))
+        self.functions = frozenset(r.function for r in self._registers)
         self.spans = {function: self._spans(function) for function in self.functions}
 
     def _spans(self, function: int) -> tuple[tuple[int, int], ...]:
@@ -136,13 +160,17 @@ class RegisterImage:
             return ILLEGAL_VALUE
         if not any(first <= address and address + count <= end for first, end in self.spans[function]):
             return ILLEGAL_ADDRESS
-        values = show().values
+        shown = show()
         words = [0] * count
         for register in self._registers:
             at = register.address - address
             if register.function != function or at >= count or at + register.count <= 0:
                 continue
-            for n, word in enumerate(register.words(values.get(register.measurand)), start=at):
+            if isinstance(register, Nameplate):
+                told = register.words(shown.number)
+            else:
+                told = register.words(shown.values.get(register.measurand))
+            for n, word in enumerate(told, start=at):
                 if 0 <= n < count:
                     words[n] = word
         return words
@@ -153,13 +181,15 @@ class ModbusMeter:
 
     protocol = "modbus-rtu"
 
-    def __init__(self, meter: Meter, unit: int, registers: Sequence[Register]) -> None:
+    def __init__(
+        self, meter: Meter, unit: int, registers: Sequence[Register], nameplate: Nameplate | None = None
+    ) -> None:
         if not 1 <= unit <= 247:
             raise ValueError(f"{meter.id}: a Modbus unit number is 1 to 247, not {unit}")
         self.meter = meter
         self.address = str(unit)
         self.unit = unit
-        self.image = RegisterImage(registers)
+        self.image = RegisterImage(registers, nameplate)
 
     def answer(self, frame: bytes, show: Callable[[], Indications], t_us: int) -> bytes | None:  # noqa: ARG002
         """The answer to a sound request, or None if it is for another unit (or for all)."""

@@ -34,7 +34,7 @@ from sim.iec62056_meter import FIRST_BAUD, Iec62056Meter, line_of
 from sim.instrument import Electronics, Indications, Meter, Transformer, class_limit
 from sim.line import PtyLine, SerialLine, TcpLine
 from sim.mbus_meter import MEDIA, MbusMeter, record
-from sim.modbus_meter import ModbusMeter, Register
+from sim.modbus_meter import ModbusMeter, Nameplate, Register
 from sim.modbus_tcp import ModbusTcpMeters
 from sim.shared_line import SharedLine
 from sim.world import Energy, Feeder, Plant, Values
@@ -228,6 +228,14 @@ def registers(profile: Profile) -> tuple[Register, ...]:
     return tuple(_register(point) for point in profile.points) + scales
 
 
+def nameplate_of(profile: Profile) -> Nameplate | None:
+    """The registers in which a meter of this model tells its number."""
+    place = profile.nameplate
+    if place is None:
+        return None
+    return Nameplate(place.function, place.address, place.type, place.word_order, place.length)
+
+
 def _power(point: Point) -> int:
     """SunSpec: the power of ten that a meter shows, with which one step of its register is its resolution."""
     return ((point.resolution or point.scale) / point.scale).normalize().adjusted()
@@ -410,7 +418,8 @@ class SimSite:
         return served
 
     def _modbus(self, spec: SimMeter) -> ModbusMeter:
-        return ModbusMeter(self.meters[spec.id], int(spec.address), registers(self._profile(spec.profile)))
+        profile = self._profile(spec.profile)
+        return ModbusMeter(self.meters[spec.id], int(spec.address), registers(profile), nameplate_of(profile))
 
     # ---- the truth
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -13,10 +13,13 @@ import pytest
 
 from calibration.certificate import Instrument, InstrumentKind
 from calibration.state import CalibrationState, compile_state
+from drivers import mbus
 from drivers.bus import Meter
+from drivers.codec import Answer, Exchange, Instant, Missing
+from drivers.identity import octets_told, told_in
 from drivers.line import Timing
 from drivers.link import link
-from drivers.profile import load, plan
+from drivers.profile import encode_answer, load, plan
 from drivers.protocols import codec
 from evidence.record import Event, Reading, Record, decode
 from gateway.agent import Agent, BusPlan, InstrumentPlan, Plan
@@ -48,10 +51,12 @@ async def run(
     until: Callable[[Agent], bool],
     serial: str = "",
     asked: Meter | None = None,
+    during: Callable[[Agent], Awaitable[None]] | None = None,
 ) -> tuple[list[Record], list[str]]:
     """The agent on a simulated line until something has come about; its records, and its alarms at the end."""
     asked = asked or Meter("m", ADDRESS, PROFILE, timeout_s=0.5, retries=0)
-    queries = plan(asked.profile, ["voltage.l1", "energy.active.import"])
+    wanted = {"voltage.l1", "energy.active.import", "energy.heat", "volume.water"}
+    queries = plan(asked.profile, [p.measurand for p in asked.profile.points if p.measurand in wanted])
     instrument = InstrumentPlan(asked, queries, 200_000, state(), serial=serial)
     port = running.ports["line"]
     (spec,) = running.spec.buses
@@ -62,8 +67,10 @@ async def run(
     )  # fmt: skip
     agent = Agent(made, SystemClock())
     task = asyncio.get_running_loop().create_task(agent.run())
-    while agent._store is None or not until(agent):  # noqa: ASYNC110 - what is waited for has no event
-        await asyncio.sleep(0.02)
+    await come(lambda: agent._store is not None)
+    if during is not None:
+        await during(agent)
+    await come(lambda: until(agent))
     alarms = list(agent.status().alarms)
     agent.stop()
     await task
@@ -71,6 +78,12 @@ async def run(
     found = [decode(data) for _, data in store.entries(0)]
     store.close()
     return found, alarms
+
+
+async def come(about: Callable[[], object]) -> None:
+    """Wait for a state."""
+    while not about():  # noqa: ASYNC110 - what is waited for has no event
+        await asyncio.sleep(0.02)
 
 
 def alarmed(agent: Agent) -> bool:
@@ -120,7 +133,7 @@ async def test_the_serial_that_the_site_states_decides_and_a_new_one_ends_the_al
     try:
         found, alarms = await run(tmp_path, running, alarmed, serial=SECOND)
         assert "identity_mismatch" in alarms
-        again, alarms = await run(tmp_path, running, shown, serial=f"No. {FIRST}")
+        again, alarms = await run(tmp_path, running, lambda agent: shown(agent) > 0, serial=f"No. {FIRST}")
     finally:
         await running.stop()
     late = [r for r in again[len(found) :] if isinstance(r, Reading)]
@@ -238,3 +251,123 @@ async def test_of_iec_62056_21_the_first_reading_of_another_meter_is_not_correct
     assert {energy < 100 for energy, _, _ in energies} == {False, True}
     assert all(energy > 100 or (flagged and not results) for energy, flagged, results in energies)
     assert "identity_mismatch" in alarms
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A protocol by which a meter tells its number: how it is simulated, asked, and what it tells."""
+
+    protocol: str
+    profile: str
+    address: str
+    asked: str
+    first: str = FIRST
+    second: str = SECOND
+
+
+KINDS = (
+    Kind("modbus-rtu", "eastron-sdm630", "7", "7", FIRST[-9:].lstrip("0"), SECOND[-9:].lstrip("0")),
+    Kind("modbus-tcp", "schneider-iem3000", "7", "7", FIRST[-9:].lstrip("0"), SECOND[-9:].lstrip("0")),
+    Kind("modbus-tcp", "sunspec-203", "7", "7"),
+    Kind("dlt698", "dlt698-three-phase", ADDRESS, ADDRESS),
+    Kind("mbus", "mbus-heat", "7", "7", FIRST[-8:], SECOND[-8:]),
+    Kind("cjt188", "cjt188-water", "00001111000099", "A" * 14, "00001111000099", SECOND.rjust(14, "0")),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.protocol}-{kind.profile}")
+@pytest.mark.timeout(60)
+async def test_a_swapped_meter_is_told_by_its_number_in_every_protocol_that_tells_one(
+    tmp_path: Path, kind: Kind
+) -> None:
+    """The line goes down, and behind it is another meter when it is back."""
+    profile = load(kind.profile)
+    places = ["tcp://127.0.0.1:0"]
+
+    def with_number(number: str, address: str) -> SimSite:
+        meter = SimMeter(id="m", address=address, profile=profile.name, number=number)
+        baud = 2400 if kind.protocol == "mbus" else 115200
+        bus = SimBus("line", kind.protocol, places[-1], (meter,), baud=baud, reply_ms=1)
+        return SimSite(SimSiteSpec(1, (bus,)))
+
+    old = with_number(FIRST, kind.address)
+    await old.start()
+    places.append(old.ports["line"])
+    new = with_number(SECOND, SECOND.rjust(14, "0") if kind.protocol == "cjt188" else kind.address)
+
+    async def replace_it(agent: Agent) -> None:
+        await come(lambda: agent.status().instruments and read(agent))
+        await old.stop()
+        await new.start()
+
+    try:
+        asked = Meter("m", kind.asked, profile, timeout_s=0.5, retries=0, late_s=0.05)
+        found, alarms = await run(
+            tmp_path, old, lambda agent: alarmed(agent) and read(agent), asked=asked, during=replace_it
+        )
+    finally:
+        await old.stop()
+        await new.stop()
+    (seen,) = events(found, "identity_seen")
+    assert seen.detail == {"instrument": "m", "number": kind.first}
+    (other,) = events(found, "identity_mismatch")
+    assert other.detail["number"].split()[0] == kind.second
+    assert other.detail["expected"] == kind.first
+    assert "identity_mismatch" in alarms
+    at = found.index(other)
+    before, after = ([r for r in some if isinstance(r, Reading)] for some in (found[:at], found[at:]))
+    assert any(r.results for r in before)
+    assert any(r.indications for r in after)
+    assert all(not r.results and "identity_mismatch" in r.flags for r in after)
+
+
+def read(agent: Agent) -> bool:
+    """Whether the meter shows something."""
+    return any(m.indication for m in agent.status().instruments[0].measurands)
+
+
+def water(address: str, answers_as: str) -> Exchange:
+    """A reading of a water meter."""
+    profile, at = load("cjt188-water"), Instant(0, 0)
+    (query,) = plan(profile)
+    request = CODEC_188.encode(CODEC_188.request(address, query))
+    answer = encode_answer(profile, query, {p.measurand: Decimal(1) for p in profile.points}, answers_as)
+    return Exchange(request, answer, at, at)
+
+
+CODEC_188 = codec("cjt188")
+
+
+def test_a_water_meter_asked_by_its_whole_address_tells_nothing_new_by_answering() -> None:
+    told = told_in((water("00001111000099", "00001111000099"),), "cjt188")
+    assert (told.number, told.answered) == (None, True)
+    told = told_in((water("A" * 14, "00001111000099"),), "cjt188")
+    assert told.number == "00001111000099"
+    torn = replace(water("A" * 14, "00001111000099"), failure=Missing.CORRUPT)
+    assert told_in((torn,), "cjt188").number is None
+
+
+def test_of_mbus_the_header_tells_number_maker_and_medium_and_a_fabrication_number_counts_too() -> None:
+    """Header of identification 12345678, PAD, version 1, heat; DIF 0C VIF 78: fabrication number 87654321."""
+    head = bytes.fromhex("78563412 2440 01 04 55 00 0000")
+    telegram = mbus.long(0x08, 5, 0x72, head + bytes.fromhex("0C78 21436587"))
+    exchange = Exchange(mbus.short(0x5B, 5), telegram, Instant(0, 0), Instant(0, 0))
+    told = told_in((exchange,), "mbus")
+    assert (told.number, told.also, told.maker) == ("12345678", ("87654321",), "PAD")
+    nobody = mbus.long(0x08, 5, 0x72, bytes(4) + head[4:])
+    assert told_in((replace(exchange, answer=nobody),), "mbus").number is None
+
+
+@pytest.mark.parametrize(
+    ("data", "numbers"),
+    [
+        ("0906 202600000011", ("202600000011",)),  # packed
+        ("0908 3230323630303131", ("3230323630303131", "20260011")),  # as text, or packed: told both ways
+        ("0906 000000000000", ()),
+        ("0906 20260000001F", ()),
+        ("00", ()),
+    ],
+)
+def test_the_octets_of_a_dlt698_number(data: str, numbers: tuple[str, ...]) -> None:
+    apdu = bytes.fromhex("850101 40020200 01" + data + "0000")
+    assert octets_told(Answer("40020200", apdu, apdu), "40020200") == numbers

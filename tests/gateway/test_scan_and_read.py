@@ -60,7 +60,7 @@ def test_three_dlt645_meters_that_answer_at_once_are_told_apart(capsys) -> None:
 def test_modbus_units_are_found_and_their_profiles_proposed_as_a_site_file(tmp_path: Path, capsys) -> None:
     port = str(tmp_path / "line")
     meters = (
-        SimMeter(id="a", address="3", profile="eastron-sdm630"),
+        SimMeter(id="a", address="3", profile="eastron-sdm630", number="20260815"),
         SimMeter(id="b", address="17", profile="chint-dtsu666"),
     )
     with in_background(SimSite(SimSiteSpec(1, (SimBus("line", "modbus-rtu", port, meters, reply_ms=2),)))):
@@ -74,6 +74,10 @@ def test_modbus_units_are_found_and_their_profiles_proposed_as_a_site_file(tmp_p
         ("3", "eastron-sdm630"),
         ("17", "chint-dtsu666"),
     ]
+    assert [i.get("serial") for i in bus["instrument"]] == [
+        "20260815",
+        None,
+    ]  # its profile has no such register
     (tmp_path / "site.toml").write_text('[site]\nname = "s"\norigin = "x.example/a"\n' + text)
     assert SiteFile(tmp_path / "site.toml").site.buses[0].baud == 9600
 
