@@ -135,11 +135,11 @@ def _objects(asdu: bytes, base: int, size: int, type_id: int) -> Iterator[Indica
             at += 3
         else:
             address += 1
-        yield _value(str(address), base, asdu[at : at + size], asdu[at + size], bool(asdu[2] & 0x80))
+        yield _value(str(address), base, asdu[at : at + size], asdu[at + size], asdu[2])
         at += each
 
 
-def _value(item: str, base: int, raw: bytes, quality: int, test: bool) -> Indication:
+def _value(item: str, base: int, raw: bytes, quality: int, cause: int) -> Indication:
     number: Decimal | Missing
     flags = [word for bit, word in _QUALITY if quality & bit]
     if base == 1:
@@ -163,7 +163,9 @@ def _value(item: str, base: int, raw: bytes, quality: int, test: bool) -> Indica
         flags = [w for bit, w in ((0x80, "invalid"), (0x40, "adjusted"), (0x20, "carry")) if quality & bit]
     if base in (5, 7, 9, 11, 13) and quality & 1:
         flags.append("overflow")
-    if test:
+    if cause & 0x40:  # a negative confirmation says what was refused, not what is
+        flags.append("refused")
+    if cause & 0x80:
         flags.append("test")
     if isinstance(number, Missing):
         return Indication(item, "", None, "", number, ", ".join(flags))

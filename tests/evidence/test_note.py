@@ -240,6 +240,15 @@ def test_a_new_key_is_introduced_by_the_old_and_by_itself():
     assert not note.check_key_statement(only_old, LOG.name, new.verifier.vkey, LOG.verifier)
 
 
+def offline_proof(index: int, size: int) -> bytes:
+    """A sound proof of one entry of a small log."""
+    writer = Writer().grow(size)
+    hashes = [log.leaf_hash(entry) for entry in writer.entries]
+    reader = log.tile_node_reader(lambda tile: b"".join(hashes[tile.start : tile.start + tile.width]), size)
+    signed = writer.head().signed_by(LOG)
+    return note.Proof(index, log.inclusion_proof(index, size, reader), signed, b"extra").format().encode()
+
+
 def test_an_offline_proof_shows_one_entry_and_no_other():
     writer = Writer().grow(40)
     hashes = [log.leaf_hash(entry) for entry in writer.entries]

@@ -21,6 +21,7 @@ from evidence.errors import EvidenceError, ParseError
 from gateway.config import Site
 from gateway.edge import validated
 from gateway.toml_source import ConfigError, TomlSource
+from tests.fuzz.sound import sound
 
 Target = Callable[[bytes], None]
 
@@ -216,13 +217,20 @@ def seeds(name: str) -> list[bytes]:
         return [file.read_bytes() for file in sorted(ROOT.glob("docs/**/*.toml"))] or [SITE]
     if name in ("record", "note", "bundle"):
         return _evidence(name)
+    built = sound(name)
     if name == "dcc":
-        return [b'<dcc:digitalCalibrationCertificate xmlns:dcc="https://ptb.de/dcc" schemaVersion="3.3.0"/>']
+        bare = b'<dcc:digitalCalibrationCertificate xmlns:dcc="https://ptb.de/dcc" schemaVersion="3.3.0"/>'
+        return [bare, *built]
     kind = _VECTORS.get(name.removesuffix("-pieces"))
     if kind is None:
-        return []
+        return built
     listed = json.loads((ROOT / "tests/vectors/frames.json").read_text(encoding="utf-8"))["vectors"]
-    return [bytes.fromhex(v["hex"]) for v in listed if v["protocol"].startswith(kind) and v.get("hex")]
+    own = [v for v in listed if v["protocol"].startswith(kind)]
+    return [
+        bytes.fromhex(v["hex"]) if v.get("hex") else v["text"].encode()
+        for v in own
+        if "hex" in v or "text" in v
+    ] + built
 
 
 SITE = b"""[site]

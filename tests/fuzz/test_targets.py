@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from drivers import iec104
+from drivers import decode, iec104
 from drivers.axdr import Malformed
 from tests.fuzz.guided import NOT_HERE
+from tests.fuzz.sound import sound
 from tests.fuzz.targets import ROOT, TARGETS, seeds
 
 
@@ -24,6 +25,19 @@ def test_sound_input_cut_short_and_with_a_byte_changed_breaks_no_contract(name: 
             if seed:
                 at = rng.randrange(len(seed))
                 TARGETS[name](seed[:at] + rng.randbytes(1) + seed[at + 1 :])
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_target_begins_with_sound_input(name: str):
+    assert seeds(name)
+
+
+FRAMES = ["hj212", "sml", "iec104", "modbus-ascii"]
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_the_built_seeds_are_frames_and_not_noise(name: str):
+    assert all(decode.decode_capture(name, seed).frames for seed in sound(name) if seed != sound(name)[-1])
 
 
 @pytest.mark.parametrize("name", ["dlt645-2007", "note"])
