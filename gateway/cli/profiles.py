@@ -112,6 +112,7 @@ def _show(shown: list[Profile], given: argparse.Namespace, *, one: bool) -> int:
             "maker": profile.maker,
             "model": profile.model,
             "source": str(profile.source),
+            "number": None if profile.nameplate is None else profile.nameplate.where,
             "points": [
                 {
                     "measurand": p.measurand,
@@ -134,6 +135,9 @@ def _show(shown: list[Profile], given: argparse.Namespace, *, one: bool) -> int:
         print(f"{row['name']:<32} {row['protocol']:<12} {row['maker']} {row['model']}")
         if one:
             print(f"  source: {row['source']}")
+            if profile.nameplate is not None:
+                place = profile.nameplate
+                print(f"  {place.where:<20} the meter's number ({place.type}): {place.source}")
             for point in profile.points:
                 step = "" if point.resolution is None else f"step {point.resolution:f}"
                 print(

@@ -149,6 +149,31 @@ def test_what_an_instrument_cannot_be_is_named_by_its_cell() -> None:
     assert [(p.where, p.code) for p in refused.value.all] == [("points!C2", "T109"), ("points!E3", "T110")]
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "code", "said", "in_chinese"),
+    [
+        (
+            "mpe",
+            "0,5",
+            "T409",
+            "'0,5' is not a number (with a point, not a comma)",
+            "'0,5' 不是数（小数点用点，不用逗号）",
+        ),
+        ("mpe", "NaN", "T409", "'NaN' is not a number", "'NaN' 不是数"),
+        ("lead_days", "1.5", "T410", "'1.5' is not a whole number", "'1.5' 不是整数"),
+    ],
+)
+def test_what_is_no_number_is_told_in_both_languages(
+    column: str, cell: str, code: str, said: str, in_chinese: str
+) -> None:
+    with pytest.raises(TableRefused) as refused:
+        instruments_from(read_excel(sheet(["id", "kind", column], ["M1", "meter", cell])))
+    (problem,) = refused.value.all
+    assert (problem.code, problem.where.endswith("C2")) == (code, True)
+    assert said in problem.text("en")
+    assert in_chinese in problem.text("zh")
+
+
 def test_csv_cells_are_named_by_row_and_column() -> None:
     data = b"quantity,load,load_unit,error,U,k\nvoltage,1,V,0.1,0.06,2\n\nvoltage,2,V,0.1,0.06\n"
     with pytest.raises(TableRefused) as refused:

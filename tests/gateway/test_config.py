@@ -185,6 +185,47 @@ def certificate(tmp_path: Path, text: str) -> CertificateFile:
     return CertificateFile(path)
 
 
+ANALYSER = """
+[[instrument]]
+id = "co2"
+kind = "analyser"
+mpe = "0.4"
+mpe_unit = "%"
+range_low = "0.0"
+range_high = "20"
+range_unit = "%"
+[[certificate]]
+id = "V-1"
+kind = "verification"
+instrument = "co2"
+laboratory = "Institute"
+performed = 2026-05-01
+quantity = "concentration.co2"
+unit = "%"
+mpe = "0.020"
+mpe_unit = "mg/m3"
+"""
+
+
+def test_span_and_permissible_error_come_with_their_units_exactly_as_written(tmp_path: Path) -> None:
+    read = certificate(tmp_path, ANALYSER)
+    (instrument,), (one,) = read.instruments, read.certificates
+    assert (instrument.mpe, instrument.mpe_unit) == (Decimal("0.4"), "%")
+    assert (str(instrument.range_low), instrument.range_high, instrument.range_unit) == (
+        "0.0",
+        Decimal(20),
+        "%",
+    )
+    assert (str(one.mpe), one.mpe_unit) == ("0.020", "mg/m3")
+
+
+def test_a_span_as_a_float_is_refused_at_its_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as told:
+        certificate(tmp_path, ANALYSER.replace('range_high = "20"', "range_high = 20.5"))
+    (problem,) = told.value.problems
+    assert problem.line == ANALYSER.splitlines().index('range_high = "20"') + 1
+
+
 def test_a_certificate_file_is_read_exactly(tmp_path: Path) -> None:
     read = certificate(tmp_path, CERTIFICATE)
     (one,) = read.certificates

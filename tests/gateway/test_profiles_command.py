@@ -29,6 +29,21 @@ def test_all_profiles_that_are_shipped_keep_what_they_say(capsys) -> None:
     assert all(entry["exchanges"] and not entry["wrong"] for entry in told)
 
 
+def test_a_profile_as_json_states_step_and_rollover_exactly_and_where_the_number_stands(capsys) -> None:
+    assert main(["profiles", "dlt645-2007-three-phase", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    points = {point["measurand"]: point for point in one["points"]}
+    energy, voltage = points["energy.active.import"], points["voltage.l1"]
+    assert (energy["resolution"], energy["modulus"]) == ("0.01", "1000000.00")
+    assert (voltage["resolution"], voltage["modulus"]) == ("0.1", None)
+    assert one["number"] is None
+    assert main(["profiles", "eastron-sdm630", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert one["number"] == "3:64512"
+    assert main(["profiles", "eastron-sdm630"]) == 0
+    assert "3:64512              the meter's number (u32): Eastron" in capsys.readouterr().out
+
+
 def test_an_exchange_that_gives_something_else_is_told(tmp_path: Path, capsys) -> None:
     file = tmp_path / "mine.toml"
     vector = tomllib.loads(RIGHT)["vector"][0]
