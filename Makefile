@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 FOR ?= 60s
 
-.PHONY: help setup demo test lint bench fuzz soak crash network lock schema
+.PHONY: help setup demo test lint bench fuzz mutation soak crash network lock schema
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -39,6 +39,10 @@ fuzz:  ## 100,000 mutated streams per codec; then each target guided by coverage
 crash:  ## kill -9 the agent 50 times; 100,000 simulated power cuts
 	@requirements/setup.sh test
 	@$(PY) -m pytest -q -m long tests/gateway -s
+
+mutation:  ## over 10,000 random changes to logs, mirrors and audit bundles: each detected, each with its cause
+	@requirements/setup.sh test
+	@$(PY) -m tests.rigs.mutations
 
 network:  ## gateways, broker, platform in network namespaces with loss, delay, partition, broker restarts (root only)
 	@requirements/setup.sh test

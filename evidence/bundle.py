@@ -16,7 +16,6 @@ verification.
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -35,6 +34,8 @@ FORMAT: Final = "suyuan-bundle/1"
 MAGIC: Final = b"SYB1"
 TAG_SIZE: Final = 4
 MAX_SIZE: Final = 256 * 1024 * 1024  # unpacked
+HEADER: Final = b"\x1f\x8b\x08\0\0\0\0\0\x02\xff"  # gzip: no name, no time, compressed best, no system
+_SYSTEMS: Final = (b"\xff", b"\x03", b"\x0b")  # what versions before this one wrote: unknown, Unix, Windows
 
 
 class BundleError(EvidenceError, ValueError):
@@ -132,7 +133,14 @@ def encode(bundle: Bundle) -> bytes:
             *(file.data for file in bundle.files),
         )
     )
-    return gzip.compress(whole, 9, mtime=0)
+    return zipped(whole)
+
+
+def zipped(whole: bytes) -> bytes:
+    """Bytes as gzip, with a header that says nothing but that: of what is not unpacked, no byte may vary."""
+    machine = zlib.compressobj(9, wbits=-15)
+    packed = machine.compress(whole) + machine.flush()
+    return HEADER + packed + zlib.crc32(whole).to_bytes(4, "little") + len(whole).to_bytes(4, "little")
 
 
 def decode(data: bytes) -> Bundle:
@@ -181,6 +189,8 @@ def decode(data: bytes) -> Bundle:
 
 
 def _unzip(data: bytes) -> bytes:
+    if data[:9] != HEADER[:9] or data[9:10] not in _SYSTEMS:
+        raise ParseError("the bundle's data are damaged: they do not begin as a bundle's")
     machine = zlib.decompressobj(wbits=31)
     try:
         whole = machine.decompress(data, MAX_SIZE)
@@ -206,7 +216,7 @@ def make(
     """The bundle of one instrument for polls due from ``from_us`` to before ``to_us``, out of a log.
 
     ``read`` gives the bytes at a path of the log (tlog-tiles) or None. ``receipts``: cosigned checkpoints kept
-    elsewhere. ``files``: only those that a document record names are taken. Raises BundleError.
+    elsewhere. ``files``: only those that a document record names are taken, by its name. Raises BundleError.
     """
     checkpoint_data = read("checkpoint")
     if checkpoint_data is None:
@@ -241,7 +251,11 @@ def make(
         hashes,
         tuple(leaf[:TAG_SIZE] for leaf in leaves),
         tuple(proof for proof in proofs if proof is not None),
-        tuple(file for file in files if sha256(file.data).hexdigest() in chosen.digests),
+        tuple(
+            File(document.name, document.media_type, file.data)
+            for file in files
+            if (document := chosen.documents.get(sha256(file.data).hexdigest())) is not None
+        ),
     )
 
 
@@ -261,7 +275,7 @@ class _Choice:
         self._last_seal: tuple[int, bytes] | None = None
         self._named: set[tuple[int, str]] = set()
         self._others: dict[int, tuple[bytes, record.Record]] = {}
-        self.digests: set[str] = set()
+        self.documents: dict[str, record.Document] = {}  # by the digest of their file
         self._any = False
 
     def add(self, index: int, data: bytes) -> None:
@@ -370,7 +384,7 @@ class _Choice:
             if each[1].digest in wanted or each[1].name.rpartition(".")[0] in wanted
         }
         chosen = named or {i: each for i, each in found.items() if each[1].kind == "certificates"}
-        self.digests |= {document.digest for _, document in chosen.values()}
+        self.documents |= {document.digest: document for _, document in chosen.values()}
         return {index: data for index, (data, _) in chosen.items()}
 
 

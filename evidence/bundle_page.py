@@ -62,6 +62,14 @@ def extract(text: bytes) -> bytes:
         raise ParseError("the bundle's data are damaged: they are not base64") from error
 
 
+def data_place(text: bytes) -> tuple[int, int]:
+    """Where in a page the bundle's data (base64) stand: the first byte, and the first after them. Raises ParseError."""
+    found = list(_DATA.finditer(text))
+    if len(found) != 1:
+        raise ParseError("not an audit bundle: the page holds no bundle's data, or more than one")
+    return found[0].span(1)
+
+
 def _hash(text: str) -> str:
     return base64.b64encode(sha256(text.encode()).digest()).decode()
 

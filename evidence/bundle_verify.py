@@ -9,12 +9,14 @@ to the one after it; what they refer to is there. Bad evidence makes findings, n
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 import msgspec
 
 from . import log, note, record
 from .bundle import TAG_SIZE, Bundle, decode
+from .bundle_page import data_place, extract, page
 from .bundle_proof import root_of
 from .errors import ParseError
 from .findings import Completeness, Finding, Findings, Report, Severity
@@ -33,6 +35,30 @@ def verify_bundle(data: bytes, policy: Policy) -> Report:
         findings.add("container", str(error))
         return Report(findings.all())
     return verify(bundle, policy)
+
+
+def verify_page(text: bytes, policy: Policy) -> Report:
+    """Verify a bundle's page (or its bytes alone): its data, and whether what is around them is this version's page.
+
+    The data alone are evidence. A page around them that is not byte for byte the one that this version writes is a
+    warning that says which bytes were covered: what such a page shows may be anything. Raises ParseError for what is
+    no bundle.
+    """
+    data = extract(text)
+    report = verify_bundle(data, policy)
+    if data is text:
+        return report
+    try:
+        if page(data).encode() == text:
+            return report
+    except ParseError:
+        return report  # the data are damaged, and the report says so
+    first, after = data_place(text)
+    what = (
+        f"of the file's {len(text)} bytes, the data from byte {first} to {after - 1} were verified; the page around "
+        "them is not the one that this version writes: do not believe what it shows, only what is said here"
+    )
+    return replace(report, findings=(*report.findings, Finding("page", Severity.WARNING, what)))
 
 
 def verify(bundle: Bundle, policy: Policy) -> Report:
@@ -187,10 +213,14 @@ def _keys(vkeys: Iterable[str]) -> Iterable[note.Verifier]:
 
 
 def _files(bundle: Bundle, found: dict[int, record.Record], findings: Findings) -> None:
-    named = {each.digest for each in found.values() if isinstance(each, record.Document)}
+    named = {each.digest: each for each in found.values() if isinstance(each, record.Document)}
     for file in bundle.files:
-        if sha256(file.data).hexdigest() not in named:
+        document = named.get(sha256(file.data).hexdigest())
+        if document is None:
             findings.add("file", "no document record of the bundle has this file's digest", None, file.name)
+        elif (file.name, file.media_type) != (document.name, document.media_type):
+            what = f"its record names it {document.name} ({document.media_type or 'no media type'})"
+            findings.note(Finding("file_name", Severity.WARNING, what, None, file.name))
 
 
 class _Series:

@@ -172,6 +172,8 @@ globalThis.SuyuanBundle = (() => {
 
   // The bundle in gzipped bytes. Throws Refused("container").
   async function open(bytes) {
+    // gzip's own header may say nothing: no name, no time, compressed best, by an unknown system, Unix or Windows.
+    if (![31, 139, 8, 0, 0, 0, 0, 0, 2].every((byte, i) => bytes[i] === byte) || ![255, 3, 11].includes(bytes[9])) throw damaged("the data do not begin as a bundle's");
     const whole = await gunzip(bytes);
     if (binary(whole.subarray(0, 4)) !== "SYB1") throw damaged("not an audit bundle");
     const length = new DataView(whole.buffer, whole.byteOffset).getUint32(4);
@@ -516,7 +518,7 @@ globalThis.SuyuanBundle = (() => {
     const states = await Promise.all(counting(policy.logs, bounds, head.size).filter((key) => key.name === head.origin).map((key) => signedBy(opened.note, key)));
     if (bounds.size && !states.some(({ state }) => state === "yes")) add("revoked", `is over ${head.size} entries, and signed by a revoked key alone`, null, "checkpoint");
     await genesis(records, head.origin, policy, bounds, add);
-    await filesNamed(bundle, records, add);
+    await filesNamed(bundle, records, add, findings);
     return done();
   }
 
@@ -591,10 +593,14 @@ globalThis.SuyuanBundle = (() => {
     }
   }
 
-  async function filesNamed(bundle, records, add) {
-    const named = new Set([...records.values()].filter((r) => r.type === "document").map((r) => r.digest));
+  async function filesNamed(bundle, records, add, findings) {
+    const named = new Map([...records.values()].filter((r) => r.type === "document").map((r) => [r.digest, r]));
     for (const file of bundle.files) {
-      if (!named.has(hex(await sha256(file.data)))) add("file", "no document record has this file's digest", null, file.name);
+      const document = named.get(hex(await sha256(file.data)));
+      if (!document) add("file", "no document record has this file's digest", null, file.name);
+      else if (file.name !== document.name || file.media !== (document.media_type ?? "")) {
+        findings.push({ code: "file_name", severity: "warning", what: "the file's record names it otherwise", entry: null, where: file.name, params: { name: document.name } });
+      }
     }
   }
 

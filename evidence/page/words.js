@@ -113,6 +113,7 @@ globalThis.SuyuanWords = {
   f_genesis_key: ["the key that was given is not one that the log began with or took over to", "所给公钥既非日志初始公钥，也非其后接替者"],
   f_key_statement: ["a new key is not vouched for by an older one", "新公钥未获旧公钥认可"],
   f_file: ["no record in the log names this file's digest", "日志中没有记录包含此文件的摘要"],
+  f_file_name: ["the record of this file gives it another name or type: {name}", "此文件的记录所载名称或类型不同：{name}"],
   f_foreign: ["a record of another instrument", "属于另一台仪器的记录"],
   f_no_polls: ["no poll of the instrument", "没有该仪器的采集记录"],
   f_running_number: ["running number {number} follows {before}: polls are missing or came twice", "序号 {number} 接在 {before} 之后：采集记录缺失或重复"],

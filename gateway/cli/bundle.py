@@ -12,7 +12,7 @@ from pathlib import Path
 
 from evidence import bundle as bundles
 from evidence.bundle_page import extract, page
-from evidence.bundle_verify import verify_bundle
+from evidence.bundle_verify import verify_page
 from evidence.command import UsageError as KeyRefused
 from evidence.command import load_key, load_revocations
 from evidence.errors import EvidenceError, ParseError
@@ -80,7 +80,8 @@ def run(_command: str, given: argparse.Namespace) -> int:
         raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from None
     with _reader(given.source, given.origin) as read:
         made = bundles.make(read, given.instrument, begin, end, receipts=receipts, files=files)
-    left = [file.name for file in files if file not in made.files]
+    taken = {file.data for file in made.files}
+    left = [file.name for file in files if file.data not in taken]
     if left:
         raise UsageError(f"{', '.join(left)}: the log names no document with this file's SHA-256")
     text = page(bundles.encode(made))
@@ -113,15 +114,15 @@ def verify_file(file: Path, given: argparse.Namespace) -> int:
         raise UsageError(f"{file}: --known and --receipt are for a log; a bundle brings its receipts")
     try:
         policy = _policy(given, file)
-        data = extract(file.read_bytes())
+        text = file.read_bytes()
+        report = verify_page(text, policy)
     except (KeyRefused, EvidenceError) as error:
         raise UsageError(str(error)) from None
-    report = verify_bundle(data, policy)
     computed = None
     if given.recompute and report.size:
         from gateway.cli.recomputing import recomputed
 
-        computed = recomputed(bundles.decode(data).entries, partial=True)
+        computed = recomputed(bundles.decode(extract(text)).entries, partial=True)
     return told(report, computed, as_json=given.json)
 
 

@@ -3,13 +3,19 @@
 What the key's holder signs again is caught by what was kept.
 """
 
+from base64 import b64decode
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from evidence import log, note
+from evidence.bundle_page import data_place
+from evidence.bundle_verify import verify_page
+from evidence.findings import Report
 from evidence.verify import verify_log
 from tests.evidence.logs import ORIGIN, Writer, files, signer
+from tests.rigs import mutations
 
 KEY = signer().verifier
 SMALL = Writer(instruments=("M1",)).grow(8)
@@ -141,3 +147,49 @@ def test_the_campaign_would_notice_a_verifier_that_does_not_look():
     stranger = note.Signature("w.example", b"\xff\x00\x00\x01", b"anything")
     assert ok({**contents, "checkpoint": note.Note(crowd.text, (*crowd.signatures, stranger)).encode()})
     assert log.Tile(0, 7).path == "tile/0/007"
+
+
+def test_the_campaign_names_the_cause_of_every_change_to_logs_mirrors_and_bundles():
+    """Short form of ``make mutation``: one of each kind on each target, ten flipped bits."""
+    found = mutations.campaign(seed=3, each=1)
+    assert {target for target, _ in found} == {"log", "mirror", "bundle"}
+    assert len(found) > 100
+    assert [line for tally in found.values() for line in tally.escaped] == []
+    assert all(
+        tally.tried == sum(tally.causes.values()) + sum(tally.same.values()) for tally in found.values()
+    )
+
+
+def test_a_verifier_that_sees_nothing_lets_every_change_escape(monkeypatch):
+    blind = Report(())
+    monkeypatch.setattr(mutations, "verify_log", lambda *_, **__: blind)
+    found = mutations.campaign(seed=3, each=1)
+    escaped = [tally for (target, _), tally in found.items() if target != "bundle" and tally.escaped]
+    assert len(escaped) == sum(target != "bundle" for target, _ in found)
+
+
+def test_what_a_bundle_says_again_in_other_bytes_is_the_same_by_a_rule_with_a_name():
+    target = mutations.BundleTarget()
+    moved = replace(target.true, to_us=target.true.to_us - 1)
+    assert target.verified(moved).ok
+    assert target.same(moved) == mutations.SAME_PERIOD
+    signed = note.Note.parse(target.true.checkpoint)
+    stranger = note.Signature("w.example", b"\xff\x00\x00\x01", b"anything")
+    noted = replace(target.true, checkpoint=note.Note(signed.text, (*signed.signatures, stranger)).encode())
+    assert target.verified(noted).ok
+    assert target.same(noted) == mutations.SAME_STRANGERS_LINE
+    assert target.same(replace(moved, checkpoint=noted.checkpoint[:-1])) == ""
+
+
+def test_of_a_page_the_data_are_covered_and_anything_else_around_them_is_told_by_its_bytes():
+    target = mutations.BundleTarget()
+    assert verify_page(target.page, mutations.POLICY).findings == ()
+    forged = target.page.replace(b"const same = (a, b) =>", b"const same = (a, b) => true ||")
+    report = verify_page(forged, mutations.POLICY)
+    first, after = data_place(forged)
+    (found,) = report.findings
+    assert report.ok
+    assert found.code == "page"
+    assert f"{len(forged)} bytes" in found.what
+    assert f"byte {first} to {after - 1} " in found.what
+    assert b64decode(forged[first:after]) == target.data
