@@ -44,6 +44,10 @@ _NOT_A_NUMBER: Final = "not_a_number"
 _LONGEST: Final = 32  # characters; a decimal within this length is always one that a record can carry
 
 
+_OBSERVED = frozenset(("identity_mismatch", "sm4"))
+"""Flags of what only the gateway saw: another meter's number, a packet that came encrypted. Nothing computes them."""
+
+
 @dataclass(slots=True)
 class _Asked:
     """One instrument by one configuration: what was asked, and what its answers mean."""
@@ -279,7 +283,7 @@ class Readings:
         if asked.pushed is not None:
             said = pushed.flags(asked.pushed, [exchange.answer for exchange in reading.raw])
             flags |= dict.fromkeys(said)
-        if tuple(flags) != reading.flags:
+        if tuple(flags) != tuple(flag for flag in reading.flags if flag not in _OBSERVED):
             what = f"recomputed {', '.join(flags) or 'none'}, the record says {', '.join(reading.flags) or 'none'}"
             self.findings.add("flags", what, index, reading.instrument)
         return points["total"]

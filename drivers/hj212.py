@@ -14,7 +14,8 @@
 * The unit of a pollutant is configured per measuring point; units are told only where the standard has but one.
 * DataTime is the sampling instant for 2011 and 2021, the *start* of the interval for 2051, 2061 and 2031.
 
-An encrypted 2025 segment (SM4) is not decoded: its CRC is over the plain text, which only the key gives.
+An encrypted 2025 segment (SM4) is refused here: its CRC is over the plain text, which only the key gives
+(:mod:`drivers.hj212_sm4`).
 """
 
 from __future__ import annotations
@@ -77,6 +78,9 @@ _READINGS = ("Rtd", "Min", "Avg", "Max")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?")
 _HEAD = 6
 _LONGEST = 9999
+_ENCRYPTED = re.compile(rb"CP=(?:&&)?\{0[xX]")
+_LONGEST_ENCRYPTED = 8192  # 1024 octets, five characters each, and what stands around them
+NEEDS_KEY = "encrypted (SM4): its CRC is over the plain text, which needs the logger's key"
 
 
 def crc(data: bytes) -> int:
@@ -110,6 +114,12 @@ class Frame:
     raw: bytes
     header: tuple[tuple[str, str], ...]
     groups: tuple[tuple[tuple[str, str], ...], ...]
+    opened: bytes = b""  # the plain packet, if ``raw`` is encrypted
+
+    @property
+    def plain(self) -> bytes:
+        """The packet as anyone can read it."""
+        return self.opened or self.raw
 
     def head(self, key: str) -> str:
         """One header field, empty if it is not there."""
@@ -151,6 +161,8 @@ class Decoder(Stream[Frame]):
         if left < size:
             return None if not final else (RejectReason.TRUNCATED, left, "the stream ends inside the frame")
         raw = bytes(held[at : at + size])
+        if encrypted(raw):
+            return self._encrypted(held, at, final)
         if raw[-2:] != b"\r\n":
             return RejectReason.END_BYTE, size, "no CR LF after the length that the frame tells"
         said = raw[-6:-2]
@@ -168,6 +180,27 @@ class Decoder(Stream[Frame]):
             return RejectReason.HEADER, size, "the segment has no CP=&&…&&, or a field without ="
         return Frame(self._offset + at, raw, *parsed)
 
+    def _encrypted(self, held: memoryview, at: int, final: bool) -> Frame | Refusal | None:
+        """Its length may count the plain text, which is shorter: CR LF ends it, for it has no other."""
+        whole = bytes(held[at : at + _LONGEST_ENCRYPTED])
+        end = whole.find(b"\r\n")
+        if end < 0:
+            if not final and len(whole) < _LONGEST_ENCRYPTED:
+                return None
+            return RejectReason.TRUNCATED, len(whole), "encrypted (SM4), and no CR LF ends it"
+        raw = whole[: end + 2]
+        plain = self._open(raw)
+        if isinstance(plain, str):
+            return RejectReason.CHECKSUM, len(raw), plain
+        parsed = parse(plain[_HEAD:-6])
+        if parsed is None:
+            return RejectReason.HEADER, len(raw), "the opened segment has no CP=&&…&&, or a field without ="
+        return Frame(self._offset + at, raw, *parsed, opened=plain)
+
+    def _open(self, raw: bytes) -> bytes | str:  # noqa: ARG002 - who has the key reads it
+        """The plain packet of an encrypted one; or why there is none."""
+        return NEEDS_KEY
+
     def _scan(self, *, final: bool) -> list[Frame | Reject]:
         # A single # at the end may be the first of two: keep it until more has come.
         if not final and self._held.endswith(b"#") and not self._held.endswith(b"##"):
@@ -176,6 +209,11 @@ class Decoder(Stream[Frame]):
             self._held += b"#"
             return found
         return super()._scan(final=final)
+
+
+def encrypted(raw: bytes) -> bool:
+    """Whether a packet's CP is encrypted."""
+    return _ENCRYPTED.search(raw) is not None
 
 
 def parse(

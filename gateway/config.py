@@ -196,7 +196,7 @@ class EnrolmentConfig(Model):
 
     url: Annotated[str, AfterValidator(_door)]
     ca: str | None = None
-    addresses: tuple[str, ...] = ()
+    addresses: Annotated[tuple[str, ...], Listed] = ()
     alarm: Positive = 14 * 86400.0
 
 
@@ -302,6 +302,7 @@ class InstrumentConfig(Model):
     inputs: dict[str, InputConfig] = Field(default_factory=dict, alias="input")
     data: Literal["2011", "2051", "2061", "2031"] = "2011"  # HJ 212: which command's data this instrument is
     password: str = ""  # HJ 212: PW of its data logger
+    sm4_key_file: str = ""  # HJ 212-2025: the key of a logger that encrypts, in a file of its own
     factors: dict[str, FactorConfig] = Field(default_factory=dict, alias="factor")
     values: dict[str, ValueConfig] = Field(default_factory=dict, alias="value")
     time: str = ""  # MQTT: where the message tells its time; empty: when it came
@@ -422,6 +423,7 @@ class SiteFile:
             hint = "iec62056-21-300 for a converter at 300 7E1, iec62056-21-fixed for a meter that keeps one rate"
             found.append(self.source.problem(key, message, hint, "C142"))
         for name, used, protocols in (
+            ("sm4_key_file", instrument.sm4_key_file, ("hj212",)),
             ("factor", instrument.factors, ("hj212",)),
             ("value", instrument.values, ("mqtt",)),
             ("input", instrument.inputs, ("modbus-rtu", "modbus-tcp", "modbus-ascii")),

@@ -10,8 +10,9 @@ Segments of one message (PNUM, PNO) are joined by QN; the parts before the last 
 loggers wait for that, the last one when the whole is durable.
 
 Acknowledged is what the A flag asks for: 9014 for data once its COMMIT has returned, 9013 for notifications, and 9013
-for the heartbeat of 2025 (9015) whatever its flag. Encrypted segments of 2025 (SM4) are not decoded: their CRC is over
-the plain text, so they are refused as unsound and counted.
+for the heartbeat of 2025 (9015) whatever its flag. Encrypted packets of 2025 (SM4) are opened with the station's key
+and kept as the plain packets that they carry, with the CRC that came and the flag ``sm4``: whoever audits them needs no
+key. Without a key, or with another, they are counted (``no_key``, ``not_opened``) and not answered.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from drivers import hj212, hj212_points, pushed
+from drivers import hj212, hj212_points, hj212_sm4, pushed
 from drivers import profile as profiles
 from drivers.codec import Answer, Counts, Exchange, Instant, LocalProtocolError, Reject, Scan
 from drivers.profile import Profile, Query
@@ -56,6 +57,7 @@ class Station:
     mn: str
     password: str
     targets: Mapping[str, Target]
+    key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Measured:
     packets: tuple[bytes, ...]
     data_time_us: int | None
     reply: bytes
+    opened: bool = False  # it came encrypted
 
 
 Outcome: TypeAlias = Reply | Measured
@@ -87,7 +90,7 @@ class Session:
     ) -> None:
         """``count`` is told of everything that is not measured: MN (empty if it is unknown) and cause."""
         self._stations, self._count, self._offset = stations, count, offset_minutes
-        self._decoder = hj212.Decoder()
+        self._decoder = hj212_sm4.Decoder(self._key)
         self._parts: OrderedDict[tuple[str, str, str], dict[int, hj212.Frame]] = OrderedDict()
 
     def feed(self, data: bytes) -> list[Outcome]:
@@ -95,10 +98,23 @@ class Session:
         found: list[Outcome] = []
         for item in self._decoder.feed(data):
             if isinstance(item, Reject):
-                self._count("", str(item.reason))
+                self._refused(item)
             else:
                 found += self._frame(item)
         return found
+
+    def _key(self, mn: str) -> bytes | None:
+        station = self._stations.get(mn)
+        return None if station is None else station.key
+
+    def _refused(self, reject: Reject) -> None:
+        if not hj212.encrypted(reject.raw):
+            self._count("", str(reject.reason))
+            return
+        mn = hj212_sm4.station_of(reject.raw)
+        cause = "no_key" if reject.detail == hj212.NEEDS_KEY else "not_opened"
+        self._count(mn if mn in self._stations else "", cause)
+        _log.info("a packet of %s is refused: %s", mn or "an unknown logger", reject.detail)
 
     def _frame(self, frame: hj212.Frame) -> list[Outcome]:
         mn, command = frame.head("MN"), frame.head("CN")
@@ -151,8 +167,9 @@ class Session:
         told = hj212_points.data_time(groups, self._offset)
         if told is None:
             self._count(frames[0].head("MN"), "no_data_time")
-        packets = tuple(frame.raw for frame in frames)
-        return Measured(target, frames[0].head("CN"), packets, told, answer)
+        packets = tuple(frame.plain for frame in frames)
+        opened = any(frame.opened for frame in frames)
+        return Measured(target, frames[0].head("CN"), packets, told, answer, opened)
 
 
 def _notified(frame: hj212.Frame) -> bytes:
@@ -174,7 +191,7 @@ def delivery(measured: Measured, at: Instant) -> Delivery:
     target, raw = measured.target, b"".join(measured.packets)
     indications = profiles.decode(target.profile, target.query, Answer("", raw, raw))
     exchanges = tuple(Exchange(b"", packet, at, at) for packet in measured.packets)
-    flags = pushed.flags(target.query, measured.packets)
+    flags = (*pushed.flags(target.query, measured.packets), *(("sm4",) if measured.opened else ()))
     return Delivery(target.instrument, Scan(indications, exchanges, at, at), measured.data_time_us, flags)
 
 

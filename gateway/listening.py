@@ -75,4 +75,6 @@ def _stations(push: PreparedPush, meters: Iterable[PreparedMeter]) -> dict[str, 
         target = Target(meter.config.id, meter.profile, meter.queries[0])
         targets.setdefault(mn, {})[meter.config.data] = target
         passwords[mn] = meter.config.password or passwords.get(mn, "") or push.config.password
-    return {mn: Station(mn, passwords[mn], by_command) for mn, by_command in targets.items()}
+    return {
+        mn: Station(mn, passwords[mn], by_command, push.keys.get(mn)) for mn, by_command in targets.items()
+    }

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from calibration.state import CalibrationState
 from drivers.bus import Meter, cycle_time_s
+from drivers.hj212_sm4 import sm4_key
 from drivers.line import Timing
 from drivers.link import LinkDown, link
 from drivers.profile import Profile, ProfileError, Query, load, plan
@@ -61,6 +62,7 @@ class PreparedPush:
     config: BusConfig
     port: str
     meters: tuple[PreparedMeter, ...]
+    keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # of loggers that encrypt, by MN
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,33 @@ def _push(
         _meter(site, (b, i), None, calibrations, shared, now, problems, warnings)
         for i in range(len(config.instruments))
     ]
-    return PreparedPush(config, port, tuple(meter for meter in meters if meter is not None))
+    keys = _logger_keys(site, b, problems)
+    return PreparedPush(config, port, tuple(meter for meter in meters if meter is not None), keys)
+
+
+def _logger_keys(site: SiteFile, b: int, problems: list[Problem]) -> dict[str, bytes]:
+    """The keys of HJ 212 loggers that encrypt, out of their files."""
+    keys: dict[str, bytes] = {}
+    for i, instrument in enumerate(site.site.buses[b].instruments):
+        if not instrument.sm4_key_file:
+            continue
+        place = ("bus", b, "instrument", i, "sm4_key_file")
+        hint = "one line of 32 hex digits, or 16 characters, readable by the service alone (chmod 600)"
+        try:
+            text = (site.directory / instrument.sm4_key_file).read_text(encoding="ascii")
+            key = sm4_key(text)
+        except OSError as error:
+            problems.append(site.source.problem(place, f"{error.strerror or error}", hint, "C145"))
+            continue
+        except ValueError as error:
+            what = "not text in ASCII" if isinstance(error, UnicodeError) else str(error)
+            problems.append(site.source.problem(place, what, hint, "C145"))
+            continue
+        mn = instrument.address.strip()
+        if keys.setdefault(mn, key) != key:
+            message = f"logger {mn} has another key elsewhere"
+            problems.append(site.source.problem(place, message, "one logger has one key", "C145"))
+    return keys
 
 
 def _meter(

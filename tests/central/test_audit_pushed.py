@@ -105,6 +105,14 @@ def test_a_pushed_reading_is_computed_again(query, parts):
     assert auditor.skipped == {}
 
 
+@pytest.mark.parametrize("seen", ["sm4", "identity_mismatch"])
+def test_a_flag_of_what_only_the_gateway_saw_is_no_difference(query, seen):
+    packets = Hj212Logger("M", "1").message("2011", AT, FACTORS)
+    auditor, findings, reading = logged(query, "hj212", packets, **{**SAID, "flags": (*FLAGS, seen)})
+    auditor.check(2, reading)
+    assert findings.all() == ()
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [

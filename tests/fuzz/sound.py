@@ -39,6 +39,10 @@ def sound(name: str) -> list[bytes]:
     """The inputs of a target; none if it has its own."""
     if name == "hj212":
         return _packets()
+    if name == "hj212-sm4":
+        from tests.drivers.test_hj212_sm4 import PLAIN, SEALED, sealed
+
+        return [SEALED, sealed(rest_inside=False, ends_inside=True, counts_sent=True), PLAIN + SEALED]
     if name == "iec104":
         frames = [iec104.build(bytes.fromhex(asdu)) for asdu in ASDUS]
         return [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from calibration.dcc_reading import read as read_dcc
 from calibration.refusals import DccRefused
-from drivers import axdr, decode, iec104, modbus, profile_file
+from drivers import axdr, decode, hj212, hj212_sm4, iec104, modbus, profile_file
 from drivers.codec import Reject
 from drivers.points import ProfileError
 from evidence import bundle, note, record
@@ -85,6 +85,19 @@ def rtu_in_pieces(data: bytes) -> None:
     assert [*pieces, *again.finish()] == found, "pieces"
     for one in found:
         assert isinstance(one, Reject) or crc_16(one.raw[:-2]) == one.raw[-2:], "CRC"
+
+
+def hj212_opened(data: bytes) -> None:
+    """Encrypted HJ 212 with its key: what is opened is a sound packet to who has no key."""
+    from tests.drivers.test_hj212_sm4 import KEY
+
+    decoder = hj212_sm4.Decoder(lambda _mn: KEY)
+    for one in (*decoder.feed(data), *decoder.finish()):
+        if isinstance(one, hj212.Frame):
+            plain = hj212.Decoder().feed(one.plain)
+            assert [f.groups for f in plain if isinstance(f, hj212.Frame)] == [one.groups], (
+                "not a sound packet"
+            )
 
 
 def axdr_value(data: bytes) -> None:
@@ -171,6 +184,7 @@ def dcc(data: bytes) -> None:
 TARGETS: Mapping[str, Target] = {
     **{name: capture(name) for name in decode.NAMES},
     "modbus-rtu-pieces": rtu_in_pieces,
+    "hj212-sm4": hj212_opened,
     "dlms-axdr": axdr_value,
     "iec104-asdu": asdu,
     "record": entry,

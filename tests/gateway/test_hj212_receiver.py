@@ -27,6 +27,8 @@ from gateway.site_profile import site_profile
 from gateway.store import LogStore
 from gateway.toml_source import ConfigError
 from sim.hj212_logger import Hj212Logger, LoggerConnection
+from tests.drivers.test_hj212_sm4 import KEY, SEALED
+from tests.drivers.test_hj212_sm4 import PLAIN as SM4_PLAIN
 
 S = 1_000_000
 AT = 1_782_000_000 * S
@@ -229,6 +231,27 @@ def test_a_record_keeps_every_data_flag(session):
     assert (co2.value, co2.missing) == (None, Missing.FLAGGED)
 
 
+def test_an_encrypted_packet_is_kept_as_the_plain_one_that_it_carries_and_answered_plain(target, counts):
+    station = Station(MN, PW, {"2011": target}, KEY)
+    (found,) = Session({MN: station}, counts.add).feed(SEALED)
+    assert isinstance(found, Measured)
+    assert found.packets == (SM4_PLAIN,)
+    assert fields(found.reply)["CN"] == "9014"
+    made = delivery(found, Instant(AT, 0))
+    assert {"sm4", "data_flag:a05001=N"} <= set(made.flags)
+    co2 = next(i for i in made.scan.indications if i.measurand == "concentration.co2")
+    assert co2.value == Decimal("196429.0")
+    assert made.scan.exchanges[0].answer == SM4_PLAIN, "whoever audits it needs no key"
+    assert KEY.hex() not in repr(station)
+
+
+@pytest.mark.parametrize(("key", "cause"), [(None, "no_key"), (bytes(16), "not_opened")])
+def test_one_that_cannot_be_opened_is_counted_for_its_logger_and_not_answered(target, counts, key, cause):
+    station = Station(MN, PW, {"2011": target}, key)
+    assert Session({MN: station}, counts.add).feed(SEALED) == []
+    assert counts.by_address == {MN: {cause: 1}}
+
+
 # ---- the whole way ---------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +368,28 @@ def test_what_a_site_file_lacks_is_told(tmp_path, old, new, what):
     with pytest.raises(ConfigError) as caught:
         prepare(site(tmp_path, SITE.replace(old, new, 1)), today)
     assert what in str(caught.value)
+
+
+def test_the_key_of_a_logger_stands_in_a_file_of_its_own(tmp_path):
+    (tmp_path / "stack.key").write_text(KEY.hex() + "\n", "ascii")
+    text = SITE.replace('period = "1s"', 'period = "1s"\nsm4_key_file = "stack.key"')
+    prepared = prepare(site(tmp_path, text), today)
+    assert prepared.pushes[0].keys == {MN: KEY}
+    assert KEY.hex() not in repr(prepared)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(None, "No such file"), (b"1234", "a key of SM4 has 16 octets"), (b"\xff" * 16, "not text")],
+)
+def test_a_key_file_that_is_none_is_told_at_its_line(tmp_path, content, what):
+    if content is not None:
+        (tmp_path / "stack.key").write_bytes(content)
+    text = SITE.replace('period = "1s"', 'period = "1s"\nsm4_key_file = "stack.key"')
+    with pytest.raises(ConfigError) as caught:
+        prepare(site(tmp_path, text), today)
+    (problem,) = caught.value.problems
+    assert (problem.code, what in problem.message) == ("C145", True)
 
 
 def test_factors_whose_unit_nobody_states_are_not_read_and_that_is_told(tmp_path):
