@@ -50,11 +50,15 @@ def beijing(utc_us: int) -> datetime:
 def same(stated: str, told: str) -> bool:
     """Whether a nameplate's serial and a number told over the line name one meter.
 
-    Letters, separators and leading zeros do not count; a longer code (an asset number) may hold the shorter.
+    Separators and leading zeros do not count; a longer code (an asset number) may hold the shorter. Letters count only
+    where few digits stand between them, and then one's may be more than the other's (No., SN).
     """
     one, other = (re.sub(r"\D", "", text).lstrip("0") for text in (stated, told))
     if one == other:
-        return bool(one) or stated.strip() == told.strip()
+        letters, others = (re.sub(r"[^A-Z]", "", text.upper()) for text in (stated, told))
+        if len(one) >= _LEAST:
+            return True
+        return (letters in others or others in letters) if one else stated.strip() == told.strip()
     short, long = sorted((one, other), key=len)
     return len(short) >= _LEAST and short in long
 

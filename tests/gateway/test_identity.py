@@ -172,6 +172,10 @@ def test_what_was_seen_first_is_remembered_over_a_restart(tmp_path: Path) -> Non
         ("110000000012", "110000000011", False),
         ("11", "110000000011", False),
         ("", "110000000011", False),
+        ("SN MT-24-0018", "MT240018", True),
+        ("SN-A1", "SN-B1", False),  # where few digits stand, letters count
+        ("No. 17", "0017", True),
+        ("A1", "SN-A1", True),
     ],
 )
 def test_a_nameplate_and_a_number_over_the_line(stated: str, told: str, one_meter: bool) -> None:
