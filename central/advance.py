@@ -14,6 +14,7 @@ from evidence import log, note
 from evidence.continuity import Continuity, fact_of
 from evidence.errors import ParseError
 from evidence.findings import Finding, Severity
+from evidence.numbered import sealed_all
 from evidence.record import (
     CalibrationState,
     Configuration,
@@ -59,14 +60,16 @@ class Course:
     @classmethod
     def of(cls, store: Holding, gateway: Gateway, keys: LogKeys) -> Course:
         """From what is stored. ``keys``: the log's."""
+        seal = _last_seal(store, gateway)
         follow = Continuity(
             gateway.origin,
             keys.keys,
             store.places(gateway),
             store.references(gateway),
             vouched=gateway.size > 0,
-            sealed=_ends_sealed(store, gateway),
+            sealed=seal is not None,
             limits=keys.limits,
+            numbers={} if not gateway.size else None if seal is None else sealed_all(seal),
         )
         return cls(store, gateway, log.Tree(gateway.size, gateway.peaks), follow, gateway.sealed_us, keys)
 
@@ -157,12 +160,14 @@ class Course:
             raise LogAlarm("fork", f"continues another history of {named.origin} than was cosigned here")
 
 
-def _ends_sealed(store: Holding, gateway: Gateway) -> bool:
+def _last_seal(store: Holding, gateway: Gateway) -> Seal | None:
+    """The seal that the stored log ends with, if it ends with one."""
     last = list(store.entries(gateway, gateway.size - 1)) if gateway.size else []
     try:
-        return bool(last) and isinstance(decode(last[0]), Seal)
+        found = decode(last[0]) if last else None
     except ParseError:
-        return False
+        return None
+    return found if isinstance(found, Seal) else None
 
 
 def receipt_for(

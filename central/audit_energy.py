@@ -71,13 +71,14 @@ class Told(Protocol):
 class _Lane:
     """One instrument: its aggregator, and the readings of the open interval for a start to take up."""
 
-    __slots__ = ("aggregator", "first", "fresh", "open", "resuming", "state")
+    __slots__ = ("aggregator", "first", "fresh", "last", "open", "resuming", "state")
 
     def __init__(self, state: tuple[CalibrationState, Reference]) -> None:
         self.state = state
         self.aggregator: Aggregator | None = None
         self.open: list[tuple[int, Reading, OperatingPoint]] = []
         self.first = -1  # the first reading that is here
+        self.last = -1  # the newest
         self.fresh = True  # the open interval may have begun before the entries that are here
         self.resuming = False  # the gateway has started: the open interval is taken up with what comes next
 
@@ -125,6 +126,7 @@ class Energies:
             lane = self._lanes[name] = _Lane(state)
         if lane.first < 0:
             lane.first = index
+        lane.last = index
         if lane.resuming:
             self._resume(name, lane)
         if lane.aggregator is None:
@@ -179,7 +181,11 @@ class Energies:
         computed = self._waiting.pop(key, None)
         if computed is None:
             lane = self._lanes.get(instrument)
-            if self._partial and (lane is None or aggregate.first < lane.first):
+            if self._partial and (
+                lane is None
+                or lane.first < 0
+                or not lane.first <= aggregate.first <= aggregate.last <= lane.last
+            ):
                 self.skipped += 1
                 return
             what = (

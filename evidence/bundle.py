@@ -29,6 +29,7 @@ from . import log, note, record
 from .bundle_packing import pack, unpack
 from .bundle_proof import covering_hashes, root_of
 from .errors import EvidenceError, ParseError
+from .numbered import ENERGY, EVENT, Row, Series, series_of
 
 FORMAT: Final = "suyuan-bundle/1"
 MAGIC: Final = b"SYB1"
@@ -276,6 +277,8 @@ class _Choice:
         self._named: set[tuple[int, str]] = set()
         self._others: dict[int, tuple[bytes, record.Record]] = {}
         self.documents: dict[str, record.Document] = {}  # by the digest of their file
+        own = Series(ENERGY, instrument), Series(EVENT, instrument), Series(EVENT, "")
+        self._rows = {series: Row(from_us, to_us) for series in own}
         self._any = False
 
     def add(self, index: int, data: bytes) -> None:
@@ -295,6 +298,14 @@ class _Choice:
             found = record.decode(data)
         except ParseError:
             return  # the log itself is unsound: its own verification says so
+        row = self._rows.get(series) if (series := series_of(found)) is not None else None
+        if (
+            row is not None
+            and isinstance(found, record.Aggregate | record.Event)
+            and found.number is not None
+        ):
+            row.add(index, data, found)
+            return
         match found:
             case record.Reading(instrument=self._instrument):
                 self._poll(index, data, found.due_us, found.due_us)
@@ -356,6 +367,12 @@ class _Choice:
                     continue
                 named |= {state.index for state in other.states}
             taken[index] = data
+        for row in self._rows.values():
+            for index, data in row.chosen():
+                taken[index] = data
+                numbered = record.decode(data)
+                if isinstance(numbered, record.Aggregate):
+                    named |= {state.index for state in numbered.states}
         wanted: set[str] = set()
         for index in named & self._known.keys():
             taken[index] = self._known[index]
@@ -365,7 +382,7 @@ class _Choice:
         taken.update(self._documents(wanted, last))
         taken.update(self._always)
         seals = [*self._seals]
-        if self._after is None:
+        if self._after is None or any(row.open for row in self._rows.values()):
             seals.append(self._last_seal)
         taken.update(seal for seal in seals if seal is not None)
         return tuple(sorted(taken.items()))

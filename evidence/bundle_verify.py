@@ -20,6 +20,7 @@ from .bundle_page import data_place, extract, page
 from .bundle_proof import root_of
 from .errors import ParseError
 from .findings import Completeness, Finding, Findings, Report, Severity
+from .numbered import ENERGY, EVENT, Numbered, Series, holes, series_of
 from .policy import Policy
 from .revocation import bounds, honoured, refuse_revoked
 
@@ -256,6 +257,7 @@ class _Series:
         self._bounds()
         self._references()
         self._seals()
+        self._numbered()
         self._energies()
 
     def completeness(self) -> Completeness:
@@ -353,8 +355,21 @@ class _Series:
                 what = f"the seal counts to {said}; the bundle's polls before it to {last}"
                 self._findings.add("seal_counts", what, index, name)
 
+    def _numbered(self) -> None:
+        """Energies and events, as far as they carry numbers: none is missing."""
+        rows: dict[Series, list[tuple[int, Numbered]]] = {}
+        for index, each in sorted(self._found.items()):
+            series = series_of(each)
+            if series is not None and isinstance(each, record.Aggregate | record.Event):
+                rows.setdefault(series, []).append((index, each))
+        seals = {i: each for i, each in sorted(self._found.items()) if isinstance(each, record.Seal)}
+        name, period = self._bundle.instrument, (self._bundle.from_us, self._bundle.to_us)
+        for series in (Series(ENERGY, name), Series(EVENT, name), Series(EVENT, "")):
+            for hole in holes(series, rows.get(series, []), seals, period, self._size):
+                self._findings.add(hole.code, hole.what, hole.entry, series.whose)
+
     def _energies(self) -> None:
-        """Energies are not numbered: that they join is all that a bundle can show, so a hole is a warning."""
+        """Of energies without numbers (older logs) a bundle can only show that they join: a hole is a warning."""
         ends: dict[str, int] = {}
         replaced = {each.supersedes for each in self._found.values() if isinstance(each, record.Aggregate)}
         for index, each in sorted(self._found.items()):

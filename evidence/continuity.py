@@ -15,11 +15,13 @@ from typing import Final, NamedTuple, TypeAlias
 from . import note
 from .errors import ParseError
 from .findings import Completeness, Finding, Findings, Severity
+from .numbered import Series, sealed_all, series_of
 from .record import (
     Advice,
     Aggregate,
     CalibrationState,
     Configuration,
+    Event,
     Gap,
     Genesis,
     Key,
@@ -98,6 +100,9 @@ class Continuity:
         default_factory=dict
     )  # up to which size a revoked key's word counts
     previous: note.Checkpoint | None = None  # the last head of the log that this one is to continue
+    numbers: dict[Series, int] | None = field(
+        default_factory=dict
+    )  # last number of each row of energies and events; None until a seal tells them
     _unknown: set[str] | None = None
     _keys: list[note.Verifier] = field(default_factory=list)
 
@@ -106,6 +111,7 @@ class Continuity:
         self.holes = True
         self.sealed = False
         self._unknown = set(self.places)
+        self.numbers = None
 
     def follow(self, start: int, facts: Iterable[Fact]) -> None:
         """Follow the entries from ``start`` on."""
@@ -154,6 +160,9 @@ class Continuity:
                 reasons[fact.reason] = reasons.get(fact.reason, 0) + polls
             case Aggregate():
                 self._aggregate(index, fact)
+                self._numbered(index, fact)
+            case Event():
+                self._numbered(index, fact)
             case Advice():
                 self._backwards(index, fact.supersedes, "supersedes")
             case Key():
@@ -280,7 +289,31 @@ class Continuity:
                 "order", f"is over entries {fact.first} to {fact.last}, which are not before it", index
             )
 
+    def _numbered(self, index: int, fact: Aggregate | Event) -> None:
+        row = series_of(fact)
+        if self.numbers is None or row is None:
+            return
+        last = self.numbers.get(row, 0)
+        if fact.number is None:
+            if last:
+                self.findings.add(f"{row.kind}_number", f"has no number; it follows {last}", index, row.whose)
+            return
+        if fact.number != last + 1:
+            self.findings.add(f"{row.kind}_number", f"number {fact.number} follows {last}", index, row.whose)
+        self.numbers[row] = fact.number
+
+    def _sealed_numbers(self, index: int, seal: Seal) -> None:
+        said = sealed_all(seal)
+        if self.numbers is None:
+            self.numbers = said
+            return
+        for row in sorted(said.keys() | self.numbers.keys()):
+            if said.get(row, 0) != (there := self.numbers.get(row, 0)):
+                what = f"the seal counts {row.kind} records to {said.get(row, 0)}; the entries to {there}"
+                self.findings.add("seal_counts", what, index, row.whose)
+
     def _seal(self, index: int, seal: Seal) -> None:
+        self._sealed_numbers(index, seal)
         if isinstance(seal.configuration, Reference):
             reference = (seal.configuration.index, seal.configuration.digest)
             if reference not in self.references["configuration"]:

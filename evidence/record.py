@@ -187,7 +187,10 @@ class Gap(_Entry, frozen=True, kw_only=True, tag="gap"):
 
 
 class Aggregate(_Entry, frozen=True, kw_only=True, tag="aggregate"):
-    """A derived total over the entries ``first`` to ``last``: recomputable. ``u``: standard uncertainty."""
+    """A derived total over the entries ``first`` to ``last``: recomputable. ``u``: standard uncertainty.
+
+    ``number`` runs from 1 by 1 over an instrument's totals that supersede none; logs of older versions have none.
+    """
 
     instruments: tuple[Name, ...]
     measurand: Name
@@ -206,15 +209,20 @@ class Aggregate(_Entry, frozen=True, kw_only=True, tag="aggregate"):
     method: Name
     flags: tuple[str, ...] = ()
     supersedes: Index | None = None
+    number: Number | None = None
 
 
 class Event(_Entry, frozen=True, kw_only=True, tag="event"):
-    """Something that happened: boot, shutdown, clock step, access, door, meter replaced."""
+    """Something that happened: boot, shutdown, clock step, access, door, meter replaced.
+
+    ``number`` runs from 1 by 1 over the events of the instrument that ``detail`` names, or of the log if it names none.
+    """
 
     kind: Name
     utc_us: Micros
     boot_us: Micros
     detail: dict[str, str] = {}
+    number: Number | None = None
 
 
 class Advice(_Entry, frozen=True, kw_only=True, tag="advice"):
@@ -233,7 +241,10 @@ class Advice(_Entry, frozen=True, kw_only=True, tag="advice"):
 
 
 class Seal(_Entry, frozen=True, kw_only=True, tag="seal"):
-    """The last leaf under each checkpoint: the clock, and per instrument what was expected and what came."""
+    """The last leaf under each checkpoint: the clock, and per instrument what was expected and what came.
+
+    ``energies`` and ``events``: the last numbers of aggregates and events, by instrument (empty text: of the log).
+    """
 
     utc_us: Micros
     boot_us: Micros
@@ -245,6 +256,8 @@ class Seal(_Entry, frozen=True, kw_only=True, tag="seal"):
     configuration: Reference | None
     receipt: Head | None
     alarms: tuple[str, ...] = ()
+    energies: dict[str, Number] = {}
+    events: dict[str, Number] = {}
 
 
 Record: TypeAlias = (

@@ -189,8 +189,10 @@ def _between(before: OperatingPoint, now: OperatingPoint) -> tuple[float, float]
     return load, (before[1] + now[1]) / 2
 
 
-def record_of(interval: IntervalEnergy, instrument: str, unit: str, salt: bytes) -> Aggregate:
-    """The record of an interval of one instrument; ``unit`` is that of its register."""
+def record_of(
+    interval: IntervalEnergy, instrument: str, unit: str, salt: bytes, number: int | None = None
+) -> Aggregate:
+    """The record of an interval of one instrument; ``unit`` is that of its register, ``number`` its running number."""
     result = interval.result
     value, u, contributions, independent = texts(result)
     return Aggregate(
@@ -211,6 +213,7 @@ def record_of(interval: IntervalEnergy, instrument: str, unit: str, salt: bytes)
         states=(interval.state,),
         method=METHOD,
         flags=result.flags,
+        number=number,
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from evidence.errors import ParseError
 from evidence.record import (
+    Aggregate,
     CalibrationState,
     Configuration,
     Document,
@@ -58,7 +59,8 @@ class Counters(msgspec.Struct):
     """All that is carried over a restart.
 
     ``configuration`` and ``states`` (by instrument) are the newest entries of their kind; ``intervals`` has the
-    log index of the reading with which each instrument's open energy interval began; ``keys`` (vkeys) are the
+    log index of the reading with which each instrument's open energy interval began; ``energies`` and ``events`` have
+    the last number of aggregates and events by instrument (empty text: the log's own events); ``keys`` (vkeys) are the
     log's own, from its genesis and its key records; ``clean`` says that the log's
     last event is a stop; ``boot_id`` is the boot in which the last record was made.
     """
@@ -68,6 +70,8 @@ class Counters(msgspec.Struct):
     states: dict[str, Reference] = {}
     documents: set[str] = set()
     intervals: dict[str, int] = {}
+    energies: dict[str, int] = {}
+    events: dict[str, int] = {}
     keys: dict[str, KeyPlace] = {}
     clean: bool = True
     boot_id: str = ""
@@ -131,11 +135,15 @@ class Counters(msgspec.Struct):
                         self.states[instrument] = Reference(index, record.digest)
                 case Document():
                     self.documents.add(record.digest)
-                case Event(kind="start"):
-                    self.clean = False
-                    self.boot_id = record.detail.get("boot_id", "")
-                case Event(kind="stop"):
-                    self.clean = True
+                case Event():
+                    if record.number is not None:
+                        self.events[record.detail.get("instrument", "")] = record.number
+                    if record.kind == START:
+                        self.clean = False
+                        self.boot_id = record.detail.get("boot_id", "")
+                    self.clean = self.clean or record.kind == STOP
+                case Aggregate(number=int(number)) if len(record.instruments) == 1:
+                    self.energies[record.instruments[0]] = number
                 case _:
                     pass
 

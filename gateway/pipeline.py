@@ -113,6 +113,8 @@ class Pipeline:
         self._fresh: dict[str, Latest] = {}
         self._fresh_in_flight: dict[str, Latest] = {}
         self._safe_in_flight: dict[str, Counter] = {}
+        self._energies_safe: dict[str, int] = {}
+        self._energies_in_flight: dict[str, int] = {}
         self._salts = b""
         self._salt_at = 0
 
@@ -181,6 +183,7 @@ class Pipeline:
             told["damaged_from"] = str(store.damage.first)
             told["damaged_entries"] = str(store.damage.count)
             told["damage"] = store.damage.reason
+        self._energies_safe = dict(counters.energies)
         same_boot = bool(counters.boot_id) and counters.boot_id == self._clock.boot_id
         self.event(START, {**told, **(detail or {})})
         for document in documents:
@@ -318,9 +321,18 @@ class Pipeline:
         texts = {
             key: value[:4000].encode("utf-8", "replace").decode() for key, value in (detail or {}).items()
         }
+        whose = texts.get("instrument", "")
         self._keep(
-            records.Event(salt=self._salt(), kind=kind, utc_us=now.utc_us, boot_us=now.boot_us, detail=texts)
+            records.Event(
+                salt=self._salt(),
+                kind=kind,
+                utc_us=now.utc_us,
+                boot_us=now.boot_us,
+                detail=texts,
+                number=self._counters.events.get(whose, 0) + 1,
+            )
         )
+        self._counters.events[whose] = self._counters.events.get(whose, 0) + 1
 
     def advise(self, document: DocumentNotice, advice: Iterable[records.Advice]) -> int | None:
         """Record correction advice with the document that it came in; the size that the log then will have.
@@ -380,6 +392,8 @@ class Pipeline:
                 configuration=self._counters.configuration,
                 receipt=receipt,
                 alarms=tuple(alarms),
+                energies=dict(self._counters.energies),
+                events=dict(self._counters.events),
             )
         )
         self._sealed_at = self._next
@@ -400,6 +414,7 @@ class Pipeline:
         self._in_flight_kept = len(self._kept)
         self._fresh_in_flight, self._fresh = self._fresh, {}
         self._safe_in_flight = {name: lane.written() for name, lane in self._lanes.items()}
+        self._energies_in_flight = dict(self._counters.energies)
         return batch
 
     def committed(self) -> None:
@@ -407,6 +422,7 @@ class Pipeline:
         self._latest.update(self._fresh_in_flight)
         for name, counter in self._safe_in_flight.items():
             self._lanes[name].safe = counter
+        self._energies_safe = self._energies_in_flight
         del self._kept[: self._in_flight_kept]
         self._in_flight = self._in_flight_kept = 0
         self._fresh_in_flight = {}
@@ -417,6 +433,7 @@ class Pipeline:
         Events, states and configuration are built again; readings are gone and said to be.
         """
         self._pending = []
+        self._counters.energies = dict(self._energies_safe)  # those after it are not in the log
         self._base = size
         self._in_flight = self._in_flight_kept = 0
         self._fresh, self._fresh_in_flight = {}, {}
@@ -457,7 +474,9 @@ class Pipeline:
         name, aggregator = lane.channel.instrument, lane.aggregator
         for interval in ended:
             unit = lane.channel.units.get(interval.measurand, "kWh")
-            self._append(record_of(interval, name, unit, self._salt()))
+            number = self._counters.energies.get(name, 0) + 1
+            self._append(record_of(interval, name, unit, self._salt(), number))
+            self._counters.energies[name] = number
         if aggregator is not None and aggregator.begun_at is not None:
             self._counters.intervals[name] = aggregator.begun_at
 

@@ -401,10 +401,10 @@ globalThis.SuyuanBundle = (() => {
     calibration_state: "salt digest body",
     reading: "salt instrument number previous due_us utc_us boot_us clock clock_error_us raw indications missing results state configuration flags?",
     gap: "salt instrument first last previous from_us to_us reason",
-    aggregate: "salt instruments measurand unit from_us to_us first last count missing value u contributions independent states method flags? supersedes?",
-    event: "salt kind utc_us boot_us detail?",
+    aggregate: "salt instruments measurand unit from_us to_us first last count missing value u contributions independent states method flags? supersedes? number?",
+    event: "salt kind utc_us boot_us detail? number?",
     advice: "salt instruments reason from_us to_us supersedes? documents? detail? utc_us",
-    seal: "salt utc_us boot_us boot_id clock clock_error_us counts software configuration receipt alarms?",
+    seal: "salt utc_us boot_us boot_id clock clock_error_us counts software configuration receipt alarms? energies? events?",
   };
   const DECIMAL = /^-?(?:0|[1-9][0-9]{0,31})(?:\.[0-9]{1,32})?(?:E[+-]?[0-9]{1,3})?$/;
 
@@ -659,6 +659,7 @@ globalThis.SuyuanBundle = (() => {
       const tally = Object.hasOwn(seal.counts, name) ? seal.counts[name] : null, said = tally ? tally[0] : 0;
       if ((goesOn ? said !== counted : said < counted) || (tally && tally[1] + tally[2] !== tally[0])) add("seal_counts", `the seal counts to ${said}; the bundle's polls before it to ${counted}`, index, name, { said, counted });
     }
+    for (const [kind, whose] of [["energy", name], ["event", name], ["event", ""]]) numbered(kind, whose, bundle, size, records, add);
     const ends = {}, replaced = new Set([...records.values()].filter((r) => r.type === "aggregate").map((r) => r.supersedes));
     for (const [index, record] of records) {
       if (record.type !== "aggregate" || replaced.has(index) || (record.supersedes ?? null) !== null) continue;
@@ -666,6 +667,31 @@ globalThis.SuyuanBundle = (() => {
       if (end !== undefined && record.from_us !== end) findings.push({ code: "energies_apart", severity: "warning", what: "does not begin where the energy before it ends", entry: index, where: record.measurand, params: {} });
       ends[record.measurand] = record.to_us;
     }
+  }
+
+  // The row of numbers that a record is in: energies of each instrument, events of each instrument and of the log.
+  const rowOf = (r) => r.type === "event" ? ["event", r.detail?.instrument ?? ""]
+    : r.type === "aggregate" && (r.supersedes ?? null) === null && r.instruments.length === 1 ? ["energy", r.instruments[0]] : null;
+  const inRow = (kind, whose) => ([, r]) => { const row = rowOf(r); return row !== null && row[0] === kind && row[1] === whose; };
+  const spanOf = (r) => (r.type === "event" ? [r.utc_us, r.utc_us] : [r.from_us, r.to_us]);
+
+  // Energies and events, as far as they carry numbers: none is missing (evidence/numbered.py).
+  function numbered(kind, whose, bundle, size, records, add) {
+    const code = `${kind}_number`, found = [...records].filter(inRow(kind, whose)), rows = found.filter(([, r]) => (r.number ?? null) !== null);
+    const sealed = (seal) => { const counts = seal?.[kind === "energy" ? "energies" : "events"] ?? {}; return Object.hasOwn(counts, whose) ? counts[whose] : 0; };
+    if (!rows.length) {
+      const told = [...records].find(([, r]) => r.type === "seal" && sealed(r) > 0);
+      if (told) add(code, `the seal counts to ${sealed(told[1])}; there is none here`, told[0], whose);
+      return;
+    }
+    for (const [index, r] of found) if ((r.number ?? null) === null && index > rows[0][0]) add(code, "has no number, though one before it has", index, whose);
+    for (let i = 1; i < rows.length; i++) {
+      const before = rows[i - 1][1].number, [index, { number }] = rows[i];
+      if (number !== before + 1) add(code, `number ${number} follows ${before}`, index, whose);
+    }
+    const [first, one] = rows[0], [last, end] = rows[rows.length - 1], final = records.get(size - 1);
+    if (one.number !== 1 && spanOf(one)[1] > bundle.from_us) add(code, `begins with number ${one.number}: the one before the period is not here`, first, whose);
+    if (spanOf(end)[0] < bundle.to_us && (final?.type !== "seal" || sealed(final) !== end.number)) add(code, `ends with number ${end.number}: neither the one after the period nor the last seal shows it`, last, whose);
   }
 
   return { open, verify, readAll, parsePolicy, parseNote, parseCheckpoint, fingerprint, gunzip, unbase64, hex, sha256, Refused };

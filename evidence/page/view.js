@@ -129,7 +129,16 @@
       }),
       seen.size ? null : item("warn", `${say("cosigners")}: ${say("no_cosigners")}`),
       item("good", say("included", { count: report.records.size, size: report.size })),
-      item("good", say("complete", report.polls))), list, el("p", { class: "small" }, say("not_proven")));
+      item("good", say("complete", report.polls)), numbers(report, item)), list, el("p", { class: "small" }, say("not_proven")));
+  }
+
+  // Energies and events with numbers are complete, or the verdict would be no; those without are another thing.
+  function numbers(report, item) {
+    const all = [...report.records.values()], rows = all.filter((r) => r.type === "event" || (r.type === "aggregate" && (r.supersedes ?? null) === null));
+    const count = (type) => rows.filter((r) => r.type === type && (r.number ?? null) !== null).length;
+    const energies = count("aggregate"), events = count("event");
+    const older = rows.some((r) => (r.number ?? null) === null) || !all.some((r) => r.type === "seal" && r.events !== undefined);
+    return [energies || events ? item("good", say("numbered", { energies, events })) : null, older ? item("warn", say("unnumbered")) : null];
   }
 
   function ask() {

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from calibration.state import format_u, format_value
 from drivers.codec import Exchange, Indication, Missing, Scan
 from evidence.note import Checkpoint, Ed25519Signer
+from evidence.numbered import Series, sealed_all, series_of
 from evidence.record import (
     Aggregate,
     CalibrationState,
@@ -367,6 +368,21 @@ async def test_energy_intervals_share_their_readings_and_add_up_to_the_register(
     assert [a.last for _, a in found[:-1]] == [a.first for _, a in found[1:]]
 
 
+async def test_the_number_of_an_energy_that_was_lost_is_given_to_the_next_that_is_kept(clock, store):
+    line = begun(clock, store)
+    for n in range(200):
+        await poll(line, clock, answer=scan(clock.now(), registers(n)))
+        if n == 100:
+            line.take(checkpoint=False)
+        elif n == 110:
+            line.lost(store.size, "disk_full")
+    commit(line, store)
+    numbers = [r.number for r in log(store) if isinstance(r, Aggregate)]
+    assert len(numbers) > 1
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert log(store)[-1].energies == {"M1": len(numbers)}
+
+
 @pytest.mark.parametrize("clean", [True, False])
 async def test_an_energy_interval_goes_on_over_a_restart(clock, store, clean):
     line = begun(clock, store)
@@ -434,6 +450,7 @@ def test_whatever_happens_the_log_counts_every_poll_once_and_a_replay_counts_the
         )
         line.accept(name, tick(clock, missed), made)
         due[name] += 1 + missed
+        line.event("test", {"instrument": name} if n % 2 else {})
         if n in lose:
             line.take(checkpoint=False)
             line.lost(store.size, "disk_full")
@@ -451,6 +468,14 @@ def test_whatever_happens_the_log_counts_every_poll_once_and_a_replay_counts_the
     replayed = Counters()
     replayed.replay(store.entries(0))
     stored = Counters.parse(store.state()[1])
+    rows: dict[Series, int] = {}
+    for record in log(store):
+        row = series_of(record)
+        if row is not None:
+            rows[row] = rows.get(row, 0) + 1
+            assert record.number == rows[row]
+    assert sealed_all(log(store)[-1]) == rows
+    assert (replayed.energies, replayed.events) == (stored.energies, stored.events)
     for name in due:
         a, b = replayed.instruments.get(name, Counter()), stored.instruments[name]
         assert (a.last, a.received, a.missed, a.previous) == (b.last, b.received, b.missed, b.previous)
