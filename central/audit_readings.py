@@ -26,7 +26,10 @@ from evidence.findings import Findings
 from evidence.record import Reading, decimal_text
 
 _T = TypeVar("_T")
-FORMAT: Final = "suyuan/configuration/1"
+FORMATS: Final = (
+    "suyuan/configuration/1",
+    "suyuan/configuration/2",
+)  # of a whole site; of one instrument or of none
 # Why there may be no answer on the line: which of them it was, the bytes cannot tell.
 _NO_ANSWER: Final = frozenset(
     str(reason)
@@ -78,7 +81,7 @@ class Readings:
         self.skipped: dict[str, int] = {}
         self._configurations: dict[tuple[int, str], Mapping[str, Any] | None] = {}
         self._asked: dict[tuple[int, str, str], _Asked | None] = {}
-        self._newest: tuple[int, str] = (-1, "")
+        self._newest: dict[str, tuple[int, str]] = {}  # by instrument
 
     def know(self, index: int, record: records.Record) -> Mapping[str, Any] | None:
         """Take in a configuration (its body is given back, if it is usable) or a calibration state."""
@@ -92,18 +95,20 @@ class Readings:
         if not isinstance(record, records.Configuration):
             return None
         body: Mapping[str, Any] | None = json.loads(bytes(record.body))
-        if not isinstance(body, dict) or body.get("format") != FORMAT:
-            what = f"cannot be recomputed with: its format is not {FORMAT}"
+        if not isinstance(body, dict) or body.get("format") not in FORMATS:
+            what = f"cannot be recomputed with: its format is none of {', '.join(FORMATS)}"
             self.findings.add("configuration_format", what, index)
             body = None
         self._configurations[index, record.digest] = body
-        self._newest = (index, record.digest)
+        told = body.get("instruments") if body is not None else None
+        if isinstance(told, dict):
+            self._newest |= dict.fromkeys(told, (index, record.digest))
         return body
 
     def registers(self, instrument: str) -> tuple[Mapping[str, Decimal], int]:
         """What the newest configuration says of an instrument's registers."""
-        body = self._configurations.get(self._newest)
-        if not body or instrument not in body.get("instruments", {}):
+        body = self._configurations.get(self._newest.get(instrument, (-1, "")))
+        if not body:
             return {}, 0
         asked = asked_of(body, instrument)
         return asked.moduli, asked.refresh_us

@@ -230,12 +230,13 @@ class Questions:
         for entry, digest in sorted(self.store.references(gateway)["configuration"]):
             if digest not in self._units:
                 self._units[digest] = _units(self.store.entries(gateway, entry, entry + 1))
-            found.append((entry, self._units[digest].get(instrument.name, {})))
+            if instrument.name in self._units[digest]:
+                found.append((entry, self._units[digest][instrument.name]))
         return found
 
 
 def _units(entries: Iterable[bytes]) -> Mapping[str, Mapping[str, str]]:
-    """Instrument -> measurand -> unit, out of a configuration as gateways write it; empty for any other."""
+    """Instrument -> measurand -> unit, out of a configuration as gateways write it (or a part); empty for any other."""
     try:
         record = decode(next(iter(entries), b""))
         if not isinstance(record, Configuration):

@@ -24,6 +24,7 @@ from evidence.record import (
     Reference,
     decode,
 )
+from gateway.configurations import whose
 from gateway.store import LogStore, StoreError
 
 START = "start"
@@ -58,15 +59,16 @@ class KeyPlace(msgspec.Struct, gc=False):
 class Counters(msgspec.Struct):
     """All that is carried over a restart.
 
-    ``configuration`` and ``states`` (by instrument) are the newest entries of their kind; ``intervals`` has the
-    log index of the reading with which each instrument's open energy interval began; ``energies`` and ``events`` have
-    the last number of aggregates and events by instrument (empty text: the log's own events); ``keys`` (vkeys) are the
-    log's own, from its genesis and its key records; ``clean`` says that the log's
-    last event is a stop; ``boot_id`` is the boot in which the last record was made.
+    ``configuration`` (the site's), ``parts`` of it and ``states`` (by instrument) are the newest entries of their kind;
+    ``intervals`` has the log index of the reading with which each instrument's open energy interval began; ``energies``
+    and ``events`` have the last number of aggregates and events by instrument (empty text: the log's own events);
+    ``keys`` (vkeys) are the log's own, from its genesis and its key records; ``clean`` says that the log's last event
+    is a stop; ``boot_id`` is the boot in which the last record was made.
     """
 
     instruments: dict[str, Counter] = {}
     configuration: Reference | None = None
+    parts: dict[str, Reference] = {}
     states: dict[str, Reference] = {}
     documents: set[str] = set()
     intervals: dict[str, int] = {}
@@ -128,7 +130,7 @@ class Counters(msgspec.Struct):
                     counter.boot_us += record.to_us - counter.utc_us if counter.utc_us else 0
                     counter.utc_us = record.to_us
                 case Configuration():
-                    self.configuration = Reference(index, record.digest)
+                    self.take_configuration(index, record)
                 case CalibrationState():
                     instrument = msgspec.json.decode(record.body, type=_Body).instrument
                     if instrument:
@@ -146,6 +148,14 @@ class Counters(msgspec.Struct):
                     self.energies[record.instruments[0]] = number
                 case _:
                     pass
+
+    def take_configuration(self, entry: int, record: Configuration) -> None:
+        """Take in a configuration: an instrument's part, or the site's."""
+        name = whose(bytes(record.body))
+        if name:
+            self.parts[name] = Reference(entry, record.digest)
+        else:
+            self.configuration = Reference(entry, record.digest)
 
     def take_keys(self, entry: int, record: Genesis | Key) -> None:
         """Take in the keys that a record announces."""

@@ -29,6 +29,7 @@ from evidence.errors import EncodeError
 from evidence.record import SALT_BYTES, Head, Reading, Reference, Tally
 from gateway.aggregation import Aggregator, IntervalEnergy, record_of
 from gateway.clock import Clock
+from gateway.configurations import parted
 from gateway.counters import NOT_SCHEDULED, START, STOP, Counter, Counters, KeyPlace
 from gateway.lanes import Channel, Lane
 from gateway.readings import answered, reading_of
@@ -98,7 +99,7 @@ class Pipeline:
         self._origin = origin
         self._keys = tuple(keys)
         self._software = software
-        self._configuration = configuration
+        self._configuration = parted(configuration)
         self._previous_log = previous_log
         self._channels = {channel.instrument: channel for channel in channels}
         self._lanes: dict[str, Lane] = {}
@@ -273,7 +274,7 @@ class Pipeline:
             scan,
             salt=self._salt(),
             clock=self._clock.state(),
-            configuration=self._counters.configuration,
+            configuration=self._configuration_of(lane.channel.instrument),
             said=flags,
         )
         try:
@@ -442,7 +443,7 @@ class Pipeline:
         for record in kept:
             index = self._keep(msgspec.structs.replace(record, salt=self._salt()))
             if isinstance(record, records.Configuration):
-                self._counters.configuration = Reference(index, record.digest)
+                self._counters.take_configuration(index, record)
             elif isinstance(record, records.Genesis | records.Key):
                 self._counters.take_keys(index, record)
             elif isinstance(record, records.CalibrationState):
@@ -502,13 +503,22 @@ class Pipeline:
         lane.counter.utc_us, lane.counter.boot_us = instant
 
     def _configure(self) -> None:
-        digest = hashlib.sha256(self._configuration).hexdigest()
-        known = self._counters.configuration
+        for name, part in self._configuration.parts.items():
+            self._configured(self._counters.parts.get(name), part)
+        self._configured(self._counters.configuration, self._configuration.site)
+
+    def _configured(self, known: Reference | None, body: bytes) -> None:
+        digest = hashlib.sha256(body).hexdigest()
         if known is None or known.digest != digest:
-            index = self._keep(
-                records.Configuration(salt=self._salt(), digest=digest, body=msgspec.Raw(self._configuration))
-            )
-            self._counters.configuration = Reference(index, digest)
+            record = records.Configuration(salt=self._salt(), digest=digest, body=msgspec.Raw(body))
+            self._counters.take_configuration(self._keep(record), record)
+
+    def _configuration_of(self, instrument: str) -> Reference | None:
+        """What its readings refer to: its part, or the site's configuration if that says all."""
+        counters = self._counters
+        return (
+            counters.parts[instrument] if instrument in self._configuration.parts else counters.configuration
+        )
 
     def _use_state(self, lane: Lane) -> None:
         name, state = lane.channel.instrument, lane.channel.state

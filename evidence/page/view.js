@@ -293,12 +293,19 @@
     return section("calibration", say("calibration"), ...parts, el("p", { class: "quiet small" }, say("chain")));
   }
 
+  // What the configurations here tell of other instruments: in logs of this version nothing.
+  function others() {
+    const told = ofType("configuration").flatMap(([, c]) => Object.keys(c.body?.instruments ?? {}));
+    const names = [...new Set(told)].filter((name) => name !== bundle.instrument);
+    return names.length ? say("others_told", { names: names.join(", ") }) : say("others_hidden");
+  }
+
   function evidence() {
     const note = B.parseNote(bundle.checkpoint), head = B.parseCheckpoint(note.text);
     const first = records.get(0), seals = ofType("seal");
     return section("evidence", say("evidence"),
       facts([say("origin"), el("code", {}, head.origin)], [say("size"), String(head.size)],
-        [say("disclosed"), say("disclosed_text", { count: records.size, hashes: bundle.hashes.length })], [say("root"), el("code", {}, B.hex(head.root))],
+        [say("disclosed"), say("disclosed_text", { count: records.size, hashes: bundle.hashes.length })], [say("others"), others()], [say("root"), el("code", {}, B.hex(head.root))],
         first ? [say("software"), first.software] : null),
       el("h3", {}, say("checkpoint")), el("pre", { tabindex: "0" }, bundle.checkpoint),
       bundle.receipts.length ? [el("h3", {}, say("receipts")), bundle.receipts.map((r) => el("pre", { tabindex: "0" }, r.note))] : null,

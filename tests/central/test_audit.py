@@ -197,18 +197,17 @@ def test_another_meters_state_corrects_nothing(entries):
 
 
 def test_what_is_not_in_the_records_is_said_and_nothing_is_guessed(entries):
-    index, configured = first(entries, Configuration)
-    body = json.loads(bytes(configured.body))
-    del body["profiles"]
-    text = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-    digest = sha256(text).hexdigest()
-    reference = record.Reference(index, digest)
+    digests: dict[int, str] = {}
     changed = []
     for at, data in entries:
         found = record.decode(data)
-        if at == index:
-            found = msgspec.structs.replace(found, body=msgspec.Raw(text), digest=digest)
+        if isinstance(found, Configuration):
+            body = {key: value for key, value in json.loads(bytes(found.body)).items() if key != "profiles"}
+            text = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+            digests[at] = sha256(text).hexdigest()
+            found = msgspec.structs.replace(found, body=msgspec.Raw(text), digest=digests[at])
         elif isinstance(found, Reading):
+            reference = record.Reference(found.configuration.index, digests[found.configuration.index])
             found = msgspec.structs.replace(found, configuration=reference)
         changed.append((at, record.encode(found)))
     result = recompute(changed, Aggregator)

@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from evidence import note
+from evidence import note, record
+from evidence.bundle import decode
+from evidence.bundle_page import extract
 from gateway.cli import main
 from tests.central.recorded import ORIGIN, PLATFORM, SIGNER, Recorder, S, site
 from tests.evidence.logs import files, write
@@ -132,3 +134,12 @@ def test_nobody_is_believed_without_a_key(place, capsys):
     assert main(["verify", str(place / "mirror")]) == 2
     assert main(["verify", str(place / "keys" / "log.vkey"), "--key", SIGNER.verifier.vkey]) == 2
     assert "not an audit bundle" in capsys.readouterr().err
+
+
+def test_a_bundle_tells_nothing_of_what_other_instruments_are_asked(place, capsys):
+    assert bundle(place, "--source", place / "mirror") == 0
+    entries = [record.decode(data) for _, data in decode(extract((place / "c.html").read_bytes())).entries]
+    told = [json.loads(bytes(r.body)) for r in entries if isinstance(r, record.Configuration)]
+    assert [list(body["instruments"]) for body in told] == [["carding"]]
+    assert len(told[0]["profiles"]) == 1
+    capsys.readouterr()
