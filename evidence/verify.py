@@ -27,6 +27,7 @@ from .record import Seal, decode, decode_all
 from .revocation import Revocation, bounds, refuse_revoked
 
 Read: TypeAlias = Callable[[str], bytes | None]
+MISSING: Final = "the entry bundle is missing: what its entries say was not checked"
 GROUP: Final = 8  # bundles handed to a process at once
 PARALLEL_FROM: Final = 20_000  # entries; below, starting processes costs more than it gives
 
@@ -59,7 +60,7 @@ def _try_fact(entry: bytes) -> Fact | str:
 
 def _try_bundle(data: bytes | None, width: int) -> Bundle | str:
     if data is None:
-        return "the entry bundle is missing"
+        return MISSING
     try:
         return read_bundle(data, width)
     except ParseError as error:
@@ -155,6 +156,7 @@ class _Walk:
         default_factory=dict
     )  # tile -> leaves by entries, as stored
     absent: int = 0
+    missing: list[log.Tile] = field(default_factory=list)  # entry bundles that are not here
 
     def follow(self, sizes: set[int], pool: Executor | None, ahead: int) -> None:
         """Every bundle: hashes into the tree, facts into continuity; roots noted at ``sizes`` and at each
@@ -172,6 +174,8 @@ class _Walk:
                     self.differing[tile.index] = (leaves, stored)
             else:
                 self.findings.add("bundle", found, tile.start, tile.path)
+                if found == MISSING:
+                    self.missing.append(tile)
                 self.continuity.hole()
                 if stored is None or len(stored) != tile.width * log.HASH_SIZE:
                     self.findings.add("root", f"cannot be computed: no hashes for the entries of {tile.path}")
@@ -234,6 +238,7 @@ class _Walk:
         if self.tree.size != self.checkpoint.size:
             return
         if self.tree.root() == self.checkpoint.root:
+            self._pruned()
             for index, (leaves, stored) in self.differing.items():
                 self._tile(log.Tile(0, index, len(leaves) // 32), leaves, stored)
         else:
@@ -253,6 +258,20 @@ class _Walk:
         if self.absent:
             what = f"{self.absent} hash tiles are not there; they were computed from the entries"
             self.findings.note(Finding("tiles_absent", Severity.WARNING, what))
+
+    def _pruned(self) -> None:
+        """Of entries that are not here, but whose hashes are and lead to the signed root: what is shown, what not."""
+        if not self.missing:
+            return
+        entries = sum(tile.width for tile in self.missing)
+        first, last = self.missing[0], self.missing[-1]
+        what = (
+            f"{entries} entries, between {first.start} and {last.start + last.width - 1}, are not here (pruned below a "
+            "receipt, perhaps); their hashes are, and lead to the signed root. Checked: that the log holds entries "
+            "with these hashes, and everything that is here. Not checked: what the missing entries say, and whether what "
+            "follows joins them. The platform's copy has them: verify that"
+        )
+        self.findings.note(Finding("entries_absent", Severity.INFO, what))
 
     def _tile(self, tile: log.Tile, computed: bytes, stored: bytes) -> None:
         if len(computed) != len(stored):

@@ -186,7 +186,7 @@
   function energySums() {
     const sums = new Map(), { all, gone } = live();
     for (const [index, a] of all) {
-      if (gone.has(index) || a.value === null || a.instruments.length !== 1) continue;
+      if (gone.has(index) || a.value === null || a.instruments.length !== 1 || a.from_us < bundle.from_us || a.to_us > bundle.to_us) continue;
       const sum = sums.get(a.measurand) ?? { value: 0, named: {}, rest: 0, unit: a.unit, from: a.from_us, to: a.to_us };
       sum.value += Number(a.value);
       sum.rest += Number(a.independent);
@@ -225,10 +225,10 @@
     const turn = (step, text, able) => el("button", { type: "button", disabled: !able, onclick: () => { view.page += step; place("results", results()); document.querySelector("#results table").scrollIntoView({ block: "nearest" }); } }, text);
     return section("results", say("results"),
       el("div", { class: "row noprint" }, el("label", { for: "measurand" }, say("measurand")), choose),
-      el("h3", {}, `${nameOf(measurand)}, ${unit}`),
+      el("h3", {}, [nameOf(measurand), unit].filter(Boolean).join(", ")),
       there.length ? el("figure", {}, DRAW.chart(points, holes, from, to, alt, clock, innerWidth < 560), el("figcaption", { class: "quiet small" }, any ? say("band") : say("only_indication"))) : null,
       many && any ? el("p", { class: "quiet small" }, say("register")) : null,
-      table(say("table_caption", { measurand: nameOf(measurand), unit, first: Math.min(start + 1, rows.length), last: start + shown.length, count: rows.length }),
+      table(say("table_caption", { measurand: nameOf(measurand), unit: unit || say("no_unit"), first: Math.min(start + 1, rows.length), last: start + shown.length, count: rows.length }),
         [[say("time")], [say("number"), "n"], [say("indication"), "n"], [say("result"), "n"], [say("flags")], [say("entry"), "n"]],
         shown.map(([index, r]) => {
           const stated = r.results[measurand], why = r.missing[measurand];
@@ -243,7 +243,7 @@
   function events() {
     const rows = [];
     for (const [index, r] of gaps()) rows.push([index, r.from_us, `▲ ${say("gap")}`, say("polls_missed", { first: r.first, last: r.last, reason: word(r.reason) }), true]);
-    for (const [index, r] of ofType("event")) rows.push([index, r.utc_us, word(r.kind), Object.entries(r.detail ?? {}).map(([k, v]) => `${k}: ${v}`).join("; "), false]);
+    for (const [index, r] of ofType("event")) rows.push([index, r.utc_us, word(r.kind), [...Object.entries(r.detail ?? {}).map(([k, v]) => `${k}: ${v}`), inside(r.utc_us) ? "" : say("outside")].filter(Boolean).join("; "), false]);
     for (const [index, r] of ofType("advice")) rows.push([index, r.utc_us, `▲ ${say("advice")}`, r.reason, true]);
     rows.sort((a, b) => a[0] - b[0]);
     return section("events", say("events"), rows.length
@@ -258,7 +258,7 @@
     const body = table(`${say("energies")}, k = 2`, [[say("from")], [say("to")], [say("measurand")], [say("result"), "n"], [say("missed"), "n"], [say("flags")], [say("entry"), "n"]],
       all.map(([index, a]) => el("tr", {}, el("td", { class: "t" }, moment(a.from_us)), el("td", { class: "t" }, moment(a.to_us)), el("td", { class: "w" }, nameOf(a.measurand)),
         el("td", { class: "n" }, a.value === null ? say("no_result") : withU(a.value, a.u, UNITS[a.unit] ?? a.unit)), el("td", { class: "n" }, String(a.missing)),
-        el("td", { class: "w" }, [flagsOf(a.flags), gone.has(index) ? say("superseded", { by: gone.get(index) }) : ""].filter(Boolean).join("; ")), el("td", { class: "n" }, String(index)))));
+        el("td", { class: "w" }, [flagsOf(a.flags), gone.has(index) ? say("superseded", { by: gone.get(index) }) : "", a.to_us <= bundle.from_us || a.from_us >= bundle.to_us ? say("outside") : ""].filter(Boolean).join("; ")), el("td", { class: "n" }, String(index)))));
     return section("energies", say("energies"), all.length > 40 ? el("details", {}, el("summary", {}, `${say("energies")}: ${all.length}`), body) : body);
   }
 

@@ -86,6 +86,8 @@ globalThis.SuyuanWords = {
   evidence: ["Evidence", "证据"],
   origin: ["Origin of the log", "日志来源标识"],
   size: ["Entries in the log", "日志记录数"],
+  outside: ["outside the period: shows that none is missing", "期间之外：用于证明无遗漏"],
+  no_unit: ["a unit that the file does not state", "（本文件未载明单位）"],
   others: ["Of other instruments", "其他仪器"],
   others_hidden: ["their names and how many polls, energies and events they had, in the seals; nothing else", "仅封印中有其名称及采集、电能量、事件的次数，别无其他"],
   others_told: ["the log is of an older version whose configuration stands in one record: it also names {names} and what they are asked; the seals have their counts", "日志由旧版本写成，全部配置在同一条记录中：其中也有 {names} 及其采集内容；封印中有其计数"],

@@ -329,3 +329,20 @@ def test_a_log_broken_everywhere_makes_a_report_of_bounded_length():
     assert any("more findings" in f.what for f in report.findings)
     assert report.to_json()["ok"] is False
     assert report.to_text().endswith("verdict  NO\n")
+
+
+def test_of_a_pruned_log_it_says_what_was_checked_and_what_was_not():
+    writer = Writer(seed=5).grow(600)
+    contents = writer.files()
+    pruned = {path: data for path, data in contents.items() if path != "tile/entries/000"}
+    report = verify_log(pruned.get, writer.signer.verifier)
+    assert not report.ok
+    (missing,) = [f for f in report.findings if f.severity == "error"]
+    assert (missing.code, missing.where) == ("bundle", "tile/entries/000")
+    (told,) = [f for f in report.findings if f.code == "entries_absent"]
+    assert "256 entries, between 0 and 255" in told.what
+    assert "Not checked" in told.what
+    forged = {**pruned, "tile/0/000": bytes(len(pruned["tile/0/000"]))}
+    codes = {f.code for f in verify_log(forged.get, writer.signer.verifier).findings}
+    assert "root" in codes
+    assert "entries_absent" not in codes, "hashes that do not lead to the root show nothing"
