@@ -268,8 +268,8 @@ class _Walk:
         what = (
             f"{entries} entries, between {first.start} and {last.start + last.width - 1}, are not here (pruned below a "
             "receipt, perhaps); their hashes are, and lead to the signed root. Checked: that the log holds entries "
-            "with these hashes, and everything that is here. Not checked: what the missing entries say, and whether what "
-            "follows joins them. The platform's copy has them: verify that"
+            "with these hashes, and everything that is here. Not checked: what the missing entries say, and whether "
+            "what follows joins them. The platform's copy has them: verify that"
         )
         self.findings.note(Finding("entries_absent", Severity.INFO, what))
 
