@@ -295,7 +295,7 @@
 
   // What the configurations here tell of other instruments: in logs of this version nothing.
   function others() {
-    const told = ofType("configuration").flatMap(([, c]) => Object.keys(c.body?.instruments ?? {}));
+    const told = ofType("configuration").flatMap(([, c]) => (Array.isArray(c.body?.instruments) ? c.body.instruments : Object.keys(c.body?.instruments ?? {})));
     const names = [...new Set(told)].filter((name) => name !== bundle.instrument);
     return names.length ? say("others_told", { names: names.join(", ") }) : say("others_hidden");
   }
