@@ -35,6 +35,7 @@ from drivers import (
     iec62056_points,
     json_points,
     mbus_points,
+    opcua_points,
     registers,
 )
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing
@@ -218,6 +219,8 @@ def decode(profile: Profile, query: Query, answer: Answer) -> tuple[Indication, 
         return tuple(map(_limited, query.points, iec62056_points.decode(query.points, answer.payload)))
     if profile.protocol == "mqtt":
         return tuple(map(_limited, query.points, json_points.decode(query.points, answer.payload)))
+    if profile.protocol == "opcua":
+        return tuple(map(_limited, query.points, opcua_points.decode(query.points, answer.payload)))
     found = {i.item: i for i in dlt645_items.decode(query.item, answer.payload)}
     return tuple(_limited(p, _item_value(p, found, query)) for p in query.points)
 

@@ -43,8 +43,9 @@ ProtocolName = Literal[
     "dlt698",
     "hj212",
     "mqtt",
+    "opcua",
 ]
-PUSHED = ("hj212", "mqtt")
+PUSHED = ("hj212", "mqtt", "opcua")
 """Protocols in which nobody is asked: instruments send by themselves."""
 Basis = Literal["", "wet", "dry"]
 
@@ -257,7 +258,7 @@ class FactorConfig(Model):
 
 
 class ValueConfig(Model):
-    """Where a published message carries a measurand, and in which unit."""
+    """Where a published message carries a measurand, or which node is it (OPC UA), and in which unit."""
 
     path: str = ""
     unit: str
@@ -268,12 +269,22 @@ class ValueConfig(Model):
     basis: Basis = ""
 
 
+class SecurityConfig(Model):
+    """OPC UA: the policy, our certificate and key, and the server's certificate (files, PEM or DER)."""
+
+    policy: Literal["Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"] = "Basic256Sha256"
+    mode: Literal["SignAndEncrypt", "Sign"] = "SignAndEncrypt"
+    certificate: str
+    private_key: str
+    server_certificate: str
+
+
 class InstrumentConfig(Model):
     """One meter on a bus, and how its place transforms what it indicates."""
 
     id: Id
     address: str
-    profile: str = ""  # only what is published over MQTT does without
+    profile: str = ""  # only MQTT and OPC UA do without
     period: Positive = 10.0
     refresh: Duration = 1.0  # how often the meter renews what it shows: most do each second
     serial: str = ""
@@ -323,6 +334,9 @@ class BusConfig(Model):
     utc_offset: Annotated[str, AfterValidator(_utc_offset)] = "+08:00"  # HJ 212: of the loggers' local time
     password: str = ""  # HJ 212: PW of loggers that have none of their own; MQTT: with ``username``
     username: str = ""
+    password_file: str = ""  # OPC UA: the password of ``username``, in a file
+    password_env: str = ""  # OPC UA: or in this variable of the environment
+    security: SecurityConfig | None = None  # OPC UA: without it nothing is signed or encrypted
     instruments: Annotated[tuple[InstrumentConfig, ...], Listed] = Field(alias="instrument", min_length=1)
 
 
@@ -405,11 +419,11 @@ class SiteFile:
     ) -> list[Problem]:
         """What an instrument states that its bus has no use for, or does not state that it needs."""
         found: list[Problem] = []
-        if not instrument.profile and bus.protocol != "mqtt":
+        if not instrument.profile and bus.protocol not in ("mqtt", "opcua"):
             found.append(
                 self.source.problem((*place, "id"), "'profile' is missing", "add profile = …", "C104")
             )
-        if bus.protocol == "mqtt" and not instrument.values and not instrument.profile:
+        if bus.protocol in ("mqtt", "opcua") and not instrument.values and not instrument.profile:
             hint = '[bus.instrument.value."power.active.total"] with path and unit'
             found.append(self.source.problem((*place, "id"), "no values are named", hint, "C142"))
         if bus.protocol == "hj212" and not (instrument.password or bus.password):
@@ -425,7 +439,8 @@ class SiteFile:
         for name, used, protocols in (
             ("sm4_key_file", instrument.sm4_key_file, ("hj212",)),
             ("factor", instrument.factors, ("hj212",)),
-            ("value", instrument.values, ("mqtt",)),
+            ("value", instrument.values, ("mqtt", "opcua")),
+            ("time", instrument.time, ("mqtt",)),
             ("input", instrument.inputs, ("modbus-rtu", "modbus-tcp", "modbus-ascii")),
         ):
             if used and bus.protocol not in protocols:
@@ -433,6 +448,16 @@ class SiteFile:
                 hint = f"it is for {', '.join(protocols)}"
                 found.append(self.source.problem((*place, name), message, hint, "C142"))
         return found
+
+    def _unfit_bus(self, bus: BusConfig, place: tuple[str | int, ...]) -> list[Problem]:
+        """What a bus states that its protocol has no use for."""
+        return [
+            self.source.problem(
+                (*place, key), f"'{key}' has no meaning on a bus of {bus.protocol}", "it is for opcua", "C142"
+            )
+            for key in ("password_file", "password_env", "security")
+            if getattr(bus, key) and bus.protocol != "opcua"
+        ]
 
     def _serving(self) -> list[Problem]:
         """What cannot be meant of how the log is served."""
@@ -521,6 +546,7 @@ class SiteFile:
                     )
                 )
             ports[port] = bus.name
+            found += self._unfit_bus(bus, ("bus", b))
             addresses: dict[str, str] = {}
             for i, instrument in enumerate(bus.instruments):
                 place = ("bus", b, "instrument", i)
@@ -537,7 +563,7 @@ class SiteFile:
                 address = instrument.address.strip().lstrip("0") or "0"
                 if bus.protocol == "hj212":  # one logger may send several kinds of data
                     address = f"{instrument.address.strip()} {instrument.data}"
-                elif bus.protocol == "mqtt":  # one message may hold several instruments
+                elif bus.protocol in ("mqtt", "opcua"):  # one message, or namespace, may hold several
                     address = f"{instrument.address} {instrument.id}"
                 found += self._unfit(bus, instrument, place)
                 if address in addresses:

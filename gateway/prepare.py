@@ -6,6 +6,7 @@ Nothing is opened or started here except by ``unreachable``, which tries each po
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from evidence.note import COSIGNATURE, Verifier
 from gateway.calibrations import Calibrations
 from gateway.config import PUSHED, BusConfig, InstrumentConfig, SiteFile
 from gateway.enrolment import EnrolmentError, request_names
+from gateway.opcua_access import Access, AccessError, access_of
 from gateway.platforms import enrolment_of, key_of, server_files
 from gateway.site_profile import SiteProfileError, site_profile
 from gateway.tls import ServerTls, TlsError
@@ -63,6 +65,7 @@ class PreparedPush:
     port: str
     meters: tuple[PreparedMeter, ...]
     keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # of loggers that encrypt, by MN
+    access: Access | None = None  # of an OPC UA server
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +246,10 @@ def _push(
     config = site.site.buses[b]
     port = site.port(config)
     scheme = "tcp-listen" if config.protocol == "hj212" else "mqtt"
-    if not re.fullmatch(rf"{scheme}://(\[[0-9a-fA-F:]+\]|[^:/\s]+):\d{{1,5}}", port):
+    access = _access(site, b, problems, warnings) if config.protocol == "opcua" else None
+    if config.protocol != "opcua" and not re.fullmatch(
+        rf"{scheme}://(\[[0-9a-fA-F:]+\]|[^:/\s]+):\d{{1,5}}", port
+    ):
         hint = f'port = "{scheme}://{"0.0.0.0:9212" if scheme == "tcp-listen" else "127.0.0.1:1883"}"'
         problems.append(
             site.source.problem(("bus", b, "port"), f"no port of {config.protocol}", hint, "C143")
@@ -253,7 +259,23 @@ def _push(
         for i in range(len(config.instruments))
     ]
     keys = _logger_keys(site, b, problems)
-    return PreparedPush(config, port, tuple(meter for meter in meters if meter is not None), keys)
+    return PreparedPush(config, port, tuple(meter for meter in meters if meter is not None), keys, access)
+
+
+def _access(site: SiteFile, b: int, problems: list[Problem], warnings: list[Problem]) -> Access | None:
+    """How an OPC UA server is entered."""
+    try:
+        access = access_of(site.site.buses[b], site.directory, os.environ)
+    except AccessError as error:
+        code = "C143" if error.key == "port" else "C146"
+        place: tuple[str | int, ...] = ("bus", b, *error.key.split("."))
+        problems.append(site.source.problem(place, error.what, error.hint, code))
+        return None
+    if access.readable:
+        message = "without [bus.security] the password may cross the network readable"
+        hint = "add security = { certificate = …, private_key = …, server_certificate = … }"
+        warnings.append(site.source.problem(("bus", b, "username"), message, hint, "C146"))
+    return access
 
 
 def _logger_keys(site: SiteFile, b: int, problems: list[Problem]) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+from drivers.opcua_points import NamespaceError, node_id
 from drivers.points import BY_SITE, Point, Profile, Span
 from drivers.profile_points import unit_complaint
 from gateway.config import BusConfig, FactorConfig, InputConfig, InstrumentConfig, ValueConfig
@@ -26,8 +27,8 @@ class SiteProfileError(ValueError):
 
 def site_profile(bus: BusConfig, config: InstrumentConfig, profile: Profile | None) -> Profile:
     """The profile that this instrument is read with. SiteProfileError tells the first thing that does not fit."""
-    if bus.protocol == "mqtt":
-        return replace(_published(config), points=tuple(_values(config)))
+    if bus.protocol in ("mqtt", "opcua"):
+        return replace(_published(config, bus.protocol), points=tuple(_values(config, bus.protocol)))
     assert profile is not None
     points = tuple(_with_registers(config, point) for point in profile.points)
     if config.inputs:
@@ -153,13 +154,13 @@ def _factors(config: InstrumentConfig, points: tuple[Point, ...]) -> Iterator[Po
         yield Point(stated.measurand, stated.unit, item=code, basis=stated.basis, side="primary")
 
 
-# ---- MQTT ------------------------------------------------------------------------------------------------------------
+# ---- MQTT, OPC UA ----------------------------------------------------------------------------------------------------
 
 
-def _published(config: InstrumentConfig) -> Profile:
+def _published(config: InstrumentConfig, protocol: str) -> Profile:
     return Profile(
         config.id,
-        "mqtt",
+        protocol,
         config.manufacturer or "any",
         config.model or "published",
         "published",
@@ -168,11 +169,18 @@ def _published(config: InstrumentConfig) -> Profile:
     )
 
 
-def _values(config: InstrumentConfig) -> Iterator[Point]:
+def _values(config: InstrumentConfig, protocol: str) -> Iterator[Point]:
     for measurand, stated in config.values.items():
         key = ("value", measurand)
         _checked(key, measurand, stated.unit, stated.basis)
         point = _value(measurand, stated)
+        if protocol == "opcua":
+            try:
+                point = replace(point, item=node_id(config.address.strip(), stated.path))
+            except NamespaceError as error:
+                raise SiteProfileError(("address",), str(error)) from None
+            except ValueError as error:
+                raise SiteProfileError((*key, "path"), str(error)) from None
         if stated.scale <= 0:
             raise SiteProfileError((*key, "scale"), f"scale {stated.scale}", "a scale is above zero")
         if point.counts and point.resolution is None:

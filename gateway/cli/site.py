@@ -55,7 +55,7 @@ def _check(given: argparse.Namespace) -> int:
     from gateway.cli.output import UsageError
     from gateway.clock import moment
     from gateway.config import Site, SiteFile
-    from gateway.prepare import prepare, unreachable
+    from gateway.prepare import prepare
     from gateway.toml_source import ConfigError
 
     if given.schema:
@@ -65,7 +65,7 @@ def _check(given: argparse.Namespace) -> int:
         raise UsageError("which site file? suyuan check SITE.toml")
     try:
         prepared = prepare(SiteFile(given.site), moment)
-        problems = [] if given.no_ports else asyncio.run(unreachable(prepared))
+        problems = [] if given.no_ports else asyncio.run(_tried(prepared))
     except ConfigError as error:
         prepared, problems = None, list(error.problems)
     if given.json:
@@ -73,6 +73,14 @@ def _check(given: argparse.Namespace) -> int:
     else:
         _tell(given.site, prepared, problems)
     return WRONG_USE if problems else DONE
+
+
+async def _tried(prepared: Prepared) -> list[Problem]:
+    """What is found out by trying each port, and by asking servers that notify for each value once."""
+    from gateway.listening import unheard
+    from gateway.prepare import unreachable
+
+    return [*await unreachable(prepared), *await unheard(prepared)]
 
 
 def _plain(problem: Problem) -> dict[str, str | int]:

@@ -134,3 +134,38 @@ def test_a_published_message_is_computed_again():
     auditor, findings, reading = logged(query, "mqtt", [b'{"u":{"l1":230.10}}'], **said)
     auditor.check(2, reading)
     assert findings.all() == ()
+
+
+OPCUA = Query(
+    "opcua", (Point("power.active.total", "kW", item="ns=2;s=P"), Point("voltage.l1", "V", item="ns=2;s=U"))
+)
+LINES = [
+    b"ns=2;s=P\tFloat\t1.5\t40930000\t2026-06-21T00:00:00.000000Z\n",
+    b"ns=2;s=U\tDouble\t230.1\t808C0000\t2026-06-21T00:00:00.000000Z\n",
+]
+TOLD = {
+    "indications": {"power.active.total": "1.5"},
+    "missing": {"voltage.l1": "fault"},
+    "flags": ("status:power.active.total=40930000", "status:voltage.l1=808C0000"),
+}
+
+
+def test_what_an_opcua_server_notified_is_computed_again():
+    auditor, findings, reading = logged(OPCUA, "opcua", LINES, **TOLD)
+    auditor.check(2, reading)
+    assert findings.all() == ()
+    assert auditor.skipped == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"indications": {"power.active.total": "1.4"}}, "indication"),
+        ({"missing": {"voltage.l1": "timeout"}}, "missing"),
+        ({"flags": TOLD["flags"][1:]}, "flags"),
+    ],
+)
+def test_what_no_notification_says_is_found(changed, code):
+    auditor, findings, reading = logged(OPCUA, "opcua", LINES, **{**TOLD, **changed})
+    auditor.check(2, reading)
+    assert [finding.code for finding in findings.all()] == [code]
