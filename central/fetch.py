@@ -22,6 +22,10 @@ MAX_BUNDLE: Final = 256 * (2 + log.MAX_ENTRY)
 MAX_TILE: Final = log.TILE_WIDTH * log.HASH_SIZE
 
 
+CLOSED: Final = "it closed the connection: does it ask for a client certificate of an authority that it knows?"
+_CLOSED: Final = (httpx.ReadError, httpx.RemoteProtocolError)
+
+
 class FetchError(Exception):
     """The gateway could not be reached, or does not have what its checkpoint promises. May pass."""
 
@@ -142,6 +146,8 @@ class LogClient:
             except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
                 if last:
                     reason = str(error) or f"no answer within {self._patience.deadline_s:g} s"
+                    if self.url.startswith("https:") and isinstance(error, _CLOSED):
+                        reason += f" ({CLOSED})"
                     raise FetchError(f"{self.url}: {reason}") from error
             else:
                 if last or (status < 500 and status != 429):

@@ -182,7 +182,10 @@ def remote_reader(url: str, tls: ssl.SSLContext | None = None, tls_name: str | N
                 return None
             raise UsageError(f"{address}: the server answered {error.code}") from None
         except (urllib.error.URLError, OSError) as error:
-            raise UsageError(f"{address}: cannot be read: {getattr(error, 'reason', error)}") from None
+            reason = getattr(error, "reason", error)
+            if url.startswith("https:") and isinstance(reason, ConnectionResetError | ssl.SSLError):
+                reason = f"{reason} (or does it ask for a client certificate of an authority that it knows?)"
+            raise UsageError(f"{address}: cannot be read: {reason}") from None
         if len(body) > MAX_RESOURCE:
             raise UsageError(f"{address}: is larger than any resource of a log")
         return body

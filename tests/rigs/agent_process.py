@@ -1,8 +1,9 @@
 """The real agent as a process of its own, to be killed.
 
-    python -m tests.rigs.agent_process DATA PERIOD_US COMMIT_US CHECKPOINT_US PORT… [--push URL]
+    python -m tests.rigs.agent_process DATA PERIOD_US COMMIT_US CHECKPOINT_US PORT… [--push URL | --tls CERT KEY CA]
 
-With ``--push`` its log is pushed to the platform at that address.
+With ``--push`` its log is pushed to the platform at that address; with ``--tls`` it is served over HTTPS to clients of
+that authority.
 
 Prints one line of JSON when it serves: the port, and the vkey of the log.
 """
@@ -22,6 +23,7 @@ from gateway.clock import SystemClock
 from gateway.mqtt import Broker
 from gateway.push import Target
 from gateway.receipts import PlatformKey
+from gateway.tls import ServerTls, TlsFiles
 from gateway.uplink import push_to
 from tests.rigs.farm import bus_plans
 
@@ -52,9 +54,11 @@ def uplink(platform: PlatformKey, url: str) -> Target | Broker:
 
 
 async def main(
-    push: str, data: Path, period_us: int, commit_us: int, checkpoint_us: int, *ports: int
+    push: str, tls: list[str], data: Path, period_us: int, commit_us: int, checkpoint_us: int, *ports: int
 ) -> None:
     made = replace(plan(data, period_us, list(ports)), commit_us=commit_us, checkpoint_us=checkpoint_us)
+    if tls:
+        made = replace(made, tls=ServerTls(TlsFiles(*map(Path, tls))))
     clock = SystemClock()
     agent = Agent(made, clock)
 
@@ -75,5 +79,6 @@ async def main(
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     given, _, url = "\n".join(sys.argv[1:]).partition("\n--push\n")
+    given, _, files = given.partition("\n--tls\n")
     where, *numbers = given.split("\n")
-    asyncio.run(main(url, Path(where), *map(int, numbers)))
+    asyncio.run(main(url, files.split("\n") if files else [], Path(where), *map(int, numbers)))

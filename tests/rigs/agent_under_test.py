@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class AgentProcess:
 
     process: Process
     port: int
+    secure: bool = False
 
     @classmethod
     async def start(
@@ -35,9 +37,12 @@ class AgentProcess:
         commit_us: int = 1_000_000,
         checkpoint_us: int = 10_000_000,
         push: str = "",
+        tls: Sequence[Path] = (),
     ) -> AgentProcess:
         times = (period_us, commit_us, checkpoint_us)
         pushed = ["--push", push] if push else []
+        if tls:
+            pushed = ["--tls", *map(str, tls)]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.rigs.agent_process", str(data), *map(str, (*times, *ports)), *pushed,
             stdout=PIPE, stderr=PIPE, cwd=ROOT,
@@ -47,11 +52,11 @@ class AgentProcess:
         if not line:
             assert process.stderr is not None
             raise RuntimeError((await process.stderr.read()).decode())
-        return cls(process, json.loads(line)["port"])
+        return cls(process, json.loads(line)["port"], bool(tls))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}"
 
     def cpu_s(self) -> float:
         """User and system time so far."""

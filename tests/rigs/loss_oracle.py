@@ -1,6 +1,6 @@
 """Exact loss and duplicates: what meters served, what is in the log, what the platform has.
 
-    python -m tests.rigs.loss_oracle [--period-ms 100] [--kill] [--steady 10] [--outage 30]
+    python -m tests.rigs.loss_oracle [--period-ms 100] [--kill] [--steady 10] [--outage 30] [--tls]
 
 Ten Modbus TCP meters of twenty registers, each value the serial number of its read. The platform collects, goes away
 for the outage, comes back; with ``--kill`` the agent is killed in the middle of the outage and started again after two
@@ -21,6 +21,8 @@ from central.store import Store
 from evidence.log import bundles, decode_bundle
 from evidence.record import Gap, Reading, Record, decode
 from gateway.clock import SystemClock
+from gateway.tls import ClientTls, TlsFiles
+from tests.rigs import authority
 from tests.rigs.agent_process import PLATFORM, SIGNER
 from tests.rigs.agent_under_test import AgentProcess, opened
 from tests.rigs.farm import REGISTERS, FarmProcess
@@ -63,8 +65,9 @@ async def measure(
     outage_s: float,
     kill: bool,
     checkpoint_us: int = 10_000_000,
+    tls: bool = False,
 ) -> Result:
-    """One run."""
+    """One run; ``tls``: pulled over HTTPS, certificates on both sides."""
     clock = SystemClock()
     result = Result()
     spent = 0.0
@@ -72,12 +75,21 @@ async def measure(
     farm = await FarmProcess.start(meters)
 
     async def start() -> AgentProcess:
-        return await AgentProcess.start(data / "gateway", period_us, farm.ports, checkpoint_us=checkpoint_us)
+        return await AgentProcess.start(
+            data / "gateway", period_us, farm.ports, checkpoint_us=checkpoint_us, tls=files
+        )
 
+    files: tuple[Path, ...] = ()
+    context = None
+    if tls:
+        (data / "certificates").mkdir()
+        ca, server, client, _ = authority.issue(data / "certificates")
+        files = *server, ca
+        context = ClientTls(TlsFiles(*client, ca)).context
     agent = await start()
 
     def collector() -> Collector:
-        return Collector(store, agent.url, SIGNER.verifier, lambda: clock.now().utc_us, signer=PLATFORM)
+        return Collector(store, agent.url, SIGNER.verifier, lambda: clock.now().utc_us, PLATFORM, tls=context)
 
     async def collect(platform: Collector, seconds: float) -> None:
         until = clock.now().boot_us + seconds * 1e6
