@@ -123,7 +123,7 @@ async def unheard(prepared: Prepared) -> list[Problem]:
         try:
             told = await source.look()
         except OSError as error:
-            hint = "does the server run, is its address right, does it trust our certificate?"
+            hint = "does the server run at this address, are user and password right, does it trust our certificate?"
             found.append(prepared.file.source.problem(("bus", b, "port"), str(error), hint, "C118"))
             continue
         for meter in meters:

@@ -19,6 +19,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "next:\n  suyuan sim {site} &\n  suyuan check {site}\n  suyuan run {site}",
         "下一步：\n  suyuan sim {site} &\n  suyuan check {site}\n  suyuan run {site}",
     ),
+    "check.pushed": (
+        "bus {bus}: instruments send by themselves, {port}",
+        "总线 {bus}：仪器主动上送，{port}",
+    ),
     "check.good": (
         "{file}: good: {buses} buses, {instruments} instruments",
         "{file}：正确：{buses} 条总线，{instruments} 台仪器",

@@ -90,7 +90,9 @@ def _plain(problem: Problem) -> dict[str, str | int]:
 
 
 def _document(prepared: Prepared | None, problems: list[Problem]) -> dict[str, object]:
-    buses = prepared.buses if prepared else ()
+    from gateway.prepare import PreparedBus
+
+    lines = prepared.lines if prepared else ()
     return {
         "ok": not problems,
         "serve": prepared.file.site.serve.listen if prepared else None,
@@ -100,7 +102,7 @@ def _document(prepared: Prepared | None, problems: list[Problem]) -> dict[str, o
             {
                 "name": bus.config.name,
                 "port": bus.port,
-                "share": round(bus.share, 4),
+                "share": round(bus.share, 4) if isinstance(bus, PreparedBus) else None,
                 "instruments": [
                     {
                         "id": meter.config.id,
@@ -112,20 +114,25 @@ def _document(prepared: Prepared | None, problems: list[Problem]) -> dict[str, o
                     for meter in bus.meters
                 ],
             }
-            for bus in buses
+            for bus in lines
         ],
     }
 
 
 def _tell(file: Path, prepared: Prepared | None, problems: list[Problem]) -> None:
+    from gateway.prepare import PreparedBus
+
     for problem in problems:
         say(str(problem))
     if prepared is None:
         return
     for warning in prepared.warnings:
         say(f"{phrase('check.warning')}: {warning}")
-    for bus in prepared.buses:
-        print(phrase("check.budget", bus=bus.config.name, share=f"{100 * bus.share:.1f}"))
+    for bus in prepared.lines:
+        if isinstance(bus, PreparedBus):
+            print(phrase("check.budget", bus=bus.config.name, share=f"{100 * bus.share:.1f}"))
+        else:
+            print(phrase("check.pushed", bus=bus.config.name, port=bus.port))
         for meter in bus.meters:
             names = ", ".join(use.id for use in meter.state.certificates) or phrase("check.none")
             flags = f" [{', '.join(map(str, meter.state.flags))}]" if meter.state.flags else ""
@@ -140,8 +147,8 @@ def _tell(file: Path, prepared: Prepared | None, problems: list[Problem]) -> Non
                 + flags
             )
     if not problems:
-        count = sum(len(bus.meters) for bus in prepared.buses)
-        print(phrase("check.good", file=file, buses=len(prepared.buses), instruments=count))
+        buses, count = len(prepared.lines), len(prepared.meters)
+        print(phrase("check.good", file=file, buses=buses, instruments=count))
 
 
 def _run(given: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import math
 import socket
@@ -22,6 +23,7 @@ from drivers.opcua_points import Notification
 from evidence.record import Gap, Reading, decode
 from gateway import opcua_access, opcua_subscriber
 from gateway.agent import Agent
+from gateway.cli import main
 from gateway.clock import SystemClock
 from gateway.config import SiteFile
 from gateway.listening import unheard
@@ -443,3 +445,14 @@ async def test_whatever_answers_at_the_port_is_a_lost_connection_and_no_more(tmp
         await until(lambda: source.counts.by_address.get("", {}).get("link_down", 0) >= 2)
         await stopped(agent, task)
     assert agent._pushes[0].failures == 0, "the line's own task never failed"
+
+
+def test_check_counts_instruments_that_send_by_themselves(tmp_path, capsys):
+    site(tmp_path)
+    assert main(["check", str(tmp_path / "site.toml"), "--no-ports"]) == 0
+    said = capsys.readouterr().out
+    assert "opc.tcp://127.0.0.1:4840/meters" in said
+    assert "press" in said
+    assert main(["check", str(tmp_path / "site.toml"), "--no-ports", "--json"]) == 0
+    (bus,) = json.loads(capsys.readouterr().out)["buses"]
+    assert (bus["name"], bus["share"], [i["id"] for i in bus["instruments"]]) == ("scada", None, ["press"])
