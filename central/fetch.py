@@ -22,7 +22,9 @@ MAX_BUNDLE: Final = 256 * (2 + log.MAX_ENTRY)
 MAX_TILE: Final = log.TILE_WIDTH * log.HASH_SIZE
 
 
-CLOSED: Final = "it closed the connection: does it ask for a client certificate of an authority that it knows?"
+CLOSED: Final = (
+    "it closed the connection: does it ask for a client certificate of an authority that it knows?"
+)
 _CLOSED: Final = (httpx.ReadError, httpx.RemoteProtocolError)
 
 
