@@ -33,6 +33,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from evidence.enrolment import MAX_COMMON_NAME, common_name
+
 from .naming import log_name
 
 GATEWAYS: Final = "gateways-ca"
@@ -130,12 +132,16 @@ class Authority:
         """A certificate (PEM) for a gateway, as a server and as a client."""
         names = (log_name(origin), *wanted.addresses)
         uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        return self._issued(self._gateways, origin, names, wanted.request.public_key(), uses, now, days)
+        return self._issued(
+            self._gateways, common_name(origin), names, wanted.request.public_key(), uses, now, days
+        )
 
     def for_platform(
         self, name: str, addresses: Sequence[str], now: datetime, days: int
     ) -> tuple[str, bytes]:
         """A certificate (PEM) of the platform's own, server or collector, and its new key (PEM)."""
+        if not 0 < len(name) <= MAX_COMMON_NAME:
+            raise AuthorityError(f"{name!r}: a name has 1 to {MAX_COMMON_NAME} characters")
         key = ec.generate_private_key(ec.SECP256R1())
         uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         made = self._issued(self._platform, name, addresses, key.public_key(), uses, now, days)
@@ -151,7 +157,7 @@ class Authority:
         now: datetime,
         days: int,
     ) -> str:
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[-64:])])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = (
             _builder(subject, root.certificate.subject, key, root.key.public_key(), now, days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

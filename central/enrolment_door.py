@@ -23,6 +23,7 @@ from .enrolment import EnrolmentRefused, Enrolments
 from .registry import RegistryError
 
 _BODY_S: Final = 20
+_NOT_NOW: Final = "the platform cannot take it now\n"
 _WAITS: Final = "waiting for the platform's operator to approve it\n"
 
 
@@ -43,10 +44,12 @@ def application(enrolments: Enrolments, report: Callable[[str], None] = lambda _
             answer = await run_in_threadpool(enrolments.take, body)
         except EnrolmentRefused as refused:
             report(f"enrolment refused: {refused}")
+            if refused.status >= 500:  # ours to mend, and ours to know
+                return PlainTextResponse(_NOT_NOW, refused.status)
             return PlainTextResponse(f"{refused}\n", refused.status)
         except (OSError, RegistryError) as error:
             report(f"enrolment: {error}")
-            return PlainTextResponse("the platform cannot take it now\n", 503)
+            return PlainTextResponse(_NOT_NOW, 503)
         if answer is None:
             return PlainTextResponse(_WAITS, 202)
         return Response(answer.encode(), media_type="application/json")

@@ -19,6 +19,7 @@ import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -30,6 +31,7 @@ TITLE: Final = "suyuan/enrolment"
 SCANNED: Final = "suyuan:enrol:"
 LIMIT: Final = 64 * 1024  # bytes of an application
 MAX_STATEMENTS: Final = 16
+MAX_COMMON_NAME: Final = 64
 MAX_REQUEST: Final = 8 * 1024  # bytes of a request for a certificate
 _NUMBER: Final = re.compile("[1-9][0-9]{0,18}")
 
@@ -119,6 +121,16 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.json.decode(data, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ParseError(f"is no answer to an enrolment: {error}") from error
+
+
+def common_name(origin: str) -> str:
+    """The common name of a log's certificate: as MQTT topics name it, for a broker admits by common name and topic.
+
+    X.520 gives it 64 characters. A longer one is a digest, so that no two logs share a name; a broker that goes by
+    common names does not admit it.
+    """
+    name = origin.replace("/", "~")
+    return name if len(name) <= MAX_COMMON_NAME else sha256(origin.encode()).hexdigest()[:40]
 
 
 def scan_text(vkey: str) -> str:

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from evidence.enrolment import Answer, Application
+from evidence.enrolment import Answer, Application, common_name
 from evidence.errors import EvidenceError
 from evidence.note import Signer, Verifier
 from evidence.policy import Policy
@@ -179,7 +179,7 @@ def request_names(addresses: Sequence[str]) -> list[x509.GeneralName]:
 
 
 def _request(origin: str, key: ec.EllipticCurvePrivateKey, addresses: Sequence[str]) -> bytes:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, origin[-64:])])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name(origin))])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     names = request_names(addresses)
     if names:
