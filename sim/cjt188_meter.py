@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from sim.dlt645_meter import bcd
 from sim.flow import FlowMeter
-from sim.framing import PREAMBLE
+from sim.framing import PREAMBLE, opened, sealed
 from sim.instrument import Indications
 
 _LONGEST = 100
@@ -65,34 +65,25 @@ class Cjt188Framing:
         del heard[:start]
         return found
 
-    @staticmethod
-    def _split(answer: bytes) -> tuple[bytes, bytearray]:
-        begin = answer.index(0x68)
-        return answer[:begin], bytearray(answer[begin:-2])
-
-    @staticmethod
-    def _sealed(preamble: bytes, body: bytearray) -> bytes:
-        return preamble + bytes(body) + bytes((sum(body) & 0xFF, 0x16))
-
     def readdressed(self, answer: bytes) -> bytes:
         """Lowest digit of the address changed by one."""
-        preamble, body = self._split(answer)
+        preamble, body = opened(answer)
         body[2] = body[2] & 0xF0 | (body[2] % 16 + 1) % 10
-        return self._sealed(preamble, body)
+        return sealed(preamble, body)
 
     def other_item(self, answer: bytes) -> bytes:
         """The DI's first byte changed."""
-        preamble, body = self._split(answer)
+        preamble, body = opened(answer)
         body[11] ^= 0x01
-        return self._sealed(preamble, body)
+        return sealed(preamble, body)
 
     def shortened(self, answer: bytes) -> bytes:
         """One data byte fewer."""
-        preamble, body = self._split(answer)
+        preamble, body = opened(answer)
         if body[10]:
             body[10] -= 1
             del body[-1]
-        return self._sealed(preamble, body)
+        return sealed(preamble, body)
 
     def unsealed(self, answer: bytes) -> bytes:
         """CS off by one."""

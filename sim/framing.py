@@ -38,6 +38,17 @@ class Framing(Protocol):
 # ---- DL/T 645
 
 
+def opened(answer: bytes) -> tuple[bytes, bytearray]:
+    """Preamble, and the frame from its 68H to before the checksum (DL/T 645, CJ/T 188)."""
+    begin = answer.index(0x68)
+    return answer[:begin], bytearray(answer[begin:-2])
+
+
+def sealed(preamble: bytes, body: bytearray) -> bytes:
+    """The answer again, with the checksum of what the body is now."""
+    return preamble + bytes(body) + bytes((sum(body) & 0xFF, 0x16))
+
+
 def dlt645_frame(address: bytes, control: int, data: bytes, preamble: bytes = PREAMBLE) -> bytes:
     """A frame from its address as on the wire (six bytes, low first), control and plain data."""
     body = b"\x68" + address + b"\x68" + bytes((control, len(data))) + bytes((b + 0x33) & 0xFF for b in data)
@@ -92,36 +103,27 @@ class Dlt645Framing:
         del heard[:start]
         return found
 
-    @staticmethod
-    def _split(answer: bytes) -> tuple[bytes, bytearray]:
-        begin = answer.index(0x68)
-        return answer[:begin], bytearray(answer[begin:-2])
-
-    @staticmethod
-    def _sealed(preamble: bytes, body: bytearray) -> bytes:
-        return preamble + bytes(body) + bytes((sum(body) & 0xFF, 0x16))
-
     def readdressed(self, answer: bytes) -> bytes:
         """Lowest digit of the address changed by one."""
-        preamble, body = self._split(answer)
+        preamble, body = opened(answer)
         body[1] = body[1] & 0xF0 | (body[1] % 16 + 1) % 10
-        return self._sealed(preamble, body)
+        return sealed(preamble, body)
 
     def other_item(self, answer: bytes) -> bytes:
         """DI1 (phase or tariff) moved on by one; the error word of a refusal likewise."""
-        preamble, body = self._split(answer)
+        preamble, body = opened(answer)
         if len(body) > 10:
             at = 11 if len(body) > 11 else 10
             body[at] = (body[at] + 1) & 0xFF
-        return self._sealed(preamble, body)
+        return sealed(preamble, body)
 
     def shortened(self, answer: bytes) -> bytes:
         """One data byte fewer."""
-        preamble, body = self._split(answer)
+        preamble, body = opened(answer)
         if body[9]:
             body[9] -= 1
             del body[-1]
-        return self._sealed(preamble, body)
+        return sealed(preamble, body)
 
     def unsealed(self, answer: bytes) -> bytes:
         """CS off by one."""
