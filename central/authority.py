@@ -109,10 +109,11 @@ class Authority:
                 raise AuthorityError(
                     f"{directory / f'{root}.key'}: exists already; an authority is never overwritten"
                 )
+        _fits(name, MAX_COMMON_NAME - len(" gateways"))
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for root, what in ((GATEWAYS, "gateways"), (PLATFORM, "platform")):
             key = ec.generate_private_key(ec.SECP256R1())
-            subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {what}"[:64])])
+            subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {what}")])
             made = (
                 _builder(subject, subject, key.public_key(), key.public_key(), now, ROOT_DAYS)
                 .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -140,8 +141,7 @@ class Authority:
         self, name: str, addresses: Sequence[str], now: datetime, days: int
     ) -> tuple[str, bytes]:
         """A certificate (PEM) of the platform's own, server or collector, and its new key (PEM)."""
-        if not 0 < len(name) <= MAX_COMMON_NAME:
-            raise AuthorityError(f"{name!r}: a name has 1 to {MAX_COMMON_NAME} characters")
+        _fits(name, MAX_COMMON_NAME)
         key = ec.generate_private_key(ec.SECP256R1())
         uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         made = self._issued(self._platform, name, addresses, key.public_key(), uses, now, days)
@@ -214,6 +214,11 @@ def write(path: Path, data: bytes, mode: int = 0o644) -> None:
 def write_secret(path: Path, data: bytes) -> None:
     """Write a file that nobody else may read."""
     write(path, data, 0o600)
+
+
+def _fits(name: str, most: int) -> None:
+    if not 0 < len(name.encode()) <= most:
+        raise AuthorityError(f"{name!r}: a name has 1 to {most} letters (Chinese ones count as three)")
 
 
 def _load(directory: Path, name: str) -> _Root:

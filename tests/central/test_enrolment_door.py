@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from central import enrolment as enrolments_module
-from central.authority import Authority
+from central.authority import Authority, AuthorityError
 from central.enrolment import EnrolmentRefused, Enrolments
 from central.enrolment_door import application
 from central.registry import Registered, Registry
@@ -172,6 +172,15 @@ async def test_strangers_cannot_fill_the_disk(tmp_path, platform, knock, monkeyp
     boxes = [Box(tmp_path / str(n), f"platform.example/gw/{n}") for n in range(4)]
     assert [(await knock(box.note())).status_code for box in boxes] == [202, 202, 202, 429]
     assert (await knock(boxes[0].note())).status_code == 202, "who waits already may ask again"
+
+
+def test_a_name_that_no_certificate_holds_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(AuthorityError, match="1 to 55 letters"):
+        Authority.create(tmp_path / "ca", "冶" * 19, NOW)
+    assert not (tmp_path / "ca").exists()
+    made = Authority.create(tmp_path / "ca", "冶" * 18, NOW)
+    with pytest.raises(AuthorityError, match="1 to 64 letters"):
+        made.for_platform("x" * 65, (), NOW, 1)
 
 
 def test_no_two_logs_share_a_common_name():
