@@ -126,8 +126,8 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def common_name(origin: str) -> str:
     """The common name of a log's certificate: as MQTT topics name it, for a broker admits by common name and topic.
 
-    X.520 gives it 64 characters (the library counts bytes of UTF-8). A longer one is a digest, so that no two logs share
-    a name; a broker that goes by common names does not admit it.
+    X.520 gives it 64 characters (the library counts bytes of UTF-8). A longer one is a digest, so that no two logs
+    share a name; a broker that goes by common names does not admit it.
     """
     name = origin.replace("/", "~")
     return name if len(name.encode()) <= MAX_COMMON_NAME else sha256(origin.encode()).hexdigest()[:40]
