@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hin
 
 from calibration.operating import OperatingPoint, operating_point, phase_of
 from calibration.state import CalibrationState, format_u, format_value
-from drivers import pushed
+from drivers import freeze, pushed
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing, Onward, Reject
 from drivers.points import Profile, Query
 from drivers.profile import decode as decode_answer
@@ -47,7 +47,7 @@ _NOT_A_NUMBER: Final = "not_a_number"
 _LONGEST: Final = 32  # characters; a decimal within this length is always one that a record can carry
 
 
-_OBSERVED = frozenset(("identity_mismatch", "sm4"))
+_OBSERVED = frozenset(("identity_mismatch", "sm4", freeze.FLAG))
 """Flags of what only the gateway saw: another meter's number, a packet that came encrypted. Nothing computes them."""
 
 
@@ -66,6 +66,9 @@ class _Asked:
     # (query, answer) -> what it says: what does not change is decoded once
     seen: dict[tuple[int, bytes], Sequence[Indication]] = field(default_factory=dict)
     pushed: Query | None = None  # what is looked for in what it sends
+    frozen: tuple[int, int] | None = (
+        None  # ordered to freeze: how far off its clock may be, what it is ahead of UTC
+    )
 
     def key(self, request: bytes) -> bytes:
         return request[self.cut :]
@@ -80,7 +83,7 @@ class Readings:
         self.counts = [0, 0, 0]  # readings, indications, results
         self.skipped: dict[str, int] = {}
         self._configurations: dict[tuple[int, str], Mapping[str, Any] | None] = {}
-        self._asked: dict[tuple[int, str, str], _Asked | None] = {}
+        self._asked: dict[tuple[int, str, tuple[str, bool]], _Asked | None] = {}
         self._newest: dict[str, tuple[int, str]] = {}  # by instrument
 
     def know(self, index: int, record: records.Record) -> Mapping[str, Any] | None:
@@ -116,7 +119,7 @@ class Readings:
     def about(self, reading: Reading) -> tuple[Mapping[str, str], CalibrationState]:
         """Units and state of a reading that could be computed again."""
         configuration, state = reading.configuration, self.states[reading.state.index, reading.state.digest]
-        key = (configuration.index, configuration.digest, reading.instrument)
+        key = (configuration.index, configuration.digest, _how(reading))
         asked = self._asked[key] if key in self._asked else self._asked_of(-1, reading)
         assert asked is not None
         assert state is not None
@@ -144,7 +147,7 @@ class Readings:
 
     def _asked_of(self, index: int, reading: Reading) -> _Asked | None:
         reference = (reading.configuration.index, reading.configuration.digest)
-        key = (*reference, reading.instrument)
+        key = (*reference, _how(reading))
         if key not in self._asked:
             body = self._configurations.get(reference)
             asked = None
@@ -153,7 +156,7 @@ class Readings:
                 self.findings.add("configuration_missing", what, index, reading.instrument)
             elif body is not None:
                 try:
-                    asked = asked_of(body, reading.instrument)
+                    asked = asked_of(body, reading.instrument, frozen=freeze.FLAG in reading.flags)
                 except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
                     what = (
                         f"configuration {reference[0]} does not say how it was asked: "
@@ -167,7 +170,7 @@ class Readings:
         """The raw bytes again: every indication, every reason for having none."""
         indications: dict[str, str] = {}
         missing: dict[str, str] = {}
-        for indication in self._indicated(index, reading, asked):
+        for indication in _judged(reading, asked, self._indicated(index, reading, asked)):
             name, value = indication.measurand, indication.value
             if not name:
                 continue
@@ -203,6 +206,9 @@ class Readings:
         parts: dict[int, list[Answer]] = {}
         done: set[int] = set()
         following: dict[bytes, tuple[int, Request]] = {}
+        if asked.frozen is not None and (not reading.raw or reading.raw[0].request != freeze.order()):
+            what = "says that its values were frozen, and holds no order to freeze"
+            self.findings.add("freeze", what, index, reading.instrument)
         for exchange in reading.raw:
             if not exchange.answer:
                 continue
@@ -302,16 +308,39 @@ class Readings:
                 self.findings.add(what, told, index, reading.instrument)
 
 
-def asked_of(body: Mapping[str, Any], instrument: str) -> _Asked:
-    """How an instrument was asked, by a configuration record's body. KeyError names what is not in it."""
+def _how(reading: Reading) -> tuple[str, bool]:
+    """Which of an instrument's ways of being asked a reading came by."""
+    return reading.instrument, freeze.FLAG in reading.flags
+
+
+def _judged(reading: Reading, asked: _Asked, indications: list[Indication]) -> list[Indication]:
+    """Frozen values once more measured by the order; what the gateway alone knew may speak against them, never for."""
+    if asked.frozen is None:
+        return indications
+    apart = [n for n, reason in reading.missing.items() if reason == Missing.NOT_FROZEN]
+    told = freeze.judged(indications, reading.utc_us, *asked.frozen)
+    return [
+        Indication(i.item, i.measurand, None, i.unit, Missing.NOT_FROZEN)
+        if i.value is not None and i.measurand in apart
+        else i
+        for i in told
+    ]
+
+
+def asked_of(body: Mapping[str, Any], instrument: str, *, frozen: bool = False) -> _Asked:
+    """How an instrument was asked, by a configuration record's body. KeyError names what is not in it.
+
+    ``frozen``: what it was asked after an order to freeze.
+    """
     about = body["instruments"][instrument]
     said = body["profiles"][about["profile"]]
-    queries = [_rebuilt(Query, query) for query in said["queries"]]
+    asked = about["freeze"] if frozen else said
+    queries = [_rebuilt(Query, query) for query in asked["queries"]]
     points = tuple(point for query in queries for point in query.points)
     profile = Profile(
         said["name"], said["protocol"], said["maker"], said["model"], said["kind"], said["source"], points
     )
-    units = {point.measurand: point.unit for point in points}
+    units = {point.measurand: point.unit for point in points if point.measurand != freeze.STAMP}
     moduli = {point.measurand: point.modulus for point in points if point.modulus is not None}
     refresh_us = int(about["refresh_us"])
     if about["protocol"] in pushed.PROTOCOLS:
@@ -331,6 +360,7 @@ def asked_of(body: Mapping[str, Any], instrument: str) -> _Asked:
         moduli,
         refresh_us,
         cut,
+        frozen=(int(asked["tolerance_us"]), int(asked["offset_us"])) if frozen else None,
     )
 
 

@@ -200,6 +200,17 @@ class Bus:
             codec = (meter.codec if meter else None) or self.codec
             return await self.line.exchange(codec, request.address, request, patience or _DEFAULT)
 
+    def now(self) -> Instant:
+        """Both clocks, as its scans bear them."""
+        return self._now()
+
+    async def broadcast(self, raw: bytes, meter: Meter, pause_s: float = 0.5) -> Reply:
+        """Say ``raw`` to all meters that speak as ``meter`` does; nobody answers. Never raises for a line."""
+        async with self._lock:
+            if self._mixed or meter.baud or meter.framing:
+                self.line.tune(meter.baud, meter.framing)
+            return await self.line.broadcast(meter.codec or self.codec, raw, pause_s)
+
     async def close(self) -> None:
         """Close the line, after the scan that is under way."""
         async with self._lock:

@@ -34,6 +34,7 @@ class Missing(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # outside what the profile calls possible, or the instrument can measure
     FAULT = "fault"  # the instrument itself says that it is out of order (NAMUR NE 43, an HJ 212 data flag)
     FLAGGED = "flagged"  # the sender calls it no measurement: stopped, maintenance, calibrating, set by hand
+    NOT_FROZEN = "not_frozen"  # what the meter holds as frozen was not frozen by this order
     ERROR_ANSWER = "error_answer"  # the meter answered with an error word or an exception
     MISMATCH = "mismatch"  # answers came, none belonged to the request
     CORRUPT = "corrupt"  # bytes came, no frame was whole (checksum, end byte, length)

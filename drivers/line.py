@@ -230,6 +230,40 @@ class Line:
         finally:
             self.usage.busy_us += round((clock() - began) * 1e6)
 
+    async def broadcast(self, codec: Codec, raw: bytes, pause_s: float) -> Reply:
+        """Say what everybody hears and nobody answers; then be silent for ``pause_s``.
+
+        The exchange's ``received`` is when the last character has left, at the line's speed. Raises nothing.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            if not self.link.is_open:
+                await self._up(clock, Patience())
+            self._retune(self.timing)
+            await self._settle(codec, self._gap_s)
+            self._suspect = ""
+            await self.link.write(raw)
+            sent, out = self._now(), clock() + len(raw) * self._character_s
+            air_us = round(len(raw) * self._character_s * 1e6)
+            left = Instant(sent.utc_us + air_us, sent.boot_us + air_us)
+            self.usage.exchanges += 1
+            self._account(len(raw), 0)
+            while data := await self.link.read(out + pause_s):  # our own words, on a line with an echo
+                if data.startswith(raw):
+                    self.echoes = True
+            self._spoke_at, self._silence_s = clock(), 0.0
+            return Reply(None, Exchange(raw, b"", sent, left))
+        except LinkDown as down:
+            self.counts.add("", Missing.LINK_DOWN)
+            return Reply(None, None, Missing.LINK_DOWN, str(down))
+        except _NeverQuiet:
+            self.counts.add("", Missing.SKIPPED)
+            detail = f"not said: the line did not fall silent within {self.timing.drain_s:g} s"
+            return Reply(None, None, Missing.SKIPPED, detail)
+        finally:
+            self.usage.busy_us += round((clock() - began) * 1e6)
+
     def tune(self, baud: int, framing: str) -> None:
         """From now on with another speed or framing; 0 and '' are the line's own. A network has neither."""
         own = self._own

@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 from calibration.state import CalibrationState
 from drivers.bus import Bus, Meter
 from drivers.codec import Instant, Scan
+from drivers.freeze import FLAG as FROZEN
 from drivers.identity import TELL, Identity, can_ask, identify, told_in
 from drivers.line import Timing
 from drivers.link import Link
@@ -33,6 +34,7 @@ from evidence.note import Checkpoint, Signer, SignerUnavailable, key_statement
 from evidence.record import Advice, PreviousLog, Tally, decode
 from evidence.record import Key as KeyRecord
 from gateway.clock import SECOND_US, Clock, StepWatch
+from gateway.freezing import FreezePlan, Freezer
 from gateway.identity import FLAG as IDENTITY_MISMATCH
 from gateway.identity import Identities, Verdict, beijing, uncorrected
 from gateway.lanes import Channel
@@ -89,6 +91,7 @@ class BusPlan:
     link: Link
     instruments: tuple[InstrumentPlan, ...]
     timing: Timing | None = None
+    freeze: FreezePlan | None = None  # only where somebody allowed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +156,25 @@ class Plan:
 class _Line:
     """A bus at work."""
 
-    def __init__(self, plan: BusPlan, clock: Clock) -> None:
+    def __init__(self, plan: BusPlan, clock: Clock, tell: Callable[[str, Mapping[str, str]], None]) -> None:
         self.plan = plan
         self.bus = Bus(plan.name, plan.codec, plan.link, clock.now, plan.timing)
         self.instruments = {i.meter.id: i for i in plan.instruments}
+        self.freezer = None if plan.freeze is None else Freezer(plan.freeze, self.bus, tell)
         self.agenda = Agenda()
         self.failures = 0
 
     @property
     def name(self) -> str:
         return self.plan.name
+
+    async def scan(self, instrument: InstrumentPlan, due_us: int) -> tuple[Scan, tuple[str, ...]]:
+        """What an instrument shows, or showed when it was ordered to freeze, and what its record says of that."""
+        meter, freezer = instrument.meter, self.freezer
+        if freezer is None or not freezer.due(meter.id, due_us):
+            return await self.bus.scan(meter, instrument.queries), ()
+        meters = {name: other.meter for name, other in self.instruments.items()}
+        return await freezer.scan(meter, due_us, meters), (FROZEN,)
 
 
 class Agent:
@@ -172,7 +184,7 @@ class Agent:
         self.plan = plan
         self._clock = clock
         self._notifier = notifier or Notifier({})
-        self._lines = [_Line(bus, clock) for bus in plan.buses]
+        self._lines = [_Line(bus, clock, self.tell) for bus in plan.buses]
         self._pipeline = Pipeline(
             [instrument.channel() for instrument in plan.instruments],
             clock,
@@ -382,6 +394,9 @@ class Agent:
                 f"{store.directory}: the key that is to sign is none of this log's: put back the file log.key that it "
                 "was written with. If that is lost, begin a log that continues this one: suyuan key successor"
             )
+        for line in self._lines:
+            if line.plan.freeze is not None:
+                self._pipeline.event("freeze_allowed", {"bus": line.name, **_texts(line.plan.freeze)})
         for push in self._pushes:
             push.begun()
         if store.ballast_spent:
@@ -434,14 +449,14 @@ class Agent:
             instrument = line.instruments[name]
             before = pipeline.number(name)
             try:
-                scan = await line.bus.scan(instrument.meter, instrument.queries)
+                scan, said = await line.scan(instrument, tick.due_us)
                 speaks = (instrument.meter.codec or line.bus.codec).name
                 if can_ask(speaks, instrument.meter.profile):
                     await self._identified(line, instrument.meter, scan)
                 elif speaks in TELL and scan.failure is None:
                     self._recognise(name, told_in(scan.exchanges, speaks))
                 flags = (IDENTITY_MISMATCH,) if self._identities.is_other(name) else ()
-                pipeline.accept(name, tick, scan, flags)
+                pipeline.accept(name, tick, scan, (*said, *flags))
             except asyncio.CancelledError:
                 pipeline.skip(name, tick, before, STOPPED)
                 raise
@@ -727,6 +742,7 @@ class Agent:
                     busy_us=line.bus.usage.busy_us,
                     busy_share=min(1.0, line.bus.usage.busy_us / elapsed),
                     failures=line.failures,
+                    freeze=None if line.plan.freeze is None else _texts(line.plan.freeze),
                 )
                 for line in self._lines
             )
@@ -787,6 +803,11 @@ def _first(group: BaseExceptionGroup[StoreError]) -> StoreError:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error if isinstance(error, StoreError) else StoreError(str(error))
+
+
+def _texts(allowed: FreezePlan) -> dict[str, str]:
+    """Who allowed a freeze, as texts."""
+    return {key: str(value) for key, value in allowed.plain().items()}
 
 
 def _written() -> int:

@@ -19,6 +19,7 @@ from calibration.curve import REGISTERS
 from calibration.energy import EnergyResult, EnergyTotal, NoUncertaintyError
 from calibration.operating import OperatingPoint
 from calibration.state import CalibrationState, format_u, format_value
+from drivers.freeze import FLAG as FROZEN
 from evidence.record import Aggregate, Reading, Reference
 
 _CHUNK = 256  # readings kept before they are added up
@@ -99,8 +100,9 @@ class Aggregator:
         if not energies or not reading.raw:
             return []
         sent, received = reading.raw[0].sent_us, reading.raw[0].received_us
-        for exchange in reading.raw[1:]:
+        for exchange in () if FROZEN in reading.flags else reading.raw[1:]:
             sent, received = min(sent, exchange.sent_us), max(received, exchange.received_us)
+        # Registers that were frozen stood so when the order, the first exchange, was over, however long reading took.
         utc_us, window_us = reading.utc_us + (sent + received) // 2, received - sent
         if utc_us == self._last_utc_us:  # UTC was set back to this very instant: its place is taken
             return []

@@ -8,6 +8,7 @@ Relative paths are relative to the file.
 from __future__ import annotations
 
 import re
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -279,6 +280,25 @@ class SecurityConfig(Model):
     server_certificate: str
 
 
+def _told(text: str) -> str:
+    if not text.strip():
+        raise ValueError("write who allowed it: a name and a post")
+    return text
+
+
+class FreezeConfig(Model):
+    """Who allowed that the meters of a line are ordered to freeze their registers, when, and how often it is done.
+
+    ``clock``: how far off a meter's clock may be; ``pause``: how long the meters are given before they are asked.
+    """
+
+    period: Positive
+    allowed_by: Annotated[str, AfterValidator(_told)] = Field(max_length=200)
+    allowed_on: date
+    clock: Positive | None = None
+    pause: Duration = 0.5
+
+
 class InstrumentConfig(Model):
     """One meter on a bus, and how its place transforms what it indicates."""
 
@@ -316,6 +336,7 @@ class InstrumentConfig(Model):
     sm4_key_file: str = ""  # HJ 212-2025: the key of a logger that encrypts, in a file of its own
     factors: dict[str, FactorConfig] = Field(default_factory=dict, alias="factor")
     values: dict[str, ValueConfig] = Field(default_factory=dict, alias="value")
+    freeze: bool = True  # whether it takes part where its line is frozen by broadcast
     time: str = ""  # MQTT: where the message tells its time; empty: when it came
 
 
@@ -336,6 +357,7 @@ class BusConfig(Model):
     username: str = ""
     password_file: str = ""  # OPC UA: the password of ``username``, in a file
     password_env: str = ""  # OPC UA: or in this variable of the environment
+    freeze: FreezeConfig | None = None  # DL/T 645-2007: without it no order is ever sent
     security: SecurityConfig | None = None  # OPC UA: without it nothing is signed or encrypted
     instruments: Annotated[tuple[InstrumentConfig, ...], Listed] = Field(alias="instrument", min_length=1)
 
@@ -457,7 +479,18 @@ class SiteFile:
             )
             for key in ("password_file", "password_env", "security")
             if getattr(bus, key) and bus.protocol != "opcua"
-        ]
+        ] + (
+            [
+                self.source.problem(
+                    (*place, "freeze"),
+                    f"'freeze' has no meaning on a bus of {bus.protocol}: instruments send by themselves there",
+                    "",
+                    "C142",
+                )
+            ]
+            if bus.freeze is not None and bus.protocol in PUSHED
+            else []
+        )
 
     def _serving(self) -> list[Problem]:
         """What cannot be meant of how the log is served."""

@@ -25,6 +25,8 @@ from evidence.note import COSIGNATURE, Verifier
 from gateway.calibrations import Calibrations
 from gateway.config import PUSHED, BusConfig, InstrumentConfig, SiteFile
 from gateway.enrolment import EnrolmentError, request_names
+from gateway.freezing import FreezePlan
+from gateway.freezing_allowed import freeze_plan
 from gateway.opcua_access import Access, AccessError, access_of
 from gateway.platforms import enrolment_of, key_of, server_files
 from gateway.site_profile import SiteProfileError, site_profile
@@ -55,6 +57,7 @@ class PreparedBus:
     timing: Timing
     meters: tuple[PreparedMeter, ...]
     share: float
+    freeze: FreezePlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +220,8 @@ def _bus(
             f"with usual reply delays the line is busy {100 * typical:.0f} % of the time: polls may be missed"
         )
         warnings.append(site.source.problem(place, message, hint, "C119"))
-    return PreparedBus(config, protocol, port, timing, ready, typical)
+    freezing = None if config.freeze is None else freeze_plan(site, b, ready, now(), problems)
+    return PreparedBus(config, protocol, port, timing, ready, typical, freezing)
 
 
 def _late_s(config: InstrumentConfig, timeout_s: float) -> float | None:

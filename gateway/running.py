@@ -31,7 +31,7 @@ from gateway.keys import KeyFileError
 from gateway.listening import instrument_plans, push_plan
 from gateway.pipeline import DocumentNotice
 from gateway.platforms import enrolment_of, platform_keys, server_files
-from gateway.prepare import Prepared, PreparedBus, PreparedMeter
+from gateway.prepare import Prepared, PreparedBus, PreparedMeter, PreparedPush
 from gateway.sm2_key import FILE, Sm2Signer
 from gateway.successor import previous_log
 from gateway.tls import ServerTls
@@ -113,6 +113,7 @@ def _bus(bus: PreparedBus) -> BusPlan:
         link=link(bus.port, bus.config.baud, bus.config.framing),
         instruments=instrument_plans(bus.meters),
         timing=bus.timing,
+        freeze=bus.freeze,
     )
 
 
@@ -147,6 +148,7 @@ def configuration(prepared: Prepared) -> bytes:
                 "ct": meter.config.ct or "",
                 "pt": meter.config.pt or "",
                 "profile": _shared(profiles, meter),
+                **_frozen(bus, meter),
             }
             for bus in prepared.lines
             for meter in bus.meters
@@ -154,6 +156,15 @@ def configuration(prepared: Prepared) -> bytes:
         "profiles": profiles,
     }
     return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _frozen(bus: PreparedBus | PreparedPush, meter: PreparedMeter) -> dict[str, object]:
+    """Where a meter is read by broadcast freeze: who allowed it, how often it is ordered, what is asked after it."""
+    plan = bus.freeze if isinstance(bus, PreparedBus) else None
+    if plan is None or meter.config.id not in plan.queries:
+        return {}
+    queries = [_plain_fields(query) for query in plan.queries[meter.config.id]]
+    return {"freeze": {**plan.plain(), "queries": queries}}
 
 
 def _shared(profiles: dict[str, dict[str, object]], meter: PreparedMeter) -> str:

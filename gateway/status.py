@@ -54,6 +54,9 @@ class BusStatus:
     busy_us: int
     busy_share: float
     failures: int
+    freeze: Mapping[str, str] | None = (
+        None  # who allowed its meters to be frozen by broadcast, when, how often
+    )
 
 
 @dataclass(frozen=True, slots=True)

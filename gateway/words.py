@@ -29,6 +29,10 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "check.warning": ("warning", "警告"),
     "check.budget": ("bus {bus}: line time used {share} % of the period", "总线 {bus}：占用周期的 {share} %"),
+    "check.freeze": (
+        "bus {bus}: orders its {count} meters to freeze (a WRITE) every {period} s, allowed by {by} on {on}: {values}",
+        "总线 {bus}：每 {period} s 向 {count} 台仪表广播冻结命令（写操作），批准人 {by}，日期 {on}：{values}",
+    ),
     "check.state": (
         "{instrument}: {certificates}, state {digest}",
         "{instrument}：{certificates}，校准状态 {digest}",

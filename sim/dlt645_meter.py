@@ -1,12 +1,14 @@
 """A DL/T 645-2007 meter: what it answers to each request (annex A for the items, clause 7 for the exchanges).
 
 It answers to its own address, to addresses whose high digits are AA, and to "read address" (13) with AA
-throughout; 99 is broadcast and gets no answer. What it does not have is refused with error word 02; writing
+throughout; 99 is broadcast and gets no answer. Ordered to freeze (16, data 99999999: now) it keeps what it shows, and
+the last three of these are read as items 0501xxnn. What it does not have is refused with error word 02; writing
 with 04.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +20,8 @@ from sim.instrument import Indications, Meter, rounded
 NO_SUCH_DATA, UNAUTHORISED, OTHER_ERROR = 0x02, 0x04, 0x01
 _READ, _FOLLOW, _READ_ADDRESS, _BROADCAST_TIME, _FREEZE = 0x11, 0x12, 0x13, 0x08, 0x16
 _REFUSED = frozenset((0x03, 0x14, 0x15, 0x17, 0x18, 0x19, 0x1A, 0x1B))
+_NOW = b"\x99" * 4
+_INSTANT = 0x0501  # items of the instantaneous freeze
 _PHASES = ("l1", "l2", "l3")
 
 # DI3 DI2 -> measurand without its phase; octets, decimals, signed; does the block begin with the total?
@@ -75,11 +79,14 @@ class Dlt645Meter:
         self._preamble = b"\xfe" * preamble
         self._longest = longest
         self._hours = hours
+        self._frozen: deque[tuple[datetime, Indications]] = deque(maxlen=3)  # the newest first
         self._parts: tuple[bytes, list[bytes]] = (b"", [])  # DI on the wire, what has not been fetched
 
     def answer(self, frame: bytes, show: Callable[[], Indications], t_us: int) -> bytes | None:
         """The answer to a sound request, or None for silence. ``show`` is called only when values are needed."""
         request = dlt645_request(frame)
+        if request.control == _FREEZE and request.address in (b"\x99" * 6, self._wire):
+            return self._freeze(request, show, t_us)
         if not self._addressed(request):
             return None
         if request.control == _READ_ADDRESS:
@@ -92,7 +99,28 @@ class Dlt645Meter:
             return self._follow(request)
         if request.control in _REFUSED:
             return self._error(request.control, UNAUTHORISED)
-        return None  # broadcast time, freeze, and what the standard does not know
+        return None  # broadcast time, and what the standard does not know
+
+    def _freeze(self, request: Dlt645Request, show: Callable[[], Indications], t_us: int) -> bytes | None:
+        """At once only: what would be done each month, day or hour is not simulated."""
+        if request.data == _NOW:
+            self._frozen.appendleft((self._local(t_us), show()))
+        return None if request.address == b"\x99" * 6 else self._frame(_FREEZE | 0x80, b"")
+
+    def _frozen_item(self, which: int, n: int) -> bytes | None:
+        """What was frozen at the ``n``-th last order; nothing yet: zeros."""
+        if not 1 <= n <= 3:
+            return None
+        at, shown = self._frozen[n - 1] if len(self._frozen) >= n else (None, None)
+        if which == 0:
+            return bytes(5) if at is None else bytes.fromhex(at.strftime("%M%H%d%m%y"))
+        if which == 0x10:
+            if shown is None:
+                return bytes(24)
+            return b"".join(self._variable(family, 0xFF, shown) or b"" for family in (0x0203, 0x0204))
+        if which not in _ENERGIES or not which:
+            return None
+        return bytes(20) if shown is None else self._energy(which, 0xFF, shown)
 
     def _addressed(self, request: Dlt645Request) -> bool:
         if request.address == b"\x99" * 6 or request.control in (_BROADCAST_TIME, _FREEZE):
@@ -133,6 +161,8 @@ class Dlt645Meter:
         family, which, last = di >> 16, di >> 8 & 0xFF, di & 0xFF
         if family in _ENERGIES and last == 0:
             return self._energy(family, which, show())
+        if family == _INSTANT:
+            return self._frozen_item(which, last)
         if family in _VARIABLES and last == 0:
             return self._variable(family, which, show())
         if di == 0x01010000:

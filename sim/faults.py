@@ -55,6 +55,7 @@ class FaultKind(StrEnum):
     ROLLOVER = "rollover"  # the import register passes its modulus at from_s
     RESET = "reset"  # registers go back to 0
     SWAP = "swap"  # another meter in its place: other number, other register
+    MISSED_BROADCAST = "missed_broadcast"  # DL/T 645: it does not hear an order that goes to all meters
     CLOCK_DRIFT = "clock_drift"  # the meter's clock is off by offset_s and gains ppm
 
 

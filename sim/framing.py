@@ -64,6 +64,11 @@ class Dlt645Request:
     data: bytes
 
 
+def to_all(frame: bytes) -> bool:
+    """Whether a request goes to all meters of a line (DL/T 645: address 99…99); nobody answers it."""
+    return frame[:1] == b"\x68" and frame[1:7] == b"\x99" * 6
+
+
 def dlt645_request(frame: bytes) -> Dlt645Request:
     """Take apart a frame that ``Dlt645Framing.requests`` found."""
     data = bytes((b - 0x33) & 0xFF for b in frame[10:-2])

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from sim.cjt188_meter import Cjt188Framing
 from sim.dlt698_meter import Dlt698Framing
 from sim.faults import FaultKind, Part, Scenario, spoil
-from sim.framing import Dlt645Framing, Framing, RtuFraming
+from sim.framing import Dlt645Framing, Framing, RtuFraming, to_all
 from sim.iec62056_meter import Iec62056Framing
 from sim.instrument import Indications
 from sim.mbus_meter import MbusFraming
@@ -277,6 +277,9 @@ class HalfDuplex:
         n = self._asked.get(station.id, 0)
         since_start = utc_us - self._start_utc_us
         faults = self._scenario.now(station.id, since_start, n)
+        if to_all(request) and any(f.kind == FaultKind.MISSED_BROADCAST for f in faults):
+            self._count_fault(FaultKind.MISSED_BROADCAST)
+            return ()
         stuck = [self._start_utc_us + round(f.from_s * 1e6) for f in faults if f.kind == FaultKind.STUCK]
         answer = say(max(stuck, default=None))
         if answer is None:

@@ -154,6 +154,7 @@ globalThis.SuyuanWords = {
   disk_full: ["disk full", "磁盘已满"], too_long: ["record too long", "记录过长"], not_supported: ["not supported", "不支持"],
   not_a_number: ["not a number", "非数值"], wrong_length: ["wrong length", "长度错误"], not_numeric: ["not numeric", "非数字"],
   unknown_format: ["unknown format", "未知格式"], out_of_range: ["out of range", "超出范围"], error_answer: ["meter refuses", "仪表拒绝"],
+  not_frozen: ["not frozen when ordered", "未按命令冻结"], frozen: ["frozen by broadcast", "广播冻结"],
   ref_standard: ["reference standard", "参考标准"], cal_point: ["calibration", "校准"], drift: ["drift", "漂移"],
   ct_ratio: ["CT ratio", "CT 变比"], ct_phase: ["CT phase displacement", "CT 相位差"], pt_ratio: ["PT ratio", "PT 变比"],
   pt_phase: ["PT phase displacement", "PT 相位差"], mpe: ["maximum permissible error", "最大允许误差"], resolution: ["resolution", "分辨力"],

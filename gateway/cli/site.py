@@ -13,6 +13,7 @@ from gateway.cli.output import emit, say
 from gateway.words import phrase
 
 if TYPE_CHECKING:
+    from gateway.freezing import FreezePlan
     from gateway.prepare import Prepared
     from gateway.toml_source import Problem
 
@@ -103,6 +104,7 @@ def _document(prepared: Prepared | None, problems: list[Problem]) -> dict[str, o
                 "name": bus.config.name,
                 "port": bus.port,
                 "share": round(bus.share, 4) if isinstance(bus, PreparedBus) else None,
+                "freeze": bus.freeze.plain() if isinstance(bus, PreparedBus) and bus.freeze else None,
                 "instruments": [
                     {
                         "id": meter.config.id,
@@ -131,6 +133,8 @@ def _tell(file: Path, prepared: Prepared | None, problems: list[Problem]) -> Non
     for bus in prepared.lines:
         if isinstance(bus, PreparedBus):
             print(phrase("check.budget", bus=bus.config.name, share=f"{100 * bus.share:.1f}"))
+            if bus.freeze is not None:
+                print(_frozen(bus.config.name, bus.freeze))
         else:
             print(phrase("check.pushed", bus=bus.config.name, port=bus.port))
         for meter in bus.meters:
@@ -149,6 +153,20 @@ def _tell(file: Path, prepared: Prepared | None, problems: list[Problem]) -> Non
     if not problems:
         buses, count = len(prepared.lines), len(prepared.meters)
         print(phrase("check.good", file=file, buses=buses, instruments=count))
+
+
+def _frozen(bus: str, plan: FreezePlan) -> str:
+    """That a line's meters are written to, and who allowed it."""
+    asked = {p.measurand: None for queries in plan.queries.values() for q in queries[1:] for p in q.points}
+    return phrase(
+        "check.freeze",
+        bus=bus,
+        period=f"{plan.period_us / 1e6:g}",
+        by=plan.allowed_by,
+        on=plan.allowed_on,
+        count=len(plan.queries),
+        values=", ".join(asked),
+    )
 
 
 def _run(given: argparse.Namespace) -> int:
