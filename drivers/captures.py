@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drivers import iec62056, mbus
+from drivers import dlms, iec62056, mbus
 from drivers.codec import Indication, Missing, Reject, RejectReason
 from drivers.decoded import Decoded, DecodedFrame
 from drivers.mbus_records import Malformed
@@ -17,6 +17,22 @@ def _in_order(rejected: list[Reject]) -> tuple[Reject, ...]:
 # ---- M-Bus ----------------------------------------------------------------------------------------------------------
 
 
+_DLMS_SEGMENTS = 0x20  # CI 00..1F: bits 0..3 the segment's number, bit 4 the last one
+
+
+def _mbus_dlms(ci: int, data: bytes) -> dict[str, Any]:
+    """A segment of a DLMS/COSEM message over M-Bus (EN 13757-3 7.2): its place, and whether it is ciphered."""
+    shown: dict[str, Any] = {
+        "application": "DLMS/COSEM segment",
+        "segment": {"number": ci & 0x0F, "last": bool(ci & 0x10)},
+    }
+    if not ci & 0x0F and len(data) > 2:  # after the two transport addresses the message begins
+        shown["apdu"] = (
+            "ciphered" if data[2] in dlms.CIPHERED else dlms.NAMES.get(data[2], f"APDU {data[2]:02X}")
+        )
+    return shown
+
+
 def _mbus_request(frame: mbus.Frame) -> dict[str, Any]:
     control = frame.control or 0
     counted = control & ~mbus.FCB if control & mbus.FCV else control
@@ -27,6 +43,8 @@ def _mbus_request(frame: mbus.Frame) -> dict[str, Any]:
         shown |= {"ci": f"{frame.ci:02X}", "application": mbus.CI_NAMES.get(frame.ci, "")}
         if frame.ci == 0x52 and len(frame.data) >= 8:
             shown["secondary"] = frame.data[3::-1].hex().upper() + frame.data[4:8].hex().upper()
+        if frame.ci < _DLMS_SEGMENTS:
+            shown |= _mbus_dlms(frame.ci, frame.data)
         shown["data"] = frame.data.hex(" ").upper()
     return shown
 

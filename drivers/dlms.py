@@ -20,6 +20,7 @@ NAMES = {
     0x0F: "data notification", 0x60: "AARQ", 0x61: "AARE", 0x62: "RLRQ", 0x63: "RLRE",
     0xC0: "GET request", 0xC1: "SET request", 0xC2: "event notification", 0xC3: "ACTION request",
     0xC4: "GET response", 0xC5: "SET response", 0xC7: "ACTION response", 0xD8: "exception response",
+    0xE0: "general block transfer",
 }  # fmt: skip
 CIPHERED = frozenset((*range(0xC8, 0xD8), 0x21, 0x28, 0xDB, 0xDC, 0xDD, 0xDF))
 RESULTS = {
@@ -175,7 +176,12 @@ def _get_response(tag: int, name: str, reader: Reader) -> Apdu:
 
 
 def _notification(tag: int, name: str, reader: Reader) -> Apdu:
-    invoke, when = reader.number(4), reader.take(reader.length())
+    invoke, length = reader.number(4), reader.length()
+    if length == OCTETS:  # Kaifa meters write the tag of an octet string before the length 12
+        length = reader.length()
+    if length not in (0, 12):
+        raise Malformed(f"the date-time of a {name} has 0 or 12 bytes, not {length}")
+    when = reader.take(length)
     return Apdu(tag, name, invoke, results=(reader.value(),), moment=(moment(when) or "") if when else "")
 
 

@@ -242,10 +242,27 @@ def test_a_ciphered_message_gives_no_value():
     assert [(i["value"], i["missing"]) for i in frame["items"]] == [(None, "unknown_format")]
 
 
+def test_a_date_time_with_the_tag_of_an_octet_string_is_one_as_kaifa_meters_write_it():
+    """List 1 of a Kaifa MA304H3E, as captured (public tests of amshan, the Norwegian HAN reader)."""
+    frame = bytes.fromhex(
+        "7EA027010201105A87E6E7000F40000000 090C07E4020F06010830FF800000 0201 0600001FC7 CEC37E"
+    )
+    (found,) = shown(frame)["frames"]
+    assert found["time"] == "2020-02-15 01:08:48"
+    assert [(i["item"], i["value"]) for i in found["items"]] == [("1", "8135")]
+
+
+def test_a_general_block_transfer_is_named_and_gives_no_value():
+    (frame,) = shown(answers("E0 40 0001 0000 02 DB 08"))["frames"]
+    assert (frame["apdu"], frame["items"]) == ("general block transfer", [])
+
+
 @pytest.mark.parametrize(
     "apdu",
     ["C4 01 C1 00 06 00BC61", VALUE + "00", "C4 09 C1", "C4 01 C1 02 00", "C4 01 C1 00 63", "C4 01 C1 00 01 82 FFFF 00",
-     "C4 01 C1 00" + "02 01" * 40 + "00", "C4", "0F 00"],
+     "C4 01 C1 00" + "02 01" * 40 + "00", "C4", "0F 00",
+     "0F 40000000 09 0B 07E4020F06010830FF8000 06 00000001",
+     "0F 40000000 09 09 0C 07E4020F06010830FF800000 06 00000001"],
 )  # fmt: skip
 def test_a_broken_message_is_refused_whole(apdu):
     found = shown(answers(apdu))

@@ -252,6 +252,20 @@ def test_an_encrypted_telegram_gives_no_value():
     assert [(i.value, i.missing) for i in telegram.indications] == [(None, Missing.UNKNOWN_FORMAT)]
 
 
+def test_a_ciphered_dlms_message_over_mbus_is_named_and_gives_no_value():
+    """The example of Netz NÖ's description of the customer interface (Kaifa MA309), its second telegram."""
+    second = "68 14 14 68 53 FF 11 01 67 41 9A 3C FD A4 4B E4 38 C9 6F 0E 38 BF 83 D9 83 16"
+    first = mbus.long(0x53, 0xFF, 0x00, bytes.fromhex("01 67 DB 08 4B464D6750000009"))
+    frames = decode_capture("mbus", first + bytes.fromhex(second)).to_json()["frames"]
+    assert [f["request"]["application"] for f in frames] == ["DLMS/COSEM segment"] * 2
+    assert [f["request"]["segment"] for f in frames] == [
+        {"number": 0, "last": False},
+        {"number": 1, "last": True},
+    ]
+    assert frames[0]["request"]["apdu"] == "ciphered"
+    assert [f["items"] for f in frames] == [[], []]
+
+
 def test_the_high_byte_first_mode_reads_the_same_values():
     turned = bytes.fromhex("12345678 4024 01 02 55 00 0000 02 13 0102 0D 78 02 4142 04 6D 1A790F2B")
     straight = bytes.fromhex("78563412 2440 01 02 55 00 0000 02 13 0201 0D 78 02 4241 04 6D 2B0F791A")
