@@ -16,11 +16,15 @@ from calibration.refusals import DccRefused
 from drivers import axdr, decode, hj212, hj212_sm4, iec104, modbus, profile_file
 from drivers.codec import Reject
 from drivers.points import ProfileError
+from drivers.profile import load
 from evidence import bundle, note, record
 from evidence.errors import EvidenceError, ParseError
 from gateway.config import Site
 from gateway.edge import validated
 from gateway.toml_source import ConfigError, TomlSource
+from tests.fuzz import handed_over
+from tests.fuzz.handed_over_seeds import SEEDS as HANDED_OVER
+from tests.fuzz.peers import PEERS
 from tests.fuzz.sound import sound
 
 Target = Callable[[bytes], None]
@@ -40,7 +44,11 @@ BETWEEN_FRAMES: Mapping[str, set[int]] = {
 
 
 def capture(protocol: str) -> Target:
-    """A codec: no exception, values or reasons, frames and rejects inside the stream, and told in order."""
+    """A codec: no exception, values or reasons, frames and rejects inside the stream, and told in order.
+
+    Where an independent parser is installed, its numbers and ours are the same.
+    """
+    peer = PEERS.get(protocol)
 
     def check(data: bytes) -> None:
         found = decode.decode_capture(protocol, data)
@@ -63,6 +71,8 @@ def capture(protocol: str) -> Target:
             assert not (frame.error and any(i.value is not None for i in frame.indications)), (
                 "value of an error"
             )
+            if peer is not None:
+                peer(frame)
 
     return check
 
@@ -194,6 +204,7 @@ TARGETS: Mapping[str, Target] = {
     "site": site_file,
     "profile": meter_profile,
     "dcc": dcc,
+    **handed_over.TARGETS,
 }
 
 _VECTORS: Mapping[str, str] = {
@@ -223,15 +234,25 @@ def _evidence(name: str) -> list[bytes]:
     return list({type(record.decode(entry)): entry for _, entry in whole.entries}.values())
 
 
+def golden(protocol: str) -> list[bytes]:
+    """The answers that the profiles of a protocol keep as captured."""
+    if protocol not in ("dlt698", "mbus", "iec62056-21", "cjt188"):
+        return []
+    known = (load(file.stem) for file in sorted((ROOT / "drivers/profiles").glob("*.toml")))
+    return [vector.answer for profile in known if profile.protocol == protocol for vector in profile.vectors]
+
+
 def seeds(name: str) -> list[bytes]:
     """Sound inputs of a target: the frames of the test vectors, the profiles and sites that are there."""
+    if name in HANDED_OVER:
+        return HANDED_OVER[name]()
     if name == "profile":
         return [file.read_bytes() for file in sorted((ROOT / "drivers/profiles").glob("*.toml"))[:8]]
     if name == "site":
         return [file.read_bytes() for file in sorted(ROOT.glob("docs/**/*.toml"))] or [SITE]
     if name in ("record", "note", "bundle"):
         return _evidence(name)
-    built = sound(name)
+    built = sound(name) + golden(name)
     if name == "dcc":
         bare = b'<dcc:digitalCalibrationCertificate xmlns:dcc="https://ptb.de/dcc" schemaVersion="3.3.0"/>'
         return [bare, *built]

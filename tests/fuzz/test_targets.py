@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from drivers import decode, iec104
 from drivers.axdr import Malformed
 from tests.fuzz.guided import NOT_HERE
+from tests.fuzz.peers import PEERS
 from tests.fuzz.sound import sound
 from tests.fuzz.targets import ROOT, TARGETS, seeds
 
@@ -52,6 +54,27 @@ def test_the_guided_fuzzer_finds_nothing_in_a_few_thousand_runs(name: str):
     if ran.returncode == NOT_HERE:
         pytest.skip(ran.stdout.strip())
     assert ran.returncode == 0, ran.stderr[-2000:]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_finds_the_same_numbers_in_the_seeds(name: str):
+    frames = [frame for seed in seeds(name) for frame in decode.decode_capture(name, seed).frames]
+    assert sum(PEERS[name](frame) for frame in frames) > 0
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", PEERS)
+def test_a_number_that_is_not_the_peers_is_a_finding(name: str):
+    """Each value of the seeds changed by a little: the comparison is no formality."""
+    caught = 0
+    for frame in (f for seed in seeds(name) for f in decode.decode_capture(name, seed).frames):
+        off = tuple(i if i.value is None else replace(i, value=i.value + 7) for i in frame.indications)
+        try:
+            PEERS[name](replace(frame, indications=off))
+        except AssertionError:
+            caught += 1
+    assert caught > 0
 
 
 def test_an_asdu_shorter_than_its_head_is_told_to_be_none():
