@@ -185,6 +185,12 @@ def profile_text(device: Device) -> str:
     if meter is None:
         have = ", ".join(str(block.model) for block in device.blocks) or "none"
         raise LocalProtocolError(f"no meter model 201 to 204 or 211 to 214 in the chain; it has {have}")
+    last = max(p[5] + 1 if meter.model in FLOAT_METERS else max(p[3] + 1, p[4]) for p in _POINTS)
+    if len(meter.words) <= last:
+        raise LocalProtocolError(
+            f"the block at {meter.address} is too short for model {meter.model}: "
+            f"it ends after {len(meter.words) - 2} registers"
+        )
     kind = INTEGER_METERS.get(meter.model) or FLOAT_METERS[meter.model]
     lines = [
         f"# Made from what the device told: SunSpec model {meter.model} ({kind}) at {meter.address}.",

@@ -187,3 +187,10 @@ async def test_a_found_meter_is_read_over_the_bus_and_a_changed_power_is_heeded(
     finally:
         serving.cancel()
         await bus.close()
+
+
+@pytest.mark.parametrize(("block", "kept"), [(model_203(), 54), (model_213(), 69), (model_203(), 2)])
+async def test_a_meter_block_that_is_too_short_for_its_model_is_refused(block, kept):
+    device = await discovered(image(0, model_1(), [block[0], kept - 2, *block[2:kept]]))
+    with pytest.raises(LocalProtocolError, match=f"ends after {kept - 2} registers"):
+        sunspec.profile_of(device, "found")
