@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -297,15 +298,41 @@ def data_sets(text: str, address: str = "") -> tuple[DataSet, ...]:
         named = match.group(1).strip()
         if named:
             address, place = named, 0
-        place += 1
-        value, star, unit = match.group(2).partition("*")
-        found.append(DataSet(address, place, value.strip(), unit.strip() if star else ""))
+        # Landis+Gyr heat meters write several values into one pair of brackets: 9.4(094.4*C&092.9*C)
+        inside = match.group(2)
+        for one in inside.split("&") if "*" in inside else (inside,):
+            place += 1
+            value, star, unit = one.partition("*")
+            found.append(DataSet(address, place, value.strip(), unit.strip() if star else ""))
     return tuple(found)
 
 
 def decode(text: str, address: str = "") -> tuple[Indication, ...]:
     """The indications of a data message: numbers exact as printed, everything else as text or missing."""
-    return tuple(_indication(one) for one in data_sets(text, address))
+    return tuple(_indication(one) for one in _with_units(data_sets(text, address)))
+
+
+def _no_quantity(one: DataSet) -> bool:
+    """Whether digits without a unit are a time or a number (10 digits or more), or a profile's head (P.01, P.98)."""
+    return (one.value.isdecimal() and len(one.value) >= 10) or one.address.startswith("P.")
+
+
+def _with_units(sets: Sequence[DataSet]) -> Iterator[DataSet]:
+    """A load profile's head ``P.01(time)(status)(minutes)(n)(code)(unit)…`` gives the values after it their units."""
+    at = 0
+    while at < len(sets):
+        end = at + 1
+        while end < len(sets) and sets[end].place > 1:
+            end += 1
+        group = sets[at:end]
+        at = end
+        count = group[3].value if len(group) > 3 and group[0].address.startswith("P.") else ""
+        columns = int(count) if count.isdecimal() and len(count) < 3 else 0
+        head = 4 + 2 * columns
+        yield from group[:head]
+        for n, one in enumerate(group[head:]):
+            unit = one.unit or (group[5 + 2 * (n % columns)].value if columns else "")
+            yield DataSet(one.address, one.place, one.value, unit)
 
 
 def _indication(one: DataSet) -> Indication:
@@ -314,7 +341,7 @@ def _indication(one: DataSet) -> Indication:
     if one.value == "" or not one.value.strip("-*_? "):
         return Indication(one.item, measurand, None, unit, Missing.NOT_SUPPORTED, one.value)
     if re.fullmatch(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", one.value) and (
-        one.unit or not obis.identity(one.address)
+        one.unit or not (obis.identity(one.address) or _no_quantity(one))
     ):
         value = Decimal(one.value)
         return Indication(one.item, measurand, abs(value) if value == 0 else value, unit)

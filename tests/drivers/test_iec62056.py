@@ -118,6 +118,51 @@ def test_rows_of_a_load_profile_count_on():
     assert [(s.item, s.value) for s in sets][-2:] == [("P.01#7", "0.100"), ("P.01#8", "0.200")]
 
 
+def test_the_head_of_a_load_profile_gives_its_values_their_units_and_is_no_value_itself():
+    """A P.01 answer as an EMH meter gives it (public tests of the parser iec6205621)."""
+    profile = (
+        "P.01(1220823161500)(00000000)(15)(2)(1.5)(kW)(5.5)(kvar)\r\n"
+        "(0.18374)(0.00078)\r\n(0.16832)(0.02686)\r\n"
+    )
+    (frame,) = shown(iec62056.message(profile))["frames"]
+    told = {i["item"]: (i["value"], i["unit"]) for i in frame["items"]}
+    assert all(
+        told[item] == (None, "") for item in ("P.01", "P.01#2", "P.01#3", "P.01#4", "P.01#5", "P.01#7")
+    )
+    assert list(told.values())[-4:] == [
+        ("0.18374", "kW"), ("0.00078", "kvar"), ("0.16832", "kW"), ("0.02686", "kvar"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", ["0", "9", "x", "", "99"])
+def test_a_load_profile_whose_head_does_not_fit_gives_no_value(count):
+    (frame,) = shown(iec62056.message(f"P.01(1)(00)(15)({count})(1.5)(0.18374)"))["frames"]
+    assert all(i["value"] is None for i in frame["items"])
+
+
+def test_two_values_in_one_pair_of_brackets_are_two_as_landis_gyr_heat_meters_write_them():
+    """From a UH50's readout: forward and return temperature; identities joined by & stay text."""
+    (frame,) = shown(iec62056.message("9.4(094.4*C&092.9*C)9.6(000&66409080&0)\r\n!\r\n"))["frames"]
+    assert [(i["item"], i["value"], i["unit"]) for i in frame["items"]] == [
+        ("9.4", "94.4", "Cel"),
+        ("9.4#2", "92.9", "Cel"),
+        ("9.6", None, ""),
+    ]
+
+
+def test_the_time_of_a_maximum_is_no_number():
+    """A Landis+Gyr E550's billing values (public tests of a reader for Logarex and Landis+Gyr meters)."""
+    (frame,) = shown(
+        iec62056.message("1-1:1.6.0(10.102*kW)(2104070015)\r\n1-1:1.6.0*01(06.130)(2101281415)\r\n")
+    )["frames"]
+    assert [(i["item"], i["value"]) for i in frame["items"]] == [
+        ("1-1:1.6.0", "10.102"),
+        ("1-1:1.6.0#2", None),
+        ("1-1:1.6.0*01", "6.130"),
+        ("1-1:1.6.0*01#2", None),
+    ]
+
+
 @pytest.mark.parametrize("text", ["(ER01)", "ER", "(ERROR)"])
 def test_an_error_answer_is_an_error_and_no_value(text):
     (frame,) = shown(iec62056.message(text))["frames"]
