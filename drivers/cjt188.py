@@ -86,7 +86,7 @@ _KNOWN = frozenset(("901F", *(f"D12{n:X}" for n in range(12))))
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of one meter: ``address`` has 14 digits; ``item`` is the DI with 90 or D1 first.
+    """What is asked of one meter: ``address`` has 14 digits, ``A`` for any; ``item`` is the DI with 90 or D1 first.
 
     ``wire_order``: the DI's bytes as written (``901F`` → 90 1F) or ``swapped``.
     """
@@ -256,7 +256,7 @@ def match(request: Request, frame: Frame) -> Answer | Mismatch:
         if frame.raw == encode(request, writes=True, preamble=0):
             return no(MismatchReason.ECHO, "our own request, heard back")
         return no(MismatchReason.FUNCTION, "a request of another master")
-    if request.address not in (WILDCARD, frame.address):
+    if not all(a in ("A", f) for a, f in zip(request.address, frame.address, strict=True)):
         return no(MismatchReason.ADDRESS, f"asked {request.address}, {frame.address} answered")
     if request.meter_type not in (ANY, frame.meter_type):
         return no(

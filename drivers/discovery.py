@@ -4,7 +4,9 @@
   addresses, the leading ones filled up with A (any digit), two digits more wherever answers still collide.
 * Modbus: each unit is asked for one register. Whatever answers, be it an exception, is there.
 * M-Bus: by identities and by primary addresses (:mod:`drivers.mbus_search`).
-* CJ/T 188: "any type, any address" finds the only meter of a line. Several cannot be told apart by asking.
+* CJ/T 188: "any type, any address" finds the only meter of a line. Several collide; then they are asked by the last
+  digits, the other bytes AA. Not every meter answers to such a part of its number: then only the numbers printed on them help.
+* DL/T 645 and CJ/T 188: by given numbers, where collisions or silence leave no other way.
 * IEC 62056-21: a sign-on with an empty address is answered by the only meter of a line, or at an optical head.
 
 A profile is proposed if its probe is plausible; it is ranked by how many of its other values are. Everything is
@@ -78,15 +80,20 @@ async def survey(
     reply_s: float = 0.3,
     units: Iterable[int] = range(1, 248),
     identities: bool = True,
+    addresses: Sequence[str] = (),
     say: Say = lambda _text: None,
 ) -> Survey:
     """Find the meters on a line, ask who they are, and propose profiles. Raises LinkDown if there is no line.
 
     ``units`` are Modbus units or primary addresses of M-Bus; ``identities``: M-Bus slaves are sought by those as well.
+    ``addresses``: of DL/T 645 and CJ/T 188 only these are asked, as printed on the meters. Each address that is found
+    by anything but its whole number is asked by that before it is told: out of a collision no number is made.
     """
     search = _Search(bus, until, Patience(reply_s, 0.05), say)
     if bus.codec.name in ("mbus", "cjt188"):
-        by_kind = search.slaves(units, identities) if bus.codec.name == "mbus" else search.flow_meter()
+        by_kind = (
+            search.slaves(units, identities) if bus.codec.name == "mbus" else search.flow_meters(addresses)
+        )
         meters = [
             Found(bus.codec.name, address, number, await _by_kind(bus, profiles, address, kind, reply_s))
             for address, number, kind in await by_kind
@@ -95,7 +102,11 @@ async def survey(
     if bus.codec.name.startswith("iec62056-21"):
         return Survey(await _at_head(bus, profiles, search, reply_s), complete=not search.late)
     speaks_645 = bus.codec.name.startswith("dlt645")
-    addresses = await (search.addresses() if speaks_645 else search.units(units))
+    if speaks_645 and addresses:
+        seen = await search.given([search.probe(bus.codec.address(text)) for text in addresses])
+        addresses = [answer.address for answer in seen]
+    else:
+        addresses = await (search.addresses() if speaks_645 else search.units(units))
     protocol = bus.codec.name if speaks_645 else "modbus"
     candidates = [p for p in profiles if p.protocol == protocol and p.probe is not None]
     found = []
@@ -154,6 +165,12 @@ class _Told(NamedTuple):
     kind: str
 
 
+def _flow(answer: Answer) -> _Told:
+    """A CJ/T 188 meter by its answer."""
+    kind = cjt188.TYPES.get(answer.raw[answer.raw.index(0x68) + 1], "")
+    return _Told(answer.address, answer.address, kind)
+
+
 class _Search:
     """The asking, and its end."""
 
@@ -198,18 +215,79 @@ class _Search:
         found = await search.slaves(units, identities=identities)
         return [_Told(slave.address, slave.identity, slave.medium) for slave in found]
 
-    async def flow_meter(self) -> list[_Told]:
-        """CJ/T 188: the only meter, by type and address unknown."""
-        answer, collided = await self._ask(cjt188.Request(cjt188.WILDCARD))
-        if answer is not None:
-            self._say(f"address {answer.address} answers")
-            kind = cjt188.TYPES.get(answer.raw[answer.raw.index(0x68) + 1], "")
-            return [_Told(answer.address, answer.address, kind)]
-        if collided:
+    async def given(self, requests: Sequence[Request]) -> list[Answer]:
+        """Who answers to requests that name whole addresses."""
+        found: list[Answer] = []
+        for request in requests:
+            if self.late:
+                break
+            answer, clash = await self._told(request)
+            if answer is not None:
+                self._say(f"{answer.address} answers")
+                found.append(answer)
+            elif clash:
+                self._say(
+                    f"{request.address}: bytes came and no whole frame: does another meter have this number?"
+                )
+            else:
+                self._say(f"{request.address}: no answer")
+        return found
+
+    async def flow_meters(self, addresses: Sequence[str]) -> list[_Told]:
+        """CJ/T 188: those of the given numbers, or all that can be told apart, by type and number unknown."""
+        if addresses:
+            asked = [cjt188.Request(self._bus.codec.address(text)) for text in addresses]
+            return [_flow(answer) for answer in await self.given(asked)]
+        answer, clash = await self._told(cjt188.Request(cjt188.WILDCARD))
+        if (
+            answer is not None
+        ):  # a stronger meter may have drowned the others, and not always the same one does
+            again, clash = await self._told(cjt188.Request(cjt188.WILDCARD))
+            if not clash and again is not None and again.address == answer.address:
+                self._say(f"address {answer.address} answers")
+                return [_flow(answer)]
+        elif not clash:
+            return []
+        self._say("several CJ/T 188 meters answer at once: asked by the last digits of their numbers")
+        found: list[Answer] = []
+        heard = await self._parts("", found)
+        if not heard and not self.late:
             self._say(
-                "several CJ/T 188 meters answer at once: they can be read by their printed addresses only"
+                "they do not answer to a part of their numbers: give the numbers that are printed on them (--addresses)"
             )
-        return []
+        return [_flow(one) for one in sorted(found, key=lambda one: one.address)]
+
+    async def _parts(self, last: str, found: list[Answer]) -> bool:
+        """All CJ/T 188 meters whose numbers end in ``last``; whether anybody answered to such a part."""
+        heard = False
+        for pair in range(100):
+            if self.late:
+                break
+            digits = f"{pair:02d}{last}"
+            answer, clash = await self._told(cjt188.Request(digits.rjust(14, "A")))
+            heard = heard or clash or answer is not None
+            if answer is not None and (sure := await self._whole(answer)) is not None:
+                self._say(f"address {sure.address} answers")
+                found.append(sure)
+            elif (clash or answer is not None) and len(digits) < 14:
+                await self._parts(digits, found)
+            elif clash:
+                self._say(f"{digits}: more than one answers; no number can be told")
+        return heard
+
+    async def _whole(self, answer: Answer) -> Answer | None:
+        """The same meter by its whole number: what a collision may have made is no meter's."""
+        if not answer.address.isdecimal():
+            return None
+        return (await self._told(cjt188.Request(answer.address)))[0]
+
+    async def _told(self, request: Request) -> tuple[Answer | None, bool]:
+        """The answer, and whether bytes came that are no whole frame: more than one answered."""
+        for _ in range(2):
+            reply = await self._reply(request)
+            if reply.failure is not Missing.TIMEOUT or "A" in request.address.strip("A"):
+                break
+        return reply.answer, reply.failure is Missing.CORRUPT
 
     async def addresses(self) -> list[str]:
         """The addresses of all meters: one by its own word, several by their last digits."""
@@ -220,11 +298,11 @@ class _Search:
             # A stronger meter may have drowned the others: they are heard once it is not asked.
             first = answer.payload[::-1].hex()
             self._say(f"address {first} answers")
-            again, collided = await self._ask(self._probe(dlt645.WILDCARD))
+            again, collided = await self._ask(self.probe(dlt645.WILDCARD))
             if not collided and (again is None or again.address == first):
                 return [first]
         elif not collided:
-            alone, collided = await self._ask(self._probe(dlt645.WILDCARD))
+            alone, collided = await self._ask(self.probe(dlt645.WILDCARD))
             if alone is not None:
                 return [alone.address]
             if not collided:
@@ -234,7 +312,8 @@ class _Search:
         await self._below("", found)
         return sorted(found)
 
-    def _probe(self, address: str) -> dlt645.Request:
+    def probe(self, address: str) -> dlt645.Request:
+        """Ask for what every meter of the edition has."""
         return dlt645.Request(address, *_PROBED[self._bus.codec.name])
 
     async def _below(self, last: str, found: list[str]) -> None:
@@ -243,14 +322,22 @@ class _Search:
             if self.late:
                 return
             digits = f"{pair:02d}{last}"
-            request = self._probe(digits.rjust(12, "A"))
+            request = self.probe(digits.rjust(12, "A"))
             answer, collided = await self._ask(request)
-            if answer is not None:
+            if answer is not None and await self._answers(answer.address):
                 self._say(f"address {answer.address} answers")
                 if answer.address not in found:
                     found.append(answer.address)
-            elif collided and len(digits) < 12:
+            elif (collided or answer is not None) and len(digits) < 12:
                 await self._below(digits, found)
+            elif collided:
+                self._say(f"{digits}: more than one answers; one of them must get another address")
+
+    async def _answers(self, address: str) -> bool:
+        """Whether a meter answers to its whole address: what a collision may have made is no meter's."""
+        if not address.isdecimal():
+            return False
+        return (await self._ask(self.probe(address)))[0] is not None
 
     async def _ask(self, request: Request) -> tuple[Answer | None, bool]:
         """The answer, and whether something else came than silence or an answer."""

@@ -91,11 +91,14 @@ class Cjt188Framing:
 
 
 class Cjt188Meter:
-    """The answering side of one meter. ``hours`` is what its clock is ahead of UTC."""
+    """The answering side of one meter. ``hours`` is what its clock is ahead of UTC.
+
+    ``by_parts``: it also answers to a part of its number, the other bytes AA; not every model does.
+    """
 
     protocol = "cjt188"
 
-    def __init__(self, meter: FlowMeter, address: str, *, hours: int = 8) -> None:
+    def __init__(self, meter: FlowMeter, address: str, *, hours: int = 8, by_parts: bool = True) -> None:
         digits = address.rjust(14, "0")
         if len(digits) != 14 or not digits.isdecimal():
             raise ValueError(f"{meter.id}: a CJ/T 188 address has up to 14 decimal digits, not {address!r}")
@@ -105,11 +108,17 @@ class Cjt188Meter:
         self.address = digits
         self._type = TYPES[meter.kind]
         self._hours = hours
+        self._by_parts = by_parts
+
+    def _addressed(self, asked: bytes, own: bytes) -> bool:
+        if asked in (own, b"\xaa" * 7):
+            return True
+        return self._by_parts and all(a in (0xAA, o) for a, o in zip(asked, own, strict=True))
 
     def answer(self, frame: bytes, show: Callable[[], Indications], t_us: int) -> bytes | None:
         """The answer to a sound request, or None for silence. ``show`` is called only when values are needed."""
         head = self._head(t_us)
-        if frame[1] not in (self._type, 0xAA) or frame[2:9] not in (head[1:], b"\xaa" * 7):
+        if frame[1] not in (self._type, 0xAA) or not self._addressed(frame[2:9], head[1:]):
             return None
         control, data = frame[9], frame[11:-2]
         if control == _READ and len(data) == 3 and data[:2] in (b"\x90\x1f", b"\x1f\x90"):

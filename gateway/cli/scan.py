@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.cli import DONE, NO
@@ -13,6 +14,7 @@ from gateway.cli.output import UsageError, emit, say
 
 if TYPE_CHECKING:
     from drivers.discovery import Found
+    from drivers.protocols import Codec
 
 EPILOG = """Asks, and changes nothing. What was found goes to stdout as a part of a site file; progress to stderr. Stop
 the agent first: a line has one master.
@@ -21,6 +23,7 @@ examples:
   suyuan scan /dev/ttyUSB0 > found.toml
   suyuan scan /dev/ttyUSB0 --protocol modbus-rtu --baud 9600 --framing 8N1 --units 1-32
   suyuan scan /dev/ttyUSB1 --protocol iec62056-21
+  suyuan scan /dev/ttyUSB2 --protocol cjt188 --addresses 92404000001800,92404000001801
   suyuan scan tcp://192.168.1.20:502 --protocol modbus-tcp --json
 
 Exit code 1 if nothing was found."""
@@ -41,6 +44,13 @@ _KNOWN = ("dlt645-2007", "modbus-rtu", "mbus", "cjt188", "dlt645-1997", "iec6205
 _KNOWN_TCP = ("modbus-tcp", *_KNOWN[:-1], "iec62056-21-300", "iec62056-21-fixed")
 
 
+_NUMBERED = (
+    "dlt645-2007",
+    "cjt188",
+    "dlt645-1997",
+)  # protocols whose meters may be sought by given addresses
+
+
 class Setting(NamedTuple):
     """One way to talk to a line."""
 
@@ -59,6 +69,11 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--framing", help="try this one only (8E1, 8N1)")
     parser.add_argument("--units", metavar="1-247", help="Modbus units or M-Bus primary addresses to ask")
+    parser.add_argument(
+        "--addresses",
+        metavar="A,B|FILE",
+        help="DL/T 645 and CJ/T 188: ask these only, as printed on the meters; a file has one a line",
+    )
     parser.add_argument("--reply", metavar="300ms", default="300ms", help="how long to wait for each answer")
     parser.add_argument("--limit", metavar="5min", default="5min", help="stop after this time")
     parser.add_argument("--profiles", metavar="DIR", action="append", default=[], help="profiles of your own")
@@ -68,7 +83,9 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 def settings(given: argparse.Namespace) -> list[Setting]:
     """All that is tried, the likeliest first. UsageError for what cannot be searched."""
     tcp = given.port.startswith("tcp://")
-    protocols = given.protocol or (_KNOWN_TCP if tcp else _KNOWN)
+    protocols = given.protocol or (_NUMBERED if given.addresses else _KNOWN_TCP if tcp else _KNOWN)
+    if given.addresses and (other := [p for p in protocols if p not in _NUMBERED]):
+        raise UsageError(f"--addresses is for {', '.join(_NUMBERED)}, not {', '.join(other)}")
     searched = ("modbus-tcp", "modbus-ascii", *_KNOWN, "iec62056-21-300", "iec62056-21-fixed")
     for protocol in protocols:
         if protocol not in searched:
@@ -103,13 +120,45 @@ def _units(text: str | None) -> list[int]:
     return units
 
 
+def _addresses(text: str | None, protocols: list[str]) -> list[str]:
+    """The addresses to ask, one by one. UsageError for what is none in any of the protocols."""
+    from pathlib import Path
+
+    from drivers.protocols import codec
+
+    if not text:
+        return []
+    file = Path(text)
+    try:
+        lines = file.read_text(encoding="utf-8") if file.is_file() else text.replace(",", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{text}: cannot be read: {error}") from None
+    found = [line.partition("#")[0].strip() for line in lines.splitlines()]
+    found = list(dict.fromkeys(address for address in found if address))
+    for address in found:
+        why = []
+        for protocol in protocols:
+            try:
+                codec(protocol).address(address)
+            except ValueError as error:
+                why.append(str(error))
+        if len(why) == len(protocols) or "A" in address.upper():
+            raise UsageError("; ".join(why) or f"{address}: write whole addresses, digits only")
+    if not found:
+        raise UsageError(f"{text}: no address is in it")
+    return found
+
+
 def run(_command: str, given: argparse.Namespace) -> int:
     """Search, and write what was found."""
     from gateway.edge import seconds
 
     units = _units(given.units)
     tried = settings(given)
-    found, complete = asyncio.run(_search(given, tried, units, seconds(given.reply), seconds(given.limit)))
+    asked = _addresses(given.addresses, list(dict.fromkeys(setting.protocol for setting in tried)))
+    found, complete = asyncio.run(
+        _search(given, tried, units, asked, seconds(given.reply), seconds(given.limit))
+    )
     if not complete:
         say(
             "the time was over before everything had been asked: give --protocol, --baud, --units, or more --limit"
@@ -123,8 +172,23 @@ def run(_command: str, given: argparse.Namespace) -> int:
     return DONE if found else NO
 
 
+def _fitting(protocol: Codec, addresses: list[str]) -> list[str]:
+    """Those that are addresses of a protocol."""
+    found = []
+    for address in addresses:
+        with suppress(ValueError):
+            protocol.address(address)
+            found.append(address)
+    return found
+
+
 async def _search(
-    given: argparse.Namespace, tried: list[Setting], units: list[int], reply_s: float, limit_s: float
+    given: argparse.Namespace,
+    tried: list[Setting],
+    units: list[int],
+    asked: list[str],
+    reply_s: float,
+    limit_s: float,
 ) -> tuple[list[tuple[Setting, Found]], bool]:
     from pathlib import Path
 
@@ -155,6 +219,7 @@ async def _search(
             got = await survey(
                 bus, profiles, until,
                 reply_s=reply_s, units=quick or units, identities=not given.units, say=say,
+                addresses=_fitting(bus.codec, asked),
             )  # fmt: skip
             seen = list(got.found)
             if quick and seen and (setting.protocol.startswith("modbus") or setting.protocol == "mbus"):

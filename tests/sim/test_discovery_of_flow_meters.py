@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from drivers.bus import Bus
 from drivers.codec import Instant
@@ -16,12 +18,15 @@ from drivers.link import MemoryLink
 from drivers.profile import load, names
 from drivers.protocols import codec
 from sim.cjt188_meter import Cjt188Meter
+from sim.dlt645_meter import Dlt645Meter
 from sim.faults import Scenario
 from sim.flow import FlowMeter, Pipe
 from sim.halfduplex import FRAMINGS, HalfDuplex, MeterStation, Side, Timing, character_us
+from sim.instrument import Electronics, Meter
 from sim.line import Pump
 from sim.mbus_meter import MEDIA, MbusMeter, record
 from sim.virtual import VirtualLoop
+from sim.world import Plant
 
 PROFILES = [load(name) for name in names()]
 START = 1_800_000_000_000_000
@@ -113,8 +118,61 @@ def test_the_only_cjt188_meter_is_found(kind: str, unit: str, profile: str) -> N
     assert one.proposals[0].plausible == one.proposals[0].judged
 
 
-def test_several_cjt188_meters_cannot_be_told_apart() -> None:
-    sides = [Cjt188Meter(FlowMeter(n, n, "water", Pipe(2.0)), n) for n in ("1", "2")]
-    found, said = searched("cjt188", sides)
-    assert found.found == ()
+def water(*numbers: str, by_parts: bool = True) -> list[Cjt188Meter]:
+    return [
+        Cjt188Meter(FlowMeter(n, str(k), "water", Pipe(2.0)), n, by_parts=by_parts)
+        for k, n in enumerate(numbers)
+    ]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        ["00000000000001", "00000000000002"],
+        ["92404000001800", "92404000011800", "92404000001801"],  # two end alike
+        ["10000000000000", "20000000000000"],  # apart in the last byte that is asked
+    ],
+)
+def test_several_cjt188_meters_are_told_apart_by_parts_of_their_numbers(numbers: list[str]) -> None:
+    found, said = searched("cjt188", water(*numbers))
+    assert [f.address for f in found.found] == sorted(numbers)
+    assert all(f.proposals[0].profile == "cjt188-water" for f in found.found)
     assert any("several CJ/T 188 meters" in text for text in said)
+
+
+def test_where_they_do_not_answer_to_parts_that_is_said_and_no_number_is_made() -> None:
+    found, said = searched("cjt188", water("1", "2", by_parts=False))
+    assert found.found == ()
+    assert any("give the numbers that are printed on them" in text for text in said)
+
+
+def test_given_numbers_are_asked_one_by_one_and_who_is_silent_is_said() -> None:
+    sides = water("1", "2", "3", by_parts=False)
+    found, said = searched("cjt188", sides, addresses=["3", "1", "7"])
+    assert [f.address for f in found.found] == ["00000000000003", "00000000000001"]
+    assert "00000000000007: no answer" in said
+
+
+def test_two_meters_of_one_number_are_told_as_such_and_not_as_a_meter() -> None:
+    found, said = searched("cjt188", water("5", "5", "6"))
+    assert [f.address for f in found.found] == ["00000000000006"]
+    assert "00000000000005: more than one answers; no number can be told" in said
+    found, said = searched("cjt188", water("5", "5", "6"), addresses=["5"])
+    assert found.found == ()
+    assert any(text.startswith("00000000000005: bytes came and no whole frame") for text in said)
+
+
+@given(st.lists(st.integers(0, 10**14 - 1), min_size=1, max_size=3, unique=True))
+@settings(max_examples=10, deadline=None)
+def test_whatever_the_numbers_each_is_found_and_none_is_invented(numbers: list[int]) -> None:
+    printed = sorted(f"{n:014d}" for n in numbers)
+    found, _ = searched("cjt188", water(*printed))
+    assert [f.address for f in found.found] == printed
+
+
+def test_dlt645_meters_are_found_by_given_addresses_too() -> None:
+    feeder = Plant(1).feeder("m", "mill", rated_voltage=220, rated_current=5, phases=3)
+    sides = [Dlt645Meter(Meter(a, a, feeder, "1", Electronics.drawn("1", a)), a) for a in ("11", "12", "13")]
+    found, said = searched("dlt645-2007", sides, addresses=["13", "99", "11"])
+    assert [f.address for f in found.found] == ["000000000013", "000000000011"]
+    assert "000000000099: no answer" in said
