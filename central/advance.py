@@ -171,17 +171,27 @@ def _last_seal(store: Holding, gateway: Gateway) -> Seal | None:
 
 
 def receipt_for(
-    store: Holding, gateway: Gateway, signer: note.Ed25519Signer, utc_us: Callable[[], int]
+    store: Holding,
+    gateway: Gateway,
+    signer: note.Ed25519Signer,
+    utc_us: Callable[[], int],
+    newest: Head | None = None,
+    *,
+    posted: bool = False,
 ) -> Head | None:
     """The newest head with its receipt, made out and kept if there was none; None while entries are without a head.
 
+    ``newest``: that head, if it is known. ``posted``: note down too that the gateway has the receipt.
     Only ever called after the COMMIT that holds the head returned.
     """
-    head = store.last_head(gateway)
+    head = newest or store.last_head(gateway)
     if head is None or head.size != gateway.size:
         return None
-    if head.receipt is None:
+    receipt = head.receipt
+    if receipt is None:
         receipt = note.Note.parse(head.note).cosigned_by(signer, utc_us() // 1_000_000).encode()
-        store.receipt(gateway, head.size, receipt, posted=False)
-        head = replace(head, receipt=receipt)
+    posted = posted or head.posted
+    if head.receipt is None or posted != head.posted:
+        store.receipt(gateway, head.size, receipt, posted=posted)
+        head = replace(head, receipt=receipt, posted=posted)
     return head

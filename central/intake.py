@@ -10,9 +10,6 @@ Calls block (they verify and commit) and may come from many threads: those for o
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,15 +20,15 @@ from evidence.errors import ParseError
 from evidence.revocation import open_honoured
 
 from .advance import HELD, Course, LogAlarm, receipt_for
+from .delivery import Delivery, following
 from .holding import Holding
 from .log_keys import LogKeys, Revoked, gateway_of, log_keys, none_revoked
+from .offer import Offer
 from .packages import Package, Upload, check_subtree, subtree_root, subtree_roots
-from .rows import Gateway, Pending
+from .rows import Gateway, Head, Pending
 
-MAX_CHECKPOINT: Final = 64 * 1024
 MAX_EXCESS: Final = 32 * log.TILE_WIDTH  # entries sent again that are still looked at
 MIRROR_INFO: Final = "text/x.tlog.mirror-info"
-_OLD: Final = re.compile(r"old (0|[1-9][0-9]{0,18})")
 
 
 class Refused(Exception):
@@ -56,38 +53,6 @@ class Standing:
     def text(self) -> str:
         """As ``text/x.tlog.mirror-info``: tree size, next entry, ticket (none is needed here)."""
         return f"{self.size}\n{self.next}\n\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """An add-checkpoint body: the size it follows from, the proof that it does, and the signed checkpoint."""
-
-    old: int
-    proof: tuple[bytes, ...]
-    checkpoint: note.Checkpoint
-    note: note.Note
-
-    @classmethod
-    def parse(cls, body: bytes) -> Offer:
-        """Read one. Raises ParseError."""
-        if len(body) > MAX_CHECKPOINT:
-            raise ParseError(f"{len(body)} bytes; at most {MAX_CHECKPOINT} are read")
-        try:
-            lines, empty, signed = body.decode("utf-8").partition("\n\n")
-        except UnicodeDecodeError as error:
-            raise ParseError(f"not text: {error}") from error
-        first, *coded = lines.split("\n")
-        old = _OLD.fullmatch(first)
-        if not empty or old is None or len(coded) > 63:
-            raise ParseError("an add-checkpoint body is: old SIZE, proof lines, an empty line, a checkpoint")
-        try:
-            proof = tuple(base64.b64decode(line, validate=True) for line in coded)
-        except (binascii.Error, ValueError) as error:
-            raise ParseError(f"a proof line is not base64: {error}") from error
-        if any(len(step) != log.HASH_SIZE for step in proof):
-            raise ParseError("a proof line is no hash")
-        parsed = note.Note.parse(signed)
-        return cls(int(old[1]), proof, note.Checkpoint.parse(parsed.text), parsed)
 
 
 @dataclass(slots=True)
@@ -152,33 +117,41 @@ class Intake:
         head = offer.checkpoint
         with self._gate(head.origin).lock:
             gateway, keys = self._open(head.origin)
-            try:
-                open_honoured(offer.note.encode(), keys.keys, keys.limits)
-            except (note.VerifyError, ParseError) as error:
-                raise Refused(403, f"{error}\n") from None
+            self._signed(offer, keys)
             self._not_held(gateway)
-            if offer.old > head.size:
-                raise Refused(400, f"old size {offer.old} is beyond the checkpoint's {head.size}\n")
-            if not head.size and head.root != log.EMPTY_ROOT:
-                raise Refused(422, "a checkpoint of no entries has the root hash of the empty tree\n")
-            known = {pending.size: pending.root for pending in self.store.pending(gateway)}
-            known |= self.store.roots(gateway, [head.size])
-            known[gateway.size] = log.root_of_peaks(gateway.peaks)
-            if known.get(head.size, head.root) != head.root:
-                self._alarm(
-                    gateway,
-                    LogAlarm("fork", f"another root hash for the same {head.size} entries"),
-                    offer.note.encode(),
-                )
-            newest = max(known.keys() & ({one.size for one in self.store.pending(gateway)} | {gateway.size}))
-            if offer.old != newest:
-                raise Refused(409, f"{newest}\n", "text/x.tlog.size")
-            self._follows(gateway, offer, known[newest])
-            if head.size > gateway.size:
-                self.store.add_pending(gateway, Pending(head.size, head.root, offer.note.encode()))
-            elif head.size == gateway.size:
-                self._complete(gateway, head, offer.note)
+            self._offered(gateway, offer)
             return Standing(head.size, gateway.size)
+
+    def _signed(self, offer: Offer, keys: LogKeys) -> None:
+        try:
+            open_honoured(offer.note.encode(), keys.keys, keys.limits)
+        except (note.VerifyError, ParseError) as error:
+            raise Refused(403, f"{error}\n") from None
+
+    def _offered(self, gateway: Gateway, offer: Offer) -> None:
+        """Make an offer pending, or complete it if its entries are here."""
+        head = offer.checkpoint
+        if offer.old > head.size:
+            raise Refused(400, f"old size {offer.old} is beyond the checkpoint's {head.size}\n")
+        if not head.size and head.root != log.EMPTY_ROOT:
+            raise Refused(422, "a checkpoint of no entries has the root hash of the empty tree\n")
+        pending = {one.size: one.root for one in self.store.pending(gateway)}
+        known = pending | self.store.roots(gateway, [head.size])
+        known[gateway.size] = log.root_of_peaks(gateway.peaks)
+        if known.get(head.size, head.root) != head.root:
+            self._alarm(
+                gateway,
+                LogAlarm("fork", f"another root hash for the same {head.size} entries"),
+                offer.note.encode(),
+            )
+        newest = max(pending.keys() | {gateway.size})
+        if offer.old != newest:
+            raise Refused(409, f"{newest}\n", "text/x.tlog.size")
+        self._follows(gateway, offer, known[newest])
+        if head.size > gateway.size:
+            self.store.add_pending(gateway, Pending(head.size, head.root, offer.note.encode()))
+        elif head.size == gateway.size:
+            self._complete(gateway, head, offer.note)
 
     def _follows(self, gateway: Gateway, offer: Offer, root: bytes) -> None:
         """That the offered tree begins with the one known here. If the proof shows another beginning, it is a fork."""
@@ -220,36 +193,134 @@ class Intake:
             gateway, keys = self._open(upload.origin)
             self._not_held(gateway)
             head, signed = self._target(gateway, upload)
-            course = gate.course
-            gate.course = None  # kept again only if all goes well
-            if course is None or course.tree.size != gateway.size or course.keys != keys:
-                course = Course.of(self.store, gateway, keys)
-            course.began = gateway
-            wrong = ""
-            for package in packages:
-                wrong = self._wrong(gateway, course, package, head)
-                if wrong:
-                    break
-                course.grow(package.entries[max(0, course.tree.size - package.start) :])
-            if course.tree.size > gateway.size:
-                try:
-                    if course.tree.size == head.size and course.tree.root() != head.root:
-                        raise LogAlarm(
-                            "fork", "the stored entries and the new ones do not lead to its root hash"
-                        )
-                    step = course.step(head, signed)
-                except LogAlarm as alarm:
-                    self._alarm(gateway, alarm, signed.encode(), packages)
-                gateway = self.store.advance(gateway, step, self._utc_us())
-                course.began = gateway
-            gate.course = course
-            if wrong:
-                raise Refused(422, f"{wrong}\n")
+            gateway = self._taken(gate, gateway, keys, head, signed, packages)
             if gateway.size < head.size:
                 return Standing(head.size, gateway.size)
             self._complete(gateway, head, signed)
             made = receipt_for(self.store, gateway, self.signer, self._utc_us)
             return Standing(head.size, gateway.size, None if made is None else made.receipt)
+
+    def _course(self, gate: _Gate, gateway: Gateway, keys: LogKeys) -> Course:
+        """Where the log stands. It is kept for the next time only if all goes well."""
+        course, gate.course = gate.course, None
+        if course is None or course.tree.size != gateway.size or course.keys != keys:
+            course = Course.of(self.store, gateway, keys)
+        course.began = gateway
+        return course
+
+    def _taken(
+        self,
+        gate: _Gate,
+        gateway: Gateway,
+        keys: LogKeys,
+        head: note.Checkpoint,
+        signed: note.Note,
+        packages: Sequence[Package],
+    ) -> Gateway:
+        """The packages that verify, committed."""
+        course = self._course(gate, gateway, keys)
+        wrong = ""
+        for package in packages:
+            wrong = self._wrong(gateway, course, package, head)
+            if wrong:
+                break
+            course.grow(package.entries[max(0, course.tree.size - package.start) :])
+        if course.tree.size > gateway.size:
+            if course.tree.size == head.size and course.tree.root() != head.root:
+                what = "the stored entries and the new ones do not lead to its root hash"
+                self._alarm(gateway, LogAlarm("fork", what), signed.encode(), packages)
+            gateway = self._advanced(course, gateway, head, signed, packages)
+        gate.course = course
+        if wrong:
+            raise Refused(422, f"{wrong}\n")
+        return gateway
+
+    def _advanced(
+        self,
+        course: Course,
+        gateway: Gateway,
+        head: note.Checkpoint,
+        signed: note.Note,
+        packages: Sequence[Package],
+    ) -> Gateway:
+        try:
+            step = course.step(head, signed)
+        except LogAlarm as alarm:
+            self._alarm(gateway, alarm, signed.encode(), packages)
+        gateway = self.store.advance(gateway, step, self._utc_us())
+        course.began = gateway
+        return gateway
+
+    # ── both at once ────────────────────────────────────────────────────────────────────────────────────────
+
+    def deliver(self, origin: str, deliveries: Sequence[Delivery]) -> tuple[Standing, tuple[Delivery, ...]]:
+        """Take what came of one log, checkpoints and entries together, as far as it follows.
+
+        Returns where the log then stands, and the deliveries whose entries come after ones that are not here yet.
+        Raises Refused (404, 403, 422), StoreError; Overtaken if another process moved the log meanwhile: then it may be
+        delivered again, and what is here by then is passed over.
+        """
+        gate = self._gate(origin)
+        with gate.lock:
+            gateway, keys = self._open(origin)
+            self._not_held(gateway)
+            made: Head | None = None
+            for end in sorted({one.upload.end for one in deliveries}):
+                same = [one for one in deliveries if one.upload.end == end]
+                packages = following(gateway.size, same)
+                root = same[0].offer.checkpoint.root
+                if not packages and (end > gateway.size or self.store.roots(gateway, [end]).get(end) == root):
+                    continue
+                whole = self._whole(gate, gateway, keys, same[0].offer, packages)
+                if whole is not None:
+                    gateway, made = whole
+                else:
+                    gateway = self._piece(gate, gateway, keys, same[0], packages)
+                    made = None
+            ahead = tuple(one for one in deliveries if one.ahead_of(gateway.size))
+            return self._standing(gateway, made, posted=True), ahead
+
+    def _whole(
+        self, gate: _Gate, gateway: Gateway, keys: LogKeys, offer: Offer, packages: Sequence[Package]
+    ) -> tuple[Gateway, Head] | None:
+        """Take entries that lead to the very root that is signed: that proves them all, and needs no pending head.
+
+        None if they do not lead there.
+        """
+        head = offer.checkpoint
+        if not packages or packages[-1].end != head.size:
+            return None
+        if any(one.size == head.size and one.root != head.root for one in self.store.pending(gateway)):
+            return None
+        self._signed(offer, keys)
+        course = self._course(gate, gateway, keys)
+        for package in packages:
+            course.grow(package.entries[max(0, course.tree.size - package.start) :])
+        if course.tree.size != head.size or course.tree.root() != head.root:
+            return None
+        gateway = self._advanced(course, gateway, head, offer.note, packages)
+        gate.course = course
+        return gateway, Head(head.size, head.root, offer.note.encode(), None, False)
+
+    def _piece(
+        self, gate: _Gate, gateway: Gateway, keys: LogKeys, one: Delivery, packages: Sequence[Package]
+    ) -> Gateway:
+        """Take entries by the proofs that came with them."""
+        self._signed(one.offer, keys)
+        try:
+            self._offered(gateway, one.offer)
+        except Refused as refused:
+            if refused.status != 409:  # 409: known already, or passed
+                raise
+        if not packages:
+            return gateway
+        try:
+            target = self._target(gateway, one.upload)
+            return self._taken(gate, gateway, keys, *target, packages)
+        except Refused as refused:
+            if refused.status != 409:
+                raise
+            return gateway
 
     def _wrong(self, gateway: Gateway, course: Course, package: Package, head: note.Checkpoint) -> str:
         """Why a package is not of the checkpoint's tree, or ''."""
@@ -300,12 +371,15 @@ class Intake:
         """Where a log stands: newest pending size, next entry, and the newest receipt. Raises Refused (404)."""
         with self._gate(origin).lock:
             gateway, _ = self._open(origin)
-            pending = self.store.pending(gateway)
-            head = receipt_for(self.store, gateway, self.signer, self._utc_us) or self.store.last_head(
-                gateway
-            )
-            size = max((one.size for one in pending), default=gateway.size)
-            return Standing(size, gateway.size, None if head is None else head.receipt)
+            return self._standing(gateway)
+
+    def _standing(self, gateway: Gateway, newest: Head | None = None, *, posted: bool = False) -> Standing:
+        """``newest``: the head at its end, if that is known. ``posted``: the gateway is told."""
+        pending = self.store.pending(gateway)
+        head = receipt_for(self.store, gateway, self.signer, self._utc_us, newest, posted=posted)
+        head = head or self.store.last_head(gateway)
+        size = max((one.size for one in pending), default=gateway.size)
+        return Standing(size, gateway.size, None if head is None else head.receipt)
 
     def posted(self, origin: str, size: int) -> None:
         """Note down that the gateway was given the receipt for a size."""

@@ -10,7 +10,11 @@
 
 ``<id>`` is the origin with ``~`` for ``/``. A PUBACK is the broker's word, not ours: the receipt on the ack topic is
 what counts. A message that was lost between broker and store is sent again by the gateway; one that comes twice is
-skipped by its log index. With ``share`` several workers take turns.
+skipped by its log index.
+
+With ``share`` several workers take turns, message by message, whichever gateway it is of. So of two neighbouring
+bundles the later may come first: it is held for a moment, and looked at again when the other worker has stored the one
+before.
 """
 
 from __future__ import annotations
@@ -18,105 +22,38 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import ssl
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Final
-from urllib.parse import urlsplit
 
 import aiomqtt
-from aiomqtt import ProtocolVersion
 from starlette.concurrency import run_in_threadpool
 
-from evidence import log, note
+from evidence.enrolment import common_name
 from evidence.errors import ParseError
 
-from .intake import Intake, Offer, Refused, Standing
-from .packages import Body, Inflater, Package, Upload
-from .store import StoreError
+from .broker import Broker, Connection
+from .delivery import Delivery
+from .intake import Intake, Refused, Standing
+from .store import Overtaken, StoreError
+
+__all__ = ["Broker", "Worker", "acknowledgement", "topic_id"]
 
 _log = logging.getLogger("suyuan.central.mqtt")
 
 BATCH: Final = 32  # messages in one transaction
-QUEUED: Final = 64  # of one gateway; what comes beyond is dropped, and sent again
-MAX_UNPACKED: Final = log.TILE_WIDTH * (log.MAX_ENTRY + 2) + 4096
+AT_ONCE: Final = 8  # gateways: as many as the store has connections
+HOLD_S: Final = 3.0  # then what is before a message counts as lost
+FIRST_LOOK_S: Final = 0.02
+LONGEST_LOOK_S: Final = 0.5
+MAX_HELD: Final = 64 * 1024 * 1024  # bytes, of all gateways
+RIVALS: Final = 8
 _PREFIX: Final = "gw"
-KEEPALIVE_S: Final = (
-    15  # a worker only listens: without a ping it hears nothing of a broker whose farewell was lost
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """A broker and how to get in. ``version`` 5 or 3 (3.1.1)."""
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None = None
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    version: int = 5
-
-    @classmethod
-    def at(cls, url: str, *, ca: Path | None = None, version: int = 5) -> Broker:
-        """From ``mqtts://[user:password@]host[:port]``, or ``mqtt://`` without TLS. Raises ValueError."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise ValueError(f"{parts.scheme}://{parts.hostname or ''}: write mqtts://host:port")
-        tls = None
-        if parts.scheme == "mqtts":
-            tls = ssl.create_default_context(cafile=None if ca is None else str(ca))
-            tls.minimum_version = ssl.TLSVersion.TLSv1_3
-        port = parts.port or (1883 if tls is None else 8883)
-        return cls(parts.hostname, port, tls, parts.username, parts.password, version)
-
-    def client(self, identifier: str) -> aiomqtt.Client:
-        """A client that is not connected yet."""
-        return aiomqtt.Client(
-            self.host,
-            self.port,
-            username=self.username,
-            password=self.password,
-            identifier=identifier,
-            protocol=ProtocolVersion.V5 if self.version == 5 else ProtocolVersion.V311,
-            tls_context=self.tls,
-            timeout=15.0,
-            keepalive=KEEPALIVE_S,
-            max_queued_incoming_messages=1024,
-        )
 
 
 def topic_id(origin: str) -> str:
-    """An origin as one level of a topic."""
-    return origin.replace("/", "~")
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A bundle message that was read."""
-
-    offer: Offer
-    upload: Upload
-    packages: tuple[Package, ...]
-
-    @classmethod
-    def parse(cls, payload: bytes) -> Delivery:
-        """Read one. Raises ParseError."""
-        length = int.from_bytes(payload[:4], "big")
-        if len(payload) < 4 + length:
-            raise ParseError("the message ends within its checkpoint")
-        offer = Offer.parse(payload[4 : 4 + length])
-        body = Body()
-        packages: list[Package] = []
-        for piece in Inflater(MAX_UNPACKED).feed(payload[4 + length :]):
-            packages += body.feed(piece)
-        if body.upload is None or body.pending:
-            raise ParseError("the message ends within its entries")
-        if body.upload.origin != offer.checkpoint.origin or body.upload.end != offer.checkpoint.size:
-            raise ParseError("checkpoint and entries are not of one log and size")
-        return cls(offer, body.upload, tuple(packages))
+    """An origin as one level of a topic: the common name of its certificate, by which a broker admits it."""
+    return common_name(origin)
 
 
 class Worker:
@@ -131,6 +68,7 @@ class Worker:
         identifier: str | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         random: Random | None = None,
+        hold_s: float = HOLD_S,
     ) -> None:
         self._intake = intake
         self._broker = broker
@@ -139,6 +77,10 @@ class Worker:
         self._identifier = identifier or f"suyuan-central-{secrets.token_hex(8)}"
         self._sleep = sleep
         self._random = random or Random()
+        self._hold_s = hold_s
+        self._held = 0  # bytes of entries that wait for those before them, of all gateways
+        self._origins: dict[str, str] = {}
+        self._free = asyncio.Semaphore(AT_ONCE)
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Connect, work, connect again, until cancelled. ``ready`` is called each time it has subscribed."""
@@ -157,82 +99,104 @@ class Worker:
                 _log.warning("%s:%d: %s", self._broker.host, self._broker.port, group.exceptions[0])
                 await self._sleep(ceiling / 2 + self._random.uniform(0, ceiling / 2))
 
-    async def _work(self, client: aiomqtt.Client) -> None:
-        queues: dict[str, asyncio.Queue[tuple[str, bytes]]] = {}
+    async def _work(self, client: Connection) -> None:
+        queues: dict[str, asyncio.Queue[aiomqtt.Message]] = {}
+        self._held = 0
         async with asyncio.TaskGroup() as tasks:
             async for message in client.messages:
                 levels = message.topic.value.split("/")
-                payload = message.payload
-                if len(levels) < 3:
+                # each front end hears every doorbell. One that rings while it listens is followed by entries, which
+                # come to one of them; one that the broker had kept may be of a gateway that waits
+                idle = len(levels) < 3 or (levels[2] == "checkpoint" and not message.retain)
+                if idle or self._origin(levels[1]) is None:
+                    client.taken(message)
                     continue
                 name = levels[1]
                 if name not in queues:
-                    if name not in map(topic_id, self._intake.origins()):
-                        continue
-                    queues[name] = asyncio.Queue(QUEUED)
+                    queues[name] = asyncio.Queue()
                     tasks.create_task(self._gateway(client, name, queues[name]))
-                if not queues[name].full():
-                    queues[name].put_nowait((levels[2], payload))
+                queues[name].put_nowait(message)
 
-    async def _gateway(
-        self, client: aiomqtt.Client, name: str, queue: asyncio.Queue[tuple[str, bytes]]
-    ) -> None:
-        """The messages of one gateway, in order, as many at once as are there."""
+    def _origin(self, name: str) -> str | None:
+        """Whose topic it is; None if nobody's whose log is taken."""
+        if name not in self._origins:
+            self._origins = {topic_id(origin): origin for origin in self._intake.origins()}
+        return self._origins.get(name)
+
+    async def _gateway(self, client: Connection, name: str, queue: asyncio.Queue[aiomqtt.Message]) -> None:
+        """The messages of one gateway, as many at once as are there.
+
+        What comes before its turn waits a little: with a share, the entries before it are at another front end.
+        """
+        origin = self._origins[name]
+        ahead: tuple[Delivery, ...] = ()
+        known, held_for, pause = -1, 0.0, FIRST_LOOK_S
         while True:
-            batch = [await queue.get()]
+            batch = [] if ahead else [await queue.get()]
+            if ahead and queue.empty():
+                # a look costs one query; whoever has what is missing stores it within moments, or it is lost
+                await self._sleep(pause)
+                held_for, pause = held_for + pause, min(2 * pause, LONGEST_LOOK_S)
             while len(batch) < BATCH and not queue.empty():
                 batch.append(queue.get_nowait())
-            try:
-                standing = await run_in_threadpool(self._take, name, batch)
-            except Refused as refused:
-                if refused.status in (403, 422):
-                    await client.publish(f"{_PREFIX}/{name}/refused", refused.body, qos=1)
-                continue
-            except StoreError as error:
-                _log.error("%s: %s", name, error)
-                continue
-            await client.publish(f"{_PREFIX}/{name}/ack", acknowledgement(standing), qos=1, retain=True)
+            async with self._free:
+                found = [*ahead, *await run_in_threadpool(_read, name, origin, batch)]
+                self._held -= sum(one.weight for one in ahead)
+                ahead = ()
+                try:
+                    standing, ahead = await run_in_threadpool(self._take, origin, found)
+                except Refused as refused:
+                    if refused.status in (403, 422):
+                        await client.publish(f"{_PREFIX}/{name}/refused", refused.body, qos=1)
+                    continue
+                except StoreError as error:
+                    _log.error("%s: %s", name, error)
+                    continue
+                finally:
+                    for message in batch:
+                        client.taken(message)
+            if standing.next != known:
+                held_for, pause = 0.0, FIRST_LOOK_S
+            weight = sum(one.weight for one in ahead)
+            if ahead and (held_for >= self._hold_s or self._held + weight > MAX_HELD):
+                ahead, weight, held_for, pause = (
+                    (),
+                    0,
+                    0.0,
+                    FIRST_LOOK_S,
+                )  # lost: it is sent again from where the log stands
+                known = -1
+            self._held += weight
+            if standing.next != known or len(ahead) < len(found):
+                known = standing.next
+                await client.publish(f"{_PREFIX}/{name}/ack", acknowledgement(standing), qos=1, retain=True)
 
-    def _take(self, name: str, batch: list[tuple[str, bytes]]) -> Standing:
-        """One transaction for all messages of one checkpoint; where the log then stands."""
-        origin = name.replace("~", "/")
-        found: list[Delivery] = []
-        for kind, payload in batch:
+    def _take(self, origin: str, found: Sequence[Delivery]) -> tuple[Standing, tuple[Delivery, ...]]:
+        """As far as it follows; again if another front end was quicker."""
+        for _ in range(RIVALS):
             try:
-                if kind == "bundle":
-                    found.append(Delivery.parse(payload))
-                elif kind == "checkpoint":
-                    note.Note.parse(payload)
-            except ParseError as error:
-                _log.warning("%s: not understood: %s", name, error)
-        standing = self._intake.standing(origin)
-        following = standing.next
-        for end in dict.fromkeys(one.upload.end for one in found):
-            same = [one for one in found if one.upload.end == end and one.upload.origin == origin]
-            packages: list[Package] = []
-            for package in sorted((p for one in same for p in one.packages), key=lambda p: p.start):
-                if package.start > following:
-                    break  # one before it was lost: the gateway sends from there again
-                if package.end > following:
-                    packages.append(package)
-                    following = package.end
-            if not same:
+                return self._intake.deliver(origin, found)
+            except Overtaken:
                 continue
-            try:
-                self._intake.offer(same[0].offer)
-            except Refused as refused:
-                if refused.status != 409:  # 409: known already, or passed
-                    raise
-            try:
-                self._intake.take(same[0].upload, packages)
-            except Refused as refused:
-                if refused.status != 409:
-                    raise
-                following = self._intake.standing(origin).next
-        standing = self._intake.standing(origin)
-        if standing.receipt is not None and standing.next == standing.size:
-            self._intake.posted(origin, standing.size)
-        return standing
+        return self._intake.deliver(origin, found)
+
+
+def _read(name: str, origin: str, batch: Sequence[aiomqtt.Message]) -> list[Delivery]:
+    """The deliveries among messages; what is none is told and passed over."""
+    found = []
+    for message in batch:
+        if message.topic.value.split("/")[2] != "bundle":
+            continue
+        try:
+            one = Delivery.parse(bytes(message.payload))
+        except ParseError as error:
+            _log.warning("%s: not understood: %s", name, error)
+            continue
+        if one.upload.origin == origin:
+            found.append(one)
+        else:
+            _log.warning("%s: entries of %s: passed over", name, one.upload.origin[:200])
+    return found
 
 
 def acknowledgement(standing: Standing) -> bytes:

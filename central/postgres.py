@@ -28,7 +28,7 @@ from evidence.continuity import Place
 from evidence.record import Aggregate, Event, Reading
 
 from .rows import Advance, Alarm, Gateway, Head, Pending, Total, Value
-from .store import StoreError
+from .store import Overtaken, StoreError
 
 VERSION: Final = 1
 PARTITIONED: Final = {"reading": "utc_us", "aggregate": "from_us"}
@@ -39,10 +39,6 @@ OLDEST_US: Final = (
 _LAYING: Final = 0x5375_5975  # advisory lock: one lays tables or partitions at a time
 _Connection = psycopg.Connection[TupleRow]
 _to_json: Final = msgspec.json.Encoder().encode
-
-
-class Overtaken(StoreError):
-    """Another worker has moved this gateway's head meanwhile. Nothing was written; nothing is wrong."""
 
 
 class PostgresStore:
@@ -256,7 +252,8 @@ class PostgresStore:
             if step.head is not None:
                 root, note = step.head
                 db.execute(
-                    "INSERT INTO head(gateway, size, root, note, at_us) VALUES (%s, %s, %s, %s, %s)",
+                    "INSERT INTO head(gateway, size, root, note, at_us) VALUES (%s, %s, %s, %s, %s) "
+                    "ON CONFLICT DO NOTHING",  # a head that another has entered, over the same entries
                     (gateway.id, step.size, root, note, now_us),
                 )
         return Gateway(

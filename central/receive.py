@@ -28,8 +28,9 @@ from starlette.routing import Route
 from evidence import note
 from evidence.errors import ParseError
 
-from .intake import MAX_CHECKPOINT, MIRROR_INFO, Intake, Refused, Standing
+from .intake import MIRROR_INFO, Intake, Refused, Standing
 from .monitor import Monitor
+from .offer import MAX_CHECKPOINT
 from .packages import Body, Inflater, Package
 from .store import StoreError
 

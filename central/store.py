@@ -34,6 +34,10 @@ class StoreError(Exception):
     """The store cannot be opened or written: what, and what to do."""
 
 
+class Overtaken(StoreError):
+    """Another process has moved this gateway's head meanwhile. Nothing was written; nothing is wrong."""
+
+
 class Store:
     """The platform's store, in a directory. Open it once; a second opening is refused."""
 
@@ -197,7 +201,7 @@ class Store:
         with self._transaction():
             known = self._db.execute("SELECT size FROM gateway WHERE id=?", (gateway.id,)).get
             if known != gateway.size:
-                raise StoreError(
+                raise Overtaken(
                     f"{gateway.origin} is at {known} entries, not {gateway.size}: two collectors at work?"
                 )
             self._db.executemany(

@@ -24,8 +24,8 @@ from .collect import Collector, Outcome
 from .fetch import Patience
 from .log_keys import Revoked, none_revoked
 from .naming import log_name
-from .postgres import Overtaken, PostgresStore
-from .store import StoreError
+from .postgres import PostgresStore
+from .store import Overtaken, StoreError
 
 _SECOND: Final = 1_000_000
 

@@ -2,7 +2,9 @@
 
 Topics and payloads are told in ``docs/sync.md``. What the broker acknowledges (PUBACK) is counted for nothing: only the
 platform's answer on the ack topic says what has arrived, and only a cosigned checkpoint there is a receipt. A bounded
-number of bundles is under way beyond it; if the answer does not move on, sending begins again from where it stands.
+number of bundles is under way beyond it: few at first, more with each answer that moves on. If none comes, sending
+begins again from where the platform stands, each time with more patience: a platform that a whole fleet is waiting for
+must not get everything twice.
 
 Present values go out beside it on topics of their own, retained, for screens and home automation. They promise nothing.
 """
@@ -20,9 +22,11 @@ from urllib.parse import urlsplit
 import aiomqtt
 from aiomqtt import ProtocolVersion
 
+from evidence.enrolment import common_name
 from evidence.errors import ParseError
 from gateway.clock import SECOND_US, Clock
 from gateway.mirroring import Wanted, offer, pack, packages, upload_head
+from gateway.mqtt_connection import Connection
 from gateway.pacing import BackOff, TokenBucket
 from gateway.receipts import PlatformKey, ReceiptRefused, Receipts
 from gateway.status import AgentStatus
@@ -32,7 +36,9 @@ from gateway.tls import ClientTls
 _log = logging.getLogger("suyuan.mqtt")
 
 WINDOW: Final = 16  # bundles under way beyond the platform's answer
+FIRST_WINDOW: Final = 2
 PATIENCE_US: Final = 10 * SECOND_US  # without a new answer, what is under way counts as lost
+MAX_PATIENCE: Final = 16  # times that, where nobody answers at all
 LIVE_US: Final = 5 * SECOND_US
 _LOOK_US: Final = SECOND_US // 4
 _PREFIX: Final = "gw"
@@ -64,8 +70,8 @@ class Broker:
 
 
 def topic_id(origin: str) -> str:
-    """An origin as one level of a topic."""
-    return origin.replace("/", "~")
+    """An origin as one level of a topic: the common name of its certificate, by which a broker admits it."""
+    return common_name(origin)
 
 
 class MqttPusher:
@@ -94,6 +100,9 @@ class MqttPusher:
         self._alarm = alarm
         self._topic = f"{_PREFIX}/{topic_id(store.origin)}"
         self._known = self._next = self.acknowledged  # newest size and next entry that the platform told of
+        self._doubted = -1  # a next entry before the one that was known, told once
+        self._window = FIRST_WINDOW
+        self._silences = 0
         self._heard = asyncio.Event()
         self.sent = 0  # bundles
 
@@ -110,7 +119,7 @@ class MqttPusher:
             if broker.tls is not None and (wrong := await asyncio.to_thread(broker.tls.refresh)):
                 _log.error("%s: %s: the certificate from before is used", broker.host, wrong)
             try:
-                async with aiomqtt.Client(
+                async with Connection(
                     broker.host,
                     broker.port,
                     username=broker.username,
@@ -165,9 +174,16 @@ class MqttPusher:
             _log.error("%s", what)
             self._alarm("contradicted_by_platform", what)
             return
+        self._silences = 0
+        if wanted.next < self._next and wanted.next != self._doubted:
+            # of two front ends' answers the older may come last; a platform that did lose entries says so again
+            self._doubted = wanted.next
+            self._heard.set()
+            return
         if lines[3]:
             await asyncio.to_thread(self._receipts.take, lines[3])
             self._back_off.worked()
+        self._doubted = -1
         self._known, self._next = wanted.size, wanted.next
         self._heard.set()
 
@@ -200,7 +216,7 @@ class MqttPusher:
         said = (self._known, self._next)
         while self.acknowledged < end:
             made = None
-            if len(under_way) < WINDOW:
+            if len(under_way) < self._window:
                 made = await asyncio.to_thread(next, parts, None)
             if made is not None:
                 stop, body = made
@@ -219,15 +235,22 @@ class MqttPusher:
                 )
                 under_way.append(end + 1)
             if made is None:
-                await self._hear(heard_us + self._patience_us)
+                await self._hear(heard_us + self._patience())
             self._heard.clear()
             if (self._known, self._next) != said:
                 said, heard_us = (self._known, self._next), self._clock.now().boot_us
+                self._window = min(WINDOW, 2 * self._window)
                 under_way = [stop for stop in under_way if stop > self._next]
                 if self._known not in (known, end):  # the platform stands elsewhere than was thought
                     return
-            elif self._clock.now().boot_us >= heard_us + self._patience_us:
+            elif self._clock.now().boot_us >= heard_us + self._patience():
+                self._silences += 1
+                self._window = 1
                 return
+
+    def _patience(self) -> int:
+        """How long to wait for an answer that moves on: longer with each time in a row that none came at all."""
+        return self._patience_us * min(MAX_PATIENCE, 1 << min(self._silences, 8))
 
     async def _hear(self, until_us: int) -> None:
         """Wait for an answer, at most until an instant."""

@@ -23,6 +23,7 @@ from drivers import json_points
 from drivers import profile as profiles
 from drivers.codec import Answer, Counts, Exchange, Instant, Scan
 from drivers.profile import Profile, Query
+from gateway.mqtt_connection import Connection
 from gateway.pushed import Deliver, Delivery
 
 _log = logging.getLogger("suyuan.mqtt")
@@ -115,7 +116,7 @@ class MqttSubscriber:
         failures = 0
         while True:
             try:
-                async with aiomqtt.Client(
+                async with Connection(
                     self.host,
                     self.port,
                     username=self.username or None,

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from central.packages import Body
-from central.postgres import Overtaken, PostgresStore
+from central.postgres import PostgresStore
 from central.rows import Advance, Pending
-from central.store import Store, StoreError
+from central.store import Overtaken, Store, StoreError
 from evidence import log, record
 from evidence.continuity import Place
 from tests.central import pushing

@@ -13,7 +13,8 @@ import pytest
 
 from central.collect import Collector
 from central.fetch import Patience
-from central.postgres import Overtaken, PostgresStore
+from central.postgres import PostgresStore
+from central.store import Overtaken
 from central.workers import Duty, Roster, Worker
 from evidence import note, record
 from tests.central.serving import serving

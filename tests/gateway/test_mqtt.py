@@ -11,8 +11,9 @@ from dataclasses import replace
 import aiomqtt
 import pytest
 
+from central.delivery import Delivery
 from central.mqtt import Broker as CentralBroker
-from central.mqtt import Delivery, Worker, acknowledgement
+from central.mqtt import Worker, acknowledgement
 from central.store import Store
 from evidence.errors import ParseError
 from gateway.clock import SystemClock

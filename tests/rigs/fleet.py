@@ -1,6 +1,6 @@
 """A fleet of gateways with real logs, collected by real workers into a real PostgreSQL, and what that costs.
 
-    python tests/rigs/fleet.py --gateways 1000 --workers 2 [--kill]
+    python tests/rigs/fleet.py --gateways 1000 --workers 2 [--kill] [--mqtt]
 
 Every gateway has a log of its own, signed by its own key, served over HTTP from the memory of one process. Two
 collections are measured: the backlog (``--backlog`` entries each, as after an outage), and one ordinary round
@@ -10,6 +10,9 @@ of some twenty gateways every entry, byte for byte.
 
 Cost is CPU time of workers and of the database, by the kernel's account, so that a busy machine does not flatter or
 spoil it; the clock on the wall is told beside. What the simulated gateways cost is not in it.
+
+``--mqtt``: the gateways push through a broker instead, and ``--workers`` is how many front ends take turns
+(``fleet_mqtt``).
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from central.postgres import PostgresStore  # noqa: E402
 from central.workers import Duty, Roster, Worker  # noqa: E402
 from evidence import record  # noqa: E402
 from tests.evidence.logs import Writer, signer  # noqa: E402
-from tests.rigs import engines  # noqa: E402
+from tests.rigs import engines, fleet_mqtt  # noqa: E402
 
 HOUR_US = 3_600_000_000
 PATIENCE_S = 600
@@ -200,6 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--backlog", type=int, default=300, help="entries of each log at first")
     parser.add_argument("--news", type=int, default=20, help="entries that come to it then")
     parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--mqtt", action="store_true", help="pushed through a broker instead of pulled")
     parser.add_argument("--work", nargs=2, metavar=("URL", "NAME"), help=argparse.SUPPRESS)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -209,9 +213,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.serve:
         asyncio.run(gateways(given.gateways, given.backlog, given.news))
         return
-    print(
-        json.dumps(run(given.gateways, given.workers, given.backlog, given.news, kill=given.kill), indent=1)
-    )
+    asked = given.gateways, given.workers, given.backlog, given.news
+    if given.mqtt:
+        told = fleet_mqtt.run(*asked, processor_s, hold_against, kill=given.kill)
+    else:
+        told = run(*asked, kill=given.kill)
+    print(json.dumps(told, indent=1))
 
 
 def run(count: int, workers: int, backlog: int, news: int, *, kill: bool = False) -> dict[str, object]:
