@@ -292,14 +292,25 @@ def join(frames: Sequence[Frame]) -> tuple[tuple[tuple[str, str], ...], ...]:
 def decode(groups: Sequence[Sequence[tuple[str, str]]]) -> tuple[Indication, ...]:
     """The indications of CP's items: numbers exact as written, each with its data flag; everything else as text."""
     found: list[Indication] = []
+    anywhere = flags_of(groups)  # some loggers put the flag into an item of its own, after a semicolon
     for group in groups:
-        flags = {key.removesuffix("-Flag"): value for key, value in group if key.endswith("-Flag")}
+        flags = anywhere | flags_of([group])
         for key, value in group:
             code, _, what = key.partition("-")
             if what == "Flag":
                 continue
             found.append(_indication(key, code, what, value, flags.get(code, "")))
     return tuple(found)
+
+
+def flags_of(groups: Sequence[Sequence[tuple[str, str]]]) -> dict[str, str]:
+    """The data flags by factor code. Of flags that contradict each other the one that is not N counts."""
+    flags: dict[str, str] = {}
+    for group in groups:
+        for key, value in group:
+            if key.endswith("-Flag") and flags.get(key.removesuffix("-Flag"), "N") == "N":
+                flags[key.removesuffix("-Flag")] = value
+    return flags
 
 
 def _indication(key: str, code: str, what: str, value: str, flag: str) -> Indication:

@@ -46,8 +46,13 @@ def decode(points: Sequence[Point], packets: bytes) -> tuple[Indication, ...]:
 
 def indications(points: Sequence[Point], command: str, groups: _Groups) -> tuple[Indication, ...]:
     """One indication per point, in the point's unit: the numbers as written, or missing with the reason."""
-    told = {indication.item: indication for indication in hj212.decode(groups)}
-    flags = flags_of(groups)
+    told: dict[str, Indication] = {}
+    for found in hj212.decode(groups):
+        before = told.setdefault(found.item, found)
+        if before.value != found.value and found.item != "DataTime":
+            detail = f"{found.item} stands more than once in the packet, with different values"
+            told[found.item] = replace(found, value=None, missing=Missing.CORRUPT, detail=detail)
+    flags = hj212.flags_of(groups)
     return tuple(_indication(point, command, told, flags) for point in points)
 
 
@@ -68,16 +73,9 @@ def _indication(point: Point, command: str, told: dict[str, Indication], flags: 
     return Indication(key, point.measurand, None, point.unit, reason, detail)
 
 
-def flags_of(groups: _Groups) -> dict[str, str]:
-    """The data flags of a packet by factor code."""
-    return {
-        key.removesuffix("-Flag"): value for group in groups for key, value in group if key.endswith("-Flag")
-    }
-
-
 def record_flags(points: Sequence[Point], groups: _Groups) -> tuple[str, ...]:
     """What a record keeps of the data flags of these points: ``data_flag:a05001=N``, ``?`` where there is none."""
-    flags = flags_of(groups)
+    flags = hj212.flags_of(groups)
     codes = dict.fromkeys(point.item.partition("-")[0] for point in points)
     return tuple(f"data_flag:{code}={flags.get(code, '?')[:8]}" for code in codes)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers import hj212
+from drivers import hj212, hj212_points, profile
 from drivers.codec import LocalProtocolError, Missing, Reject, RejectReason
 from drivers.decode import decode_capture, parse_hex_or_text
 from drivers.hj212 import Decoder, Frame
@@ -108,6 +108,29 @@ def test_a_value_is_told_with_its_data_flag():
     assert (only.measurand, only.value, only.unit, only.detail) == (
         "temperature.stack", Decimal("-8.50"), "Cel", "flag D: fault",
     )  # fmt: skip
+
+
+def test_a_flag_in_an_item_of_its_own_belongs_to_the_value_all_the_same():
+    """``;`` instead of ``,`` before the flag, as some loggers write; of two flags the one that is not N counts."""
+    frame = hj212.build({"CN": "2011"}, [{"a05001-Rtd": "1.5"}, {"a05001-Flag": "D"}, {"a05001-Flag": "N"}])
+    (found,) = all_of(frame)
+    assert isinstance(found, Frame)
+    (value,) = hj212.decode(found.groups)
+    assert (value.value, value.detail) == (Decimal("1.5"), "flag D: fault")
+
+
+@pytest.mark.parametrize(
+    ("second", "value", "missing"),
+    [("1.5", "1.5", None), ("1.50", "1.5", None), ("1.6", None, Missing.CORRUPT)],
+)
+def test_a_factor_that_stands_twice_with_different_values_has_none(second, value, missing):
+    codec = profile.load("hj212-cems-2017")
+    packet = hj212.build(
+        {"CN": "2011"},
+        [{"a01012-Rtd": "1.5", "a01012-Flag": "N"}, {"a01012-Rtd": second, "a01012-Flag": "N"}],
+    )
+    (found,) = [i for i in hj212_points.decode(codec.points, packet) if i.item.startswith("a01012")]
+    assert (found.value, found.missing) == (value and Decimal(value), missing)
 
 
 def test_the_unit_of_co2_is_never_assumed():
