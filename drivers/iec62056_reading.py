@@ -25,8 +25,10 @@ LONGEST = 16_384
 MOST_BLOCKS = 64
 FIRST_BAUD, FRAMING = 300, "7E1"
 REACTION_S, PAUSE_S, IDLE_S = 1.5, 0.2, 1.5
-"""The standard's reaction time: a meter answers after 0.2 s to 1.5 s, and so do we; its characters come within 1.5 s of
-each other. A meter that takes longer has it in its ``timeout``: the longer of the two holds."""
+"""The standard's times: a meter answers after 0.2 s (or 0.02 s) to 1.5 s, and so do we; its characters come within
+1.5 s of each other. A meter that takes longer has it in its ``timeout``: the longer of the two holds."""
+TURN_S = 0.010
+"""Between the last character of an option select and the port's other rate: half of the shortest reaction time."""
 PACKET = 512
 """Characters that a TCP converter keeps until the line falls silent: the first is heard when they all have passed."""
 _IDENTIFICATION = 32  # characters of an identification, about
@@ -64,6 +66,24 @@ class Pace:
     reply_s: float = REACTION_S
     idle_s: float = IDLE_S
     longest: int = LONGEST
+    turn_s: float = TURN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """A meter's times, where they are others than the standard's.
+
+    ``pause_s``: our own reaction time; ``reply_s``: the meter's, at most; ``idle_s``: between two of its characters, at
+    most; ``turn_s``: after our last character has left, before the rate is changed.
+    """
+
+    pause_s: float = PAUSE_S
+    reply_s: float = REACTION_S
+    idle_s: float = IDLE_S
+    turn_s: float = TURN_S
+
+
+STANDARD = Times()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +95,7 @@ class Request:
     stage: Stage = Stage.SIGN_ON
     offer: str = ""
     part: int = 0
+    times: Times = STANDARD
 
     @property
     def option(self) -> str:
@@ -94,16 +115,17 @@ class Request:
 
 def pace(request: Request) -> Pace:
     """The rates, pauses and times of one message."""
-    pause_s = 0.0 if request.stage is Stage.SIGN_ON else PAUSE_S
-    reply_s = REACTION_S
+    times = request.times
+    pause_s = 0.0 if request.stage is Stage.SIGN_ON else times.pause_s
+    reply_s = times.reply_s
     if request.rates is not Rates.CHANGING:
         awaited = _IDENTIFICATION if request.stage is Stage.SIGN_ON else PACKET
         reply_s += 10 * (len(encode(request)) + awaited) / FIRST_BAUD
     if request.rates is Rates.FIXED:
-        return Pace(0, 0, "", pause_s, reply_s)
+        return Pace(0, 0, "", pause_s, reply_s, times.idle_s)
     first = FIRST_BAUD if request.stage in (Stage.SIGN_ON, Stage.SELECT) else request.data_baud
     after = FIRST_BAUD if request.stage is Stage.SIGN_ON else request.data_baud
-    return Pace(first, after, FRAMING, pause_s, reply_s)
+    return Pace(first, after, FRAMING, pause_s, reply_s, times.idle_s, turn_s=times.turn_s)
 
 
 def encode(request: Request) -> bytes:

@@ -53,7 +53,6 @@ from drivers.protocols import Codec, Request
 from drivers.stray import Strays, shape
 
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
-_TURN_S = 0.010  # after the last character, before the port is set to another rate
 _OWED_PATIENCE = 5  # no late answer is feared after so many times what its meter was given, and silence
 _RECENT = 4  # frames that a repetition may repeat
 _OWED_MOST = 16  # no meter and no converter is further behind than so many requests
@@ -500,8 +499,12 @@ class Line:
         clock = asyncio.get_running_loop().time
         timing = self._paced(pace.answer_baud, pace.framing)
         if timing != self._set:
-            # The port's own buffer is a moment behind; a meter leaves more time than that (clause 6.4.3).
-            await asyncio.sleep(max(0.0, out + _TURN_S - clock()))
+            # What the system has handed on an adapter may still hold, and some say too early that it has left: the time
+            # that the characters take at this rate is waited for in any case. A meter leaves more time than ``turn_s``.
+            await self.link.drained()
+            late_s = max(0.0, clock() - out)
+            await asyncio.sleep(max(0.0, out + late_s + pace.turn_s - clock()))
+            until += late_s
             quiet_s = self._silence_s
             self._retune(timing)
             self._silence_s = quiet_s

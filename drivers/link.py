@@ -65,6 +65,9 @@ class Link(Protocol):
     async def write(self, data: bytes) -> None:
         """Hand all of ``data``, and nothing else, to the line. Raises LinkDown."""
 
+    async def drained(self) -> None:
+        """Until what was written has left, as far as this machine can tell. Raises LinkDown."""
+
     async def read(self, until: float | None = None) -> bytes:
         """Whatever has come; waits for it, at most until loop time ``until``, then empty. Raises LinkDown."""
 
@@ -94,6 +97,9 @@ class _Inbox:
         return type(self).__name__
 
     def tune(self, baud: int, framing: str) -> None:
+        pass
+
+    async def drained(self) -> None:
         pass
 
     def take(self) -> bytes:
@@ -369,6 +375,20 @@ class SerialLink(_Descriptor):
             raise
         self._serial = port
         self._attach(port.fileno())
+
+    async def drained(self) -> None:
+        fd = self._fd
+        if fd < 0:
+            raise self._why_down()
+        try:
+            async with asyncio.timeout(self.write_s):
+                await asyncio.get_running_loop().run_in_executor(None, termios.tcdrain, fd)
+        except TimeoutError:
+            self._fall("keeps what it was given")
+            raise self._why_down() from None
+        except (OSError, termios.error) as error:
+            self._fall(_words(error))
+            raise self._why_down() from None
 
     def tune(self, baud: int, framing: str) -> None:
         self._bits, self._parity, self._stop = parse_framing(framing)

@@ -352,7 +352,7 @@ class Iec62056:
         """The sign-on; its answer, the identification, has ``more``."""
         if query.protocol != "iec62056-21":
             raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
-        return iec62056_reading.Request(self.address(address), self.rates)
+        return iec62056_reading.Request(self.address(address), self.rates, times=self.times)
 
     def encode(self, request: Request) -> bytes:
         """Sign-on, option select or acknowledge."""
@@ -365,6 +365,7 @@ class Iec62056:
     def match(self, request: Request, frame: Frame) -> Answer | Mismatch | Onward:
         """By direction and kind."""
         if not isinstance(frame, iec62056.Frame):
+    times: iec62056_reading.Times = iec62056_reading.STANDARD
             raise LocalProtocolError("not an IEC 62056-21 message")
         return iec62056_reading.match(_62056(request), frame)
 

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from drivers import iec62056_reading
 from gateway.edge import Duration, Exact, Id, Listed, Model, validated
 from gateway.toml_source import ConfigError, Problem, TomlSource
 
@@ -303,6 +304,19 @@ class InstrumentConfig(Model):
     """One meter on a bus, and how its place transforms what it indicates."""
 
     id: Id
+class SessionConfig(Model):
+    """IEC 62056-21: a meter's times, where the standard's do not do.
+
+    ``pause``: our reaction time (0.2 s; fast meters 20 ms); ``reply``: the meter's, at most (1.5 s); ``idle``: between
+    two of its characters, at most (1.5 s); ``turn``: after the option select has left, before the rate changes (10 ms).
+    """
+
+    pause: Duration = iec62056_reading.PAUSE_S
+    reply: Positive = iec62056_reading.REACTION_S
+    idle: Positive = iec62056_reading.IDLE_S
+    turn: Duration = iec62056_reading.TURN_S
+
+
     address: str
     profile: str = ""  # only MQTT and OPC UA do without
     period: Positive = 10.0
@@ -341,6 +355,7 @@ class InstrumentConfig(Model):
 
 
 class BusConfig(Model):
+    session: SessionConfig | None = None  # IEC 62056-21: its times
     """A line that is shared by its instruments and owned by one task."""
 
     name: Id
@@ -472,6 +487,10 @@ class SiteFile:
         return found
 
     def _unfit_bus(self, bus: BusConfig, place: tuple[str | int, ...]) -> list[Problem]:
+        spoken = instrument.protocol or bus.protocol
+        if instrument.session is not None and not spoken.startswith("iec62056-21"):
+            message = f"'session' has no meaning for a meter of {spoken}"
+            found.append(self.source.problem((*place, "session"), message, "it is for iec62056-21", "C142"))
         """What a bus states that its protocol has no use for."""
         return [
             self.source.problem(

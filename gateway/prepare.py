@@ -16,10 +16,11 @@ from pathlib import Path
 from calibration.state import CalibrationState
 from drivers.bus import Meter, cycle_time_s
 from drivers.hj212_sm4 import sm4_key
+from drivers.iec62056_reading import Times
 from drivers.line import Timing
 from drivers.link import LinkDown, link
 from drivers.profile import Profile, ProfileError, Query, load, plan
-from drivers.protocols import Codec, codec
+from drivers.protocols import Codec, Iec62056, codec
 from evidence.errors import EvidenceError
 from evidence.note import COSIGNATURE, Verifier
 from gateway.calibrations import Calibrations
@@ -325,6 +326,12 @@ def _meter(
     address = config.address
     own = codec(config.protocol) if config.protocol and protocol is not None else None
     protocol = own or protocol
+    if config.password_file and protocol is not None:
+        own = with_password(site, (*place, "password_file"), config, own or protocol, problems, warnings)
+    if config.session is not None and isinstance(spoken_by := own or protocol, Iec62056):
+        session = config.session
+        times = Times(session.pause, session.reply, session.idle, session.turn)
+        own = replace(spoken_by, times=times)
     if protocol is not None:
         try:
             address = protocol.address(config.address)

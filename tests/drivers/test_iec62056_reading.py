@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,14 +11,16 @@ import pytest
 from drivers import golden, iec62056
 from drivers.bus import Bus, Meter, cycle_time_s
 from drivers.codec import Instant, Missing, Scan
+from drivers.iec62056_reading import Times
 from drivers.line import Timing
 from drivers.link import MemoryLink
 from drivers.profile import load, plan
-from drivers.protocols import codec
+from drivers.protocols import Iec62056, codec
 from sim.virtual import VirtualLoop
 
 MT174 = load("iskra-mt174")
 LINES = "1-0:1.8.0*255(0000502.853*kWh)\r\n1-0:2.8.0*255(0098697.318*kWh)\r\n"
+STANDARD = Times()
 GARBAGE = b"\xd5\x91\x7f"
 
 
@@ -88,11 +91,18 @@ class Head(MemoryLink):
 
 
 def scanned(
-    meter: MeterAtHead, protocol: str = "iec62056-21", timing: Timing | None = None, retries: int = 1
+    meter: MeterAtHead,
+    protocol: str = "iec62056-21",
+    timing: Timing | None = None,
+    retries: int = 1,
+    times: Times = STANDARD,
+    kind: type[Head] = Head,
 ) -> tuple[Scan, Head]:
     async def main() -> tuple[Scan, Head]:
-        link = Head(meter)
-        bus = Bus("line", codec(protocol), link, now, timing or Timing(9600, "8E1"))
+        link = kind(meter)
+        spoken = codec(protocol)
+        assert isinstance(spoken, Iec62056)
+        bus = Bus("line", replace(spoken, times=times), link, now, timing or Timing(9600, "8E1"))
         return await bus.scan(Meter("m", "", MT174, retries=retries), plan(MT174)), link
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
@@ -208,3 +218,90 @@ def test_a_sessions_time_on_the_line_is_told_beforehand() -> None:
     assert times[0] == pytest.approx(40 / 30 + 10_000 / 9600 + 0.6)
     assert times[1] == pytest.approx(1040 / 30 + 0.6)
     assert times[2] == pytest.approx(0.6)
+
+
+class Slow(Head):
+    """An adapter that holds what it was given for 0.4 s longer than its characters take, and says when it has left."""
+
+    def __init__(self, meter: MeterAtHead) -> None:
+        super().__init__(meter)
+        self.left_at = 0.0
+        self.tuned: list[tuple[float, int]] = []
+
+    async def write(self, data: bytes) -> None:
+        clock = asyncio.get_running_loop().time
+        baud = self.set[0]
+        self.left_at = clock() + len(data) * 10 / baud + 0.4
+        asyncio.get_running_loop().call_at(self.left_at - len(data) * 10 / baud, self._let_go, data, baud)
+
+    def _let_go(self, data: bytes, baud: int) -> None:
+        # what leaves the port at another rate than it was given for is garbage to the meter
+        if self.set[0] == baud:
+            asyncio.get_running_loop().create_task(super().write(data))
+
+    async def drained(self) -> None:
+        await asyncio.sleep(max(0.0, self.left_at - asyncio.get_running_loop().time()))
+
+    def tune(self, baud: int, framing: str) -> None:
+        super().tune(baud, framing)
+        self.tuned.append((asyncio.get_running_loop().time(), baud))
+
+
+class Lying(Slow):
+    """The same without the delay, which says at once that everything has left, as some USB adapters do."""
+
+    async def write(self, data: bytes) -> None:
+        baud, loop = self.set[0], asyncio.get_running_loop()
+        self.left_at = loop.time() + len(data) * 10 / baud
+        loop.call_at(self.left_at - 1e-6, self._check, baud)
+        await Head.write(self, data)
+
+    def _check(self, baud: int) -> None:
+        assert self.set[0] == baud, "the rate was changed while characters were on their way"
+
+    async def drained(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", [Slow, Lying])
+def test_the_rate_is_changed_when_the_option_select_has_left_whatever_the_adapter_says(
+    kind: type[Slow],
+) -> None:
+    meter = MeterAtHead("5", READOUT)
+    scan, link = scanned(meter, kind=kind)
+    assert value(scan) == Decimal("502.853")
+    assert isinstance(link, Slow)
+    turned = [at for at, baud in link.tuned if baud == 9600]
+    assert turned
+    assert turned[0] >= link.left_at + Times().turn_s - 1e-9
+
+
+@pytest.mark.parametrize(("pause_s", "least_s"), [(0.02, 0.02), (0.2, 0.2), (1.0, 1.0)])
+def test_our_reaction_time_is_as_stated(pause_s: float, least_s: float) -> None:
+    scan, _ = scanned(MeterAtHead("5", READOUT), times=Times(pause_s=pause_s))
+    identified, selected = scan.exchanges[:2]
+    between = (selected.sent.boot_us - identified.received.boot_us) / 1e6
+    assert least_s <= between < least_s + 0.1
+
+
+@pytest.mark.parametrize(("idle_s", "read"), [(1.5, False), (4.0, True)])
+def test_a_meter_that_pauses_within_its_readout_is_waited_for_as_stated(idle_s: float, read: bool) -> None:
+    class Pausing(Head):
+        def _say(self, data: bytes, baud: int) -> None:
+            half = len(data) // 2 if data.startswith(b"\x02") else len(data)
+            super()._say(data[:half], baud)
+            if half < len(data):
+                asyncio.get_running_loop().call_later(3.0, super()._say, data[half:], baud)
+
+    scan, _ = scanned(MeterAtHead("5", READOUT), retries=0, times=Times(idle_s=idle_s), kind=Pausing)
+    assert (value(scan) is not None) == read
+
+
+@pytest.mark.parametrize(("reply_s", "read"), [(1.5, False), (3.0, True)])
+def test_a_meter_that_reacts_late_is_waited_for_as_stated(reply_s: float, read: bool) -> None:
+    class Late(Head):
+        def _say(self, data: bytes, baud: int) -> None:
+            asyncio.get_running_loop().call_later(2.0, super()._say, data, baud)
+
+    scan, _ = scanned(MeterAtHead("5", READOUT), retries=0, times=Times(reply_s=reply_s), kind=Late)
+    assert (value(scan) is not None) == read

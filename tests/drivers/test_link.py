@@ -6,6 +6,8 @@ import asyncio
 import os
 import socket
 import struct
+import termios
+import threading
 import tty
 
 import pytest
@@ -582,3 +584,25 @@ async def test_a_bus_goes_on_when_the_adapter_has_been_plugged_in_again(pty):
     assert await scanned_in_the_end(bus)
     answering.cancel()
     await bus.close()
+
+
+async def test_what_was_written_has_left_a_port_when_it_says_so(pty) -> None:
+    link = SerialLink(str(pty.name), 300, "7E1")
+    await link.open()
+    await link.write(b"\x06050\r\n")
+    await link.drained()
+    assert await pty.heard(6) == b"\x06050\r\n"
+    await link.close()
+    with pytest.raises(LinkDown):
+        await link.drained()
+
+
+async def test_a_port_that_never_lets_its_bytes_go_is_down(pty, monkeypatch) -> None:
+    held = threading.Event()
+    monkeypatch.setattr(termios, "tcdrain", lambda fd: held.wait(WAIT_S))
+    link = SerialLink(str(pty.name), 300, "7E1", write_s=0.01)
+    await link.open()
+    with pytest.raises(LinkDown, match="keeps what it was given"):
+        await link.drained()
+    held.set()
+    assert not link.is_open
