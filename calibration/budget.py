@@ -421,13 +421,16 @@ def _propagate(
         with np.errstate(all="ignore"):
             c = sensitivity * u
             shares = c * (matrix @ c)
-        largest = float(np.max(np.abs(shares), initial=0.0))
+            squares = c * c
+        largest = float(np.max(squares, initial=0.0))
         if not largest < 1e300 or (largest == 0.0 and np.any(c != 0.0)):  # also where it is not a number
             raise ModelError(
                 model.place(name), "the variance is too large or too small to be computed: use other units"
             )
         contributions.append(c)
         first = max(0.0, float(shares.sum()))
+        if first < 1e-15 * float(squares.sum()):  # fully correlated contributions cancel but for rounding
+            first = 0.0
         extra = _second_order_variance(s, u) if order == 2 else 0.0
         variance = max(0.0, first + extra)
         if not math.isfinite(first + extra):
@@ -451,6 +454,8 @@ def _propagate(
             notes.append(
                 f"higher-order terms (GUM 5.1.2 note) add {extra:.6g} to the first-order variance {first:.6g}"
             )
+        elif variance == 0.0 and np.any(c != 0.0):
+            notes.append("the correlated contributions cancel")
         elif variance == 0.0 and np.any(u > 0.0):
             notes.append("all sensitivities vanish at these values: use order 2 or the method mc")
         dof = _effective_dof(quantities, groups, matrix, c, variance, notes)

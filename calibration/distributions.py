@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
-NORMAL, UNIFORM, TRIANGULAR, ARCSINE, TRAPEZOIDAL = (
+NORMAL, UNIFORM, TRIANGULAR, ARCSINE, TRAPEZOIDAL, CURVILINEAR = (
     "normal",
     "uniform",
     "triangular",
     "arcsine",
     "trapezoidal",
+    "curvilinear-trapezoidal",
 )
 
 # Names under which people know them -> the one name that is kept.
@@ -35,11 +36,16 @@ DISTRIBUTIONS: Mapping[str, str] = {
     "arcsine": ARCSINE,
     "u-shaped": ARCSINE,
     "trapezoidal": TRAPEZOIDAL,
+    "curvilinear-trapezoidal": CURVILINEAR,
+    "ctrap": CURVILINEAR,  # a rectangle whose limits are not known exactly (JCGM 101 6.4.3)
 }
 
 
 def divisor(dist: str, beta: float = 0.0) -> float:
-    """Half-width over standard uncertainty of a bounded distribution; ``beta`` is a trapezoid's top over its base.
+    """Half-width over standard uncertainty of a bounded distribution.
+
+    ``beta``: of a trapezoid, its top over its base; of a curvilinear trapezoid, how far the half-width may be
+    off, over the half-width (d/a: u² = a²/3 + d²/9).
 
     Raises:
         KeyError: a distribution without bounds.
@@ -49,6 +55,7 @@ def divisor(dist: str, beta: float = 0.0) -> float:
         TRIANGULAR: math.sqrt(6.0),
         ARCSINE: math.sqrt(2.0),
         TRAPEZOIDAL: math.sqrt(6.0 / (1.0 + beta * beta)),
+        CURVILINEAR: 1.0 / math.sqrt(1.0 / 3.0 + beta * beta / 9.0),
     }[dist]
 
 
@@ -62,7 +69,7 @@ class Quantity:
         u: its standard uncertainty, same unit.
         dist: one of the values of :data:`DISTRIBUTIONS`.
         dof: degrees of freedom of u, ``inf`` when known exactly.
-        beta: top over base of a trapezoid.
+        beta: top over base of a trapezoid; d/a of a curvilinear one (see :func:`divisor`).
         unit: text for the reader.
         common_dof: the dof is stated together with correlations: quantities that are correlated and share it
             come from
@@ -89,11 +96,11 @@ class Quantity:
         if not self.dof > 0.0:
             raise ValueError(f"{self.name}: degrees of freedom must be positive")
         if not 0.0 <= self.beta <= 1.0:
-            raise ValueError(f"{self.name}: beta lies between 0 (triangle) and 1 (rectangle)")
+            raise ValueError(f"{self.name}: beta lies between 0 and 1")
 
     @property
     def half_width(self) -> float:
-        """Half the width of a bounded distribution; ``inf`` for a normal one."""
+        """Half the width of a bounded distribution (a curvilinear trapezoid: its mean); ``inf`` for a normal one."""
         return math.inf if self.dist == NORMAL else self.u * divisor(self.dist, self.beta)
 
     def draw(self, rng: np.random.Generator, count: int) -> Array:
@@ -130,12 +137,19 @@ def _draw_trapezoidal(q: Quantity, rng: np.random.Generator, count: int) -> Arra
     return q.value + wide * (2.0 * rng.random(count) - 1.0) + narrow * (2.0 * rng.random(count) - 1.0)
 
 
+def _draw_curvilinear(q: Quantity, rng: np.random.Generator, count: int) -> Array:
+    """Rectangular over a half-width that is itself rectangular over a(1 ± beta): JCGM 101 6.4.3.4."""
+    half_width = q.half_width * (1.0 + q.beta * (2.0 * rng.random(count) - 1.0))
+    return q.value + half_width * (2.0 * rng.random(count) - 1.0)
+
+
 _DRAW: Mapping[str, Callable[[Quantity, np.random.Generator, int], Array]] = {
     NORMAL: _draw_normal,
     UNIFORM: _draw_uniform,
     TRIANGULAR: _draw_triangular,
     ARCSINE: _draw_arcsine,
     TRAPEZOIDAL: _draw_trapezoidal,
+    CURVILINEAR: _draw_curvilinear,
 }
 
 

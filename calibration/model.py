@@ -9,6 +9,7 @@ The document is plain data (JSON or TOML, parsed by the caller)::
       { name = "V", value = 230.1, U = 0.4, k = 2, unit = "V" },
       { name = "R", data = [10.02, 10.01, 10.03] },
       { name = "d", value = 0, dist = "uniform", a = 0.05 },
+      { name = "t", value = 0, dist = "ctrap", a = 0.05, d = 0.025 },   # limits known to ±d only (JCGM 101 6.4.3)
     ]
 
 Errors name the place (``inputs[2].u``) and what to do. The computing is done by :mod:`calibration.budget`.
@@ -23,7 +24,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from calibration.budget import Budget, BudgetRow, Budgets, Model, budget, budgets, check_name
-from calibration.distributions import DISTRIBUTIONS, NORMAL, TRAPEZOIDAL, Quantity, divisor
+from calibration.distributions import CURVILINEAR, DISTRIBUTIONS, NORMAL, TRAPEZOIDAL, Quantity, divisor
 from calibration.expression import ModelError
 from calibration.montecarlo import DEFAULT_SEED, DEFAULT_TRIALS, MAX_TRIALS
 
@@ -47,7 +48,7 @@ _KEYS = (
     *_TEXT_KEYS,
 )
 _INPUT_TEXT_KEYS = ("unit", "label", "source", "notes")
-_INPUT_KEYS = ("name", "value", "u", "dist", "a", "beta", "U", "k", "data", "dof", *_INPUT_TEXT_KEYS)
+_INPUT_KEYS = ("name", "value", "u", "dist", "a", "beta", "d", "U", "k", "data", "dof", *_INPUT_TEXT_KEYS)
 
 
 def budget_from_document(document: Mapping[str, Any]) -> Budgets:
@@ -222,6 +223,10 @@ def _distribution(given: Mapping[str, Any], place: str) -> tuple[str, float]:
             f"{place}.dist", f"{text!r} is no distribution; known are {', '.join(DISTRIBUTIONS)}"
         )
     dist = DISTRIBUTIONS[text.lower()]
+    if dist == CURVILINEAR:
+        return dist, _inexactness(given, place)
+    if "d" in given:
+        raise ModelError(f"{place}.d", "only a curvilinear trapezoid (ctrap) has it")
     if dist != TRAPEZOIDAL:
         if "beta" in given:
             raise ModelError(f"{place}.beta", "only a trapezoidal distribution has it")
@@ -232,6 +237,19 @@ def _distribution(given: Mapping[str, Any], place: str) -> tuple[str, float]:
     if not 0.0 <= beta <= 1.0:
         raise ModelError(f"{place}.beta", f"lies between 0 (triangle) and 1 (rectangle), not {beta:g}")
     return dist, beta
+
+
+def _inexactness(given: Mapping[str, Any], place: str) -> float:
+    """Of a curvilinear trapezoid (JCGM 101 6.4.3): d/a, where the half-width is known as a ± d."""
+    for key, what in (("a", "its half-width"), ("d", "how far its half-width a may be off")):
+        if key not in given:
+            raise ModelError(f"{place}.{key}", f"a curvilinear trapezoid needs {key}, {what}")
+    if "beta" in given:
+        raise ModelError(f"{place}.beta", "only a trapezoidal distribution has it")
+    a, d = _positive(given["a"], f"{place}.a"), _not_negative(given["d"], f"{place}.d")
+    if d > a:
+        raise ModelError(f"{place}.d", f"can't be more than the half-width a = {a:g}, got {d:g}")
+    return d / a
 
 
 def _stated(given: Mapping[str, Any], dist: str, beta: float, place: str) -> float | None:

@@ -131,6 +131,8 @@ def test_half_widths_of_the_distributions(dist: str) -> None:
         ({"dist": "rectangular", "u": 0.1}, 0.1, None),
         ({"dist": "u-shaped", "a": 1}, 1 / math.sqrt(2), None),
         ({"dist": "trapezoidal", "a": 1, "beta": 0.5}, math.sqrt(1.25 / 6), None),
+        ({"dist": "ctrap", "a": 1, "d": 0.5}, math.sqrt(1 / 3 + 0.25 / 9), None),
+        ({"dist": "curvilinear-trapezoidal", "a": 2, "d": 0}, 2 / math.sqrt(3), None),
         ({"u": 0.1, "dof": 7}, 0.1, 7.0),
         ({"u": 0.1, "dof": "inf"}, 0.1, None),
         ({"u": 0.1, "dof": None}, 0.1, None),
@@ -141,6 +143,55 @@ def test_ways_to_state_an_uncertainty(entry: dict, u: float, dof: float | None) 
     row = answer(model="x", inputs=[{"name": "x", "value": 1, **entry}])["budget"][0]
     assert row["u"] == close(u, rel=1e-14)
     assert row["dof"] == dof
+
+
+def end_gauge(dist: str) -> dict[str, Any]:
+    """JCGM 101 9.5: the end-gauge of GUM H.1 with the distributions that 9.5.3 gives to its inputs."""
+
+    def limits(half_width: float, d: float) -> dict[str, Any]:
+        return {"value": 0, "dist": dist, "a": half_width} | ({"d": d} if dist == "ctrap" else {})
+
+    return {
+        "model": "LS + D + d1 + d2 - LS*(da*(t0 + De) + aS*dt) - 50000000",
+        "p": 0.99,
+        "inputs": [
+            {"name": "LS", "value": 50000623, "u": 25, "dof": 18},
+            {"name": "D", "value": 215, "u": 6, "dof": 24},
+            {"name": "d1", "value": 0, "u": 4, "dof": 5},
+            {"name": "d2", "value": 0, "u": 7, "dof": 8},
+            {"name": "aS", "value": 11.5e-6, "dist": "uniform", "a": 2e-6},
+            {"name": "t0", "value": -0.1, "u": 0.2},
+            {"name": "De", "value": 0, "dist": "arcsine", "a": 0.5},
+            {"name": "da", **limits(1e-6, 0.1e-6)},
+            {"name": "dt", **limits(0.05, 0.025)},
+        ],
+    }
+
+
+def test_the_end_gauge_of_jcgm_101_with_limits_that_are_not_known_exactly() -> None:
+    """JCGM 101:2008 9.5.4: 838 nm, u = 36 nm; limits taken as exact give 35.5 nm."""
+    inexact = answer(**end_gauge("ctrap"), method="mc", seed=1, trials=400_000)
+    exact = answer(**end_gauge("uniform"), method="mc", seed=1, trials=400_000)
+    assert inexact["y"] == close(838, abs=0.5)
+    assert inexact["u"] == close(35.8, abs=0.15)
+    assert exact["u"] == close(35.45, abs=0.15)
+    assert (inexact["lo"], inexact["hi"]) == (close(745, abs=2.0), close(932, abs=2.0))
+
+
+@pytest.mark.parametrize(("factor", "rest"), [(1.0, 0.0), (0.3, 0.0), (1.0, 0.2)])
+def test_fully_correlated_contributions_that_cancel_leave_nothing(factor: float, rest: float) -> None:
+    """GUM 5.2.2: with r = 1 contributions add signed, so that equal ones of opposite sign leave only the rest."""
+    result = answer(
+        model=f"a - {factor}*b + c",
+        inputs=[
+            {"name": "a", "value": 10, "u": 0.1, "dof": 5},
+            {"name": "b", "value": 9, "u": 0.1 / factor, "dof": 5},
+            {"name": "c", "value": 0, "u": rest},
+        ],
+        correlations=[["a", "b", 1]],
+    )
+    assert result["u"] == close(rest, rel=1e-12, abs=0.0)
+    assert ("the correlated contributions cancel" in result["notes"]) == (rest == 0.0)
 
 
 def test_repeated_observations_give_mean_deviation_and_degrees_of_freedom() -> None:
@@ -206,6 +257,14 @@ def test_an_unused_input_is_noted() -> None:
             "beta",
         ),
         ({"inputs": [{**X, "beta": 0.5}]}, "inputs[0] (x).beta", "only a trapezoidal"),
+        ({"inputs": [{**X, "d": 0.5}]}, "inputs[0] (x).d", "only a curvilinear"),
+        ({"inputs": [{"name": "x", "value": 1, "dist": "ctrap", "a": 1}]}, "inputs[0] (x).d", "needs d"),
+        ({"inputs": [{"name": "x", "value": 1, "dist": "ctrap", "d": 1}]}, "inputs[0] (x).a", "needs a"),
+        (
+            {"inputs": [{"name": "x", "value": 1, "dist": "ctrap", "a": 1, "d": 2}]},
+            "inputs[0] (x).d",
+            "more than",
+        ),
         ({"inputs": [{"name": "x", "value": 1, "U": 1}]}, "inputs[0] (x).k", "not assumed"),
         ({"inputs": [{"name": "x", "value": 1, "k": 2}]}, "inputs[0] (x).U", "k is given"),
         ({"inputs": [{"name": "x", "value": 1, "U": 1, "k": 0}]}, "inputs[0] (x).k", "greater than 0"),

@@ -47,6 +47,25 @@ def test_a_trapezoid_lies_between_triangle_and_rectangle() -> None:
     assert divisor("trapezoidal", 1.0) == pytest.approx(divisor("uniform"))
 
 
+def test_a_curvilinear_trapezoid_is_a_rectangle_whose_limits_are_rectangular() -> None:
+    """JCGM 101 6.4.3.2: the density falls as the logarithm between a(1 - beta) and a(1 + beta)."""
+    beta = 0.4
+    a = divisor("curvilinear-trapezoidal", beta)
+    sample = np.abs(draw([Quantity("x", 0.0, 1.0, "curvilinear-trapezoidal", beta=beta)])[0]) / a
+
+    def cdf(x: np.ndarray) -> np.ndarray:
+        flat = math.log((1 + beta) / (1 - beta)) / (2 * beta)
+        upper = np.clip(x, 1 - beta, 1 + beta)
+        # the integral of ln((1 + beta)/t)/(2 beta) from 1 - beta to x
+        grown = upper * (np.log((1 + beta) / upper) + 1) - (1 - beta) * (
+            math.log((1 + beta) / (1 - beta)) + 1
+        )
+        return np.minimum(x, 1 - beta) * flat + grown / (2 * beta)
+
+    assert scipy.stats.kstest(sample, cdf).pvalue > 1e-3
+    assert divisor("curvilinear-trapezoidal", 0.0) == pytest.approx(divisor("uniform"))
+
+
 def test_a_finite_number_of_degrees_of_freedom_widens_to_t() -> None:
     sample = draw([Quantity("x", 1.0, 0.5, dof=5.0)])[0]
     assert scipy.stats.kstest((sample - 1.0) / 0.5, scipy.stats.t(5).cdf).pvalue > 1e-3
