@@ -2,8 +2,11 @@
 
 Mode C: the meter names its rate in the identification, the option select is answered at that rate. Modes A and B: the
 data follow the identification unasked, in mode B at the rate that it names. Blocks that end with EOT are acknowledged
-and followed by the next. Every message but the last is an answer with ``more``. Nothing is ever written, and the
-programming mode is not entered: a readout ends by itself, and with it the session.
+and followed by the next. Every message but the last is an answer with ``more``. A readout ends by itself, and with it
+the session.
+
+Where a meter's readout lacks a value, its registers may be read one by one (R1 or R5, no password) in the programming
+mode of mode C; B0 ends that, which nobody answers. Nothing is ever written.
 
 ``Pace`` tells the line at which rate a request goes out and at which its answer comes.
 """
@@ -15,7 +18,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from drivers import iec62056
-from drivers.codec import Answer, LocalProtocolError, Mismatch, MismatchReason, Onward
+from drivers.codec import Answer, Exchange, LocalProtocolError, Mismatch, MismatchReason, Onward
 from drivers.iec62056 import Frame, Kind
 
 HIGHEST_BAUD = 9600
@@ -31,6 +34,7 @@ TURN_S = 0.010
 """Between the last character of an option select and the port's other rate: half of the shortest reaction time."""
 PACKET = 512
 """Characters that a TCP converter keeps until the line falls silent: the first is heard when they all have passed."""
+_ENTERED = -1  # an answer's sequence: the programming mode is entered
 _IDENTIFICATION = 32  # characters of an identification, about
 
 
@@ -41,6 +45,8 @@ class Stage(StrEnum):
     SELECT = "select"  # the option select; answered by data
     LISTEN = "listen"  # modes A and B: data come by themselves
     NEXT = "next"  # a block acknowledged
+    READ = "read"  # one register, in the programming mode
+    BREAK = "break"  # B0, which ends that mode; not answered
 
 
 class Rates(StrEnum):
@@ -55,7 +61,8 @@ class Rates(StrEnum):
 class Pace:
     """How a request goes out and its answer comes. A rate of 0: as the line is set.
 
-    ``pause_s``: silence before the request; ``reply_s``: the least time given to the answer's first character;
+    ``pause_s``: silence before the request; ``reply_s``: the least time given to the answer's first character, 0 where
+    nobody answers;
     ``idle_s``: the longest pause inside an answer that has begun; ``longest``: characters of one, at most.
     """
 
@@ -88,7 +95,10 @@ STANDARD = Times()
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One message of a session; ``offer`` is the meter's baud character, ``part`` the block that is waited for."""
+    """One message of a session; ``offer`` is the meter's baud character, ``part`` the block that is waited for.
+
+    ``registers``: read one by one with ``command``, ``part`` is then the one whose turn it is, from 1.
+    """
 
     address: str
     rates: Rates = Rates.CHANGING
@@ -96,6 +106,8 @@ class Request:
     offer: str = ""
     part: int = 0
     times: Times = STANDARD
+    command: str = ""
+    registers: tuple[str, ...] = ()
 
     @property
     def option(self) -> str:
@@ -122,7 +134,10 @@ def pace(request: Request) -> Pace:
         awaited = _IDENTIFICATION if request.stage is Stage.SIGN_ON else PACKET
         reply_s += 10 * (len(encode(request)) + awaited) / FIRST_BAUD
     if request.rates is Rates.FIXED:
+        reply_s = 0.0 if request.stage is Stage.BREAK else reply_s
         return Pace(0, 0, "", pause_s, reply_s, times.idle_s)
+    if request.stage is Stage.BREAK:
+        reply_s = 0.0
     first = FIRST_BAUD if request.stage in (Stage.SIGN_ON, Stage.SELECT) else request.data_baud
     after = FIRST_BAUD if request.stage is Stage.SIGN_ON else request.data_baud
     return Pace(first, after, FRAMING, pause_s, reply_s, times.idle_s, turn_s=times.turn_s)
@@ -133,7 +148,11 @@ def encode(request: Request) -> bytes:
     if request.stage is Stage.SIGN_ON:
         return iec62056.sign_on(request.address)
     if request.stage is Stage.SELECT:
-        return iec62056.select(request.option)
+        return iec62056.select(request.option, programming=bool(request.registers))
+    if request.stage is Stage.READ:
+        return iec62056.command(request.command, f"{request.registers[request.part - 1]}()")
+    if request.stage is Stage.BREAK:
+        return iec62056.command("B0")
     return b"\x06" if request.stage is Stage.NEXT else b""
 
 
@@ -154,8 +173,14 @@ def match(request: Request, frame: Frame) -> Answer | Mismatch | Onward:
             onward = replace(request, stage=Stage.LISTEN, offer=who.baud_character, part=1)
             return Onward(frame.raw, onward)
         return Answer(who.baud_character, b"", frame.raw, request.address, more=True)
+    if request.registers and request.stage is Stage.SELECT:
+        if frame.command != "P0":
+            return no(MismatchReason.FUNCTION, f"the programming mode was asked for, {frame.kind} came")
+        return Answer(request.offer, b"", frame.raw, request.address, more=True, sequence=_ENTERED)
     if frame.kind is not Kind.DATA:
         return no(MismatchReason.FUNCTION, f"data were expected, not {frame.kind}")
+    if request.stage is Stage.READ:
+        return _register(request, frame)
     return Answer(
         request.offer,
         frame.text.encode("latin-1"),
@@ -167,6 +192,45 @@ def match(request: Request, frame: Frame) -> Answer | Mismatch | Onward:
     )
 
 
+def _register(request: Request, frame: Frame) -> Answer | Mismatch:
+    """The value of the register whose turn it is; the meter may leave its code out, but tell no other."""
+    code, text = request.registers[request.part - 1], frame.text.strip()
+    told = iec62056.data_sets(text)
+    if frame.more or (len(told) != 1 and not frame.error):
+        return Mismatch(MismatchReason.LENGTH, frame.raw, f"{code}: {len(told)} values came")
+    if not frame.error and told[0].address and _short(told[0].address) != _short(code):
+        return Mismatch(MismatchReason.ITEM, frame.raw, f"asked {code}, got {told[0].address}")
+    value = f"{told[0].value}*{told[0].unit}".rstrip("*") if not frame.error else text.strip("()")
+    return Answer(
+        request.offer,
+        f"{code}({value})\r\n".encode("latin-1"),
+        frame.raw,
+        request.address,
+        more=request.part < len(request.registers),
+        sequence=request.part,
+    )
+
+
+def _short(code: str) -> str:
+    """A code without its value groups A, B and F."""
+    return code.rpartition(":")[2].partition("*")[0]
+
+
+def ending(request: Request, exchanges: Sequence[Exchange]) -> Request | None:
+    """The break that ends a session in which the programming mode was asked for; None if it was not."""
+    if not request.registers:
+        return None
+    for n, exchange in reversed(tuple(enumerate(exchanges))):
+        if exchange.request != encode(replace(request, stage=Stage.SIGN_ON)):
+            continue
+        frames = iec62056.Decoder().feed(exchange.answer)
+        who = next((f.identification for f in frames if isinstance(f, Frame) and f.identification), None)
+        if who is None or who.mode != "C" or n + 1 == len(exchanges):
+            return None
+        return replace(request, stage=Stage.BREAK, offer=who.baud_character)
+    return None
+
+
 def follow(request: Request, answer: Answer) -> Request | None:
     """The option select after an identification, the acknowledge after a block that others follow.
 
@@ -176,6 +240,9 @@ def follow(request: Request, answer: Answer) -> Request | None:
         return None
     if answer.sequence == 0:
         return replace(request, stage=Stage.SELECT, offer=answer.item, part=1)
+    if request.registers and answer.sequence < len(request.registers):
+        part = 1 if answer.sequence == _ENTERED else answer.sequence + 1
+        return replace(request, stage=Stage.READ, offer=answer.item, part=part)
     if answer.sequence >= MOST_BLOCKS:
         raise LocalProtocolError(f"the meter has sent {MOST_BLOCKS} blocks and still more follow")
     return replace(request, stage=Stage.NEXT, offer=answer.item, part=answer.sequence + 1)
@@ -183,7 +250,7 @@ def follow(request: Request, answer: Answer) -> Request | None:
 
 def join(answers: Sequence[Answer]) -> Answer:
     """The readout: the text of all blocks. LocalProtocolError if one is missing."""
-    told = [answer for answer in answers if answer.sequence]
+    told = [answer for answer in answers if answer.sequence > 0]
     if not told or [a.sequence for a in told] != list(range(1, len(told) + 1)):
         raise LocalProtocolError("the blocks of a readout are not complete and in order")
     payload = b"".join(answer.payload for answer in told)

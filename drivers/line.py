@@ -427,6 +427,8 @@ class Line:
         try:
             await self.link.write(raw)
         except LinkDown as down:
+        if pace and not pace.reply_s:
+            return await self._only_said(raw)
             return self._fell(address, raw, self._now(), str(down))
         sent = received = self._now()
         out = clock() + len(raw) * self._character_s
@@ -487,7 +489,22 @@ class Line:
         if self._owed and not (answer.error and len(self._owed) > 1):
             self._owed = [owed for owed in self._owed if owed.address != address]
         self._silence_s = self.timing.quiet_s if hearing.trailing and not numbered else 0.0
-        return Reply(answer, Exchange(raw, answer.raw, sent, received))
+        return Reply(answer, Exchange(kept, answer.raw, sent, received))
+
+    async def _only_said(self, raw: bytes) -> Reply:
+        """Say what nobody answers."""
+        clock = asyncio.get_running_loop().time
+        try:
+            await self.link.write(raw)
+            sent, out = self._now(), clock() + len(raw) * self._character_s
+            await self.link.drained()
+        except LinkDown as down:
+            return self._fell(self._suspect, raw, self._now(), str(down))
+        await asyncio.sleep(max(0.0, out - clock()))
+        self.usage.exchanges += 1
+        self._account(len(raw), 0)
+        self._spoke_at, self._silence_s = clock(), self.timing.quiet_s
+        return Reply(None, Exchange(raw, b"", sent, self._now()))
 
     def _paced(self, baud: int, framing: str) -> Timing:
         """The line's timing at a rate of a session; a network has none, and 0 and '' are the meter's own."""

@@ -352,7 +352,10 @@ class Iec62056:
         """The sign-on; its answer, the identification, has ``more``."""
         if query.protocol != "iec62056-21":
             raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
-        return iec62056_reading.Request(self.address(address), self.rates, times=self.times)
+        registers = tuple(point.item for point in query.points) if query.item else ()
+        return iec62056_reading.Request(
+            self.address(address), self.rates, times=self.times, command=query.item, registers=registers
+        )
 
     def encode(self, request: Request) -> bytes:
         """Sign-on, option select or acknowledge."""

@@ -309,12 +309,15 @@ class SessionConfig(Model):
 
     ``pause``: our reaction time (0.2 s; fast meters 20 ms); ``reply``: the meter's, at most (1.5 s); ``idle``: between
     two of its characters, at most (1.5 s); ``turn``: after the option select has left, before the rate changes (10 ms).
+    ``read``: registers are read one by one with this command, in the programming mode, instead of the readout.
     """
 
     pause: Duration = iec62056_reading.PAUSE_S
     reply: Positive = iec62056_reading.REACTION_S
     idle: Positive = iec62056_reading.IDLE_S
     turn: Duration = iec62056_reading.TURN_S
+    read: Literal["", "R1", "R5"] = ""
+
 
 
     address: str

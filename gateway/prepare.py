@@ -370,6 +370,8 @@ def _meter(
         return None
     read, queries = shared.of(read, config.measurands)
     meter = Meter(
+    if config.session is not None and config.session.read:
+        queries = tuple(replace(query, item=config.session.read) for query in queries)
         id=config.id,
         address=address,
         profile=read,

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from functools import reduce
+from operator import xor
 from types import MappingProxyType
 
 from sim.instrument import Indications, Meter
@@ -177,17 +179,19 @@ class Iec62056Meter:
         self._offer, self._fixed, self._block = offer, bool(fixed), block
         self._greeting = f"/{maker}{offer}{model}\r\n".encode("ascii")
         self._selecting = False
+        self._programming = False
         self._left: list[bytes] = []
         self._last = b""
 
     @property
     def over(self) -> bool:
         """Whether nothing of a session is left: it returns to its first rate."""
-        return not self._selecting and not self._left and not self.unasked
+        return not (self._selecting or self._programming or self._left or self.unasked)
 
     def hang_up(self) -> None:
         """The session has lapsed."""
         self._selecting, self.unasked, self._left, self.baud = False, False, [], self.idle_baud
+        self._programming = False
 
     def answer(self, frame: bytes, show: Callable[[], Indications], t_us: int) -> bytes | None:
         """The answer to a message, or None for silence. ``show`` is called only when values are needed."""
@@ -199,9 +203,21 @@ class Iec62056Meter:
             return self._next()
         if frame == _NAK and self._last:
             return self._last
-        if frame[:1] == b"\x01":  # the programming mode: B0 ends a session, nothing else is known
-            self.hang_up()
+        if frame[:1] == b"\x01":
+            return self._command(frame, show)
         return None
+
+    def _command(self, frame: bytes, show: Callable[[], Indications]) -> bytes | None:
+        """The programming mode: R1 and R5 tell one register by its code, B0 ends it, nothing else is known."""
+        asked = re.fullmatch(rb"\x01R[15]\x02([^()]*)\(\)\x03.", frame, re.DOTALL)
+        if not self._programming or asked is None:
+            self.hang_up()
+            return None
+        code, values = asked.group(1).decode("latin-1"), show().values
+        for one in self._lines:
+            if code in (one.code, one.code.rpartition(":")[2].partition("*")[0]) and one.measurand in values:
+                return sealed(one.text(values[one.measurand]).rstrip("\r\n"))
+        return sealed("(ER02)")
 
     def data(self, show: Callable[[], Indications], t_us: int) -> bytes:
         """Modes A and B: what follows the identification by itself."""
@@ -222,11 +238,15 @@ class Iec62056Meter:
 
     def _select(self, option: str, shown: Indications, t_us: int) -> bytes | None:
         self._selecting = False
-        if option[1] != "0" or option[3] != "0":  # another protocol, or the programming mode
+        if option[1] != "0" or option[3] not in "01":  # another protocol
             return None
         if not self._fixed:
             # Another rate than its own is not taken: it goes on at the first one.
             self.baud = _BAUDS_C[self._offer] if option[2] == self._offer else FIRST_BAUD
+        if option[3] == "1":
+            self._programming = True
+            body = b"P0\x02(00000000)\x03"
+            return b"\x01" + body + bytes((reduce(xor, body),))
         self._left = self._blocks(shown, t_us)
         return self._next()
 

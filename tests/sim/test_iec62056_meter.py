@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -320,3 +321,85 @@ def test_a_real_port_cannot_change_its_rate_with_the_meter(tmp_path: Path) -> No
     running = site("", "iec62056-21", device=str(tmp_path / "ttyX"))
     with pytest.raises(ValueError, match="simulate iec62056-21-300 or iec62056-21-fixed"):
         asyncio.run(running.start())
+
+
+# ---- registers one by one, in the programming mode
+
+
+def by_registers(line: Iec62056Line, scans: int = 1, command: str = "R5", retries: int = 1) -> list[Scan]:
+    queries = tuple(replace(query, item=command) for query in plan(MT174))
+
+    async def main() -> list[Scan]:
+        bus = Bus("line", codec("iec62056-21"), Port(line), now, LineTiming(9600, "8E1"))
+        return [await bus.scan(Meter("m", "", MT174, retries=retries), queries) for _ in range(scans)]
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main())
+
+
+@pytest.mark.parametrize("command", ["R1", "R5"])
+def test_registers_are_read_one_by_one_and_the_mode_is_left(make_meter: MakeMeter, command: str) -> None:
+    meter = make_meter(number="12345678")
+    first, second = by_registers(line_with(side_of(meter)), 2, command)
+    (readout,) = polled(line_with(side_of(meter)), Meter("m", "", MT174))
+    for scan in (first, second):
+        said = [exchange.request for exchange in scan.exchanges]
+        assert said[:2] == [b"/?!\r\n", b"\x06051\r\n"]
+        assert said[-1] == b"\x01B0\x03q"
+        assert all(data[1:3] == command.encode() for data in said[2:-1])
+        assert len(said) == 3 + len(MT174.points)
+        assert None not in shown(scan).values()
+    assert shown(first).keys() == shown(readout).keys()
+
+
+def test_a_register_that_the_meter_does_not_have_is_missing_and_no_other_suffers(
+    make_meter: MakeMeter,
+) -> None:
+    lines = [line_of(p.item, p.measurand, p.unit, STEP) for p in MT174.points if p.item != "2.8.0"]
+    (scan,) = by_registers(line_with(Iec62056Meter(make_meter(), "", lines)))
+    values = shown(scan)
+    assert values.pop("energy.active.export") is None
+    assert None not in values.values()
+    (why,) = [i.detail for i in scan.indications if i.value is None]
+    assert "ER02" in why
+
+
+@pytest.mark.parametrize(
+    "kind", [FaultKind.WRONG_ITEM, FaultKind.WRONG_CHECKSUM, FaultKind.SILENT, FaultKind.SPLIT]
+)
+def test_faults_give_no_wrong_register_and_the_mode_is_left_all_the_same(
+    make_meter: MakeMeter, kind: FaultKind
+) -> None:
+    line = line_with(side_of(make_meter()), faults=(Fault(kind, from_s=4.0, share=0.4),), seed=3)
+    (right,) = by_registers(line_with(side_of(make_meter())))
+    registers = {k: v for k, v in shown(right).items() if k.startswith("energy.")}
+    for scan in by_registers(line, 8):
+        for measurand, value in shown(scan).items():
+            if value is not None and measurand in registers:
+                before = registers[measurand]
+                assert before is not None
+                assert 0 <= value - before < 5
+
+
+def test_a_session_of_registers_comes_out_again_from_its_bytes(make_meter: MakeMeter) -> None:
+    from drivers import iec62056_reading
+    from drivers.codec import Answer
+    from drivers.profile import decode
+
+    (scan,) = by_registers(line_with(side_of(make_meter())))
+    spoken = codec("iec62056-21")
+    (query,) = (replace(query, item="R5") for query in plan(MT174))
+    request = spoken.request("", query)
+    answers: list[Answer] = []
+    step = request
+    for exchange in scan.exchanges[:-1]:
+        assert spoken.encode(step) == exchange.request
+        (frame,) = spoken.decoder().feed(exchange.answer)
+        got = spoken.match(step, frame)  # type: ignore[arg-type]
+        assert isinstance(got, Answer)
+        answers.append(got)
+        if got.more:
+            following = spoken.follow(request, got)
+            assert isinstance(following, iec62056_reading.Request)
+            step = following
+    assert decode(MT174, query, spoken.join(answers)) == scan.indications
