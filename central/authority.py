@@ -129,7 +129,7 @@ class Authority:
         """Who vouches for the platform: what a gateway gets."""
         return (self.directory / f"{PLATFORM}.pem").read_text(encoding="ascii")
 
-    def for_gateway(self, origin: str, wanted: Wanted, now: datetime, days: int) -> str:
+    def for_gateway(self, origin: str, wanted: Wanted, now: datetime, days: float) -> str:
         """A certificate (PEM) for a gateway, as a server and as a client."""
         names = (log_name(origin), *wanted.addresses)
         uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -138,7 +138,7 @@ class Authority:
         )
 
     def for_platform(
-        self, name: str, addresses: Sequence[str], now: datetime, days: int
+        self, name: str, addresses: Sequence[str], now: datetime, days: float
     ) -> tuple[str, bytes]:
         """A certificate (PEM) of the platform's own, server or collector, and its new key (PEM)."""
         _fits(name, MAX_COMMON_NAME)
@@ -155,7 +155,7 @@ class Authority:
         key: CertificatePublicKeyTypes,
         uses: list[x509.ObjectIdentifier],
         now: datetime,
-        days: int,
+        days: float,
     ) -> str:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = (
@@ -192,6 +192,12 @@ def certificate_for(pem: str, wanted: Wanted, now: datetime) -> str:
 def is_of(pem: str, wanted: Wanted) -> bool:
     """Whether a stored certificate is of this request's key."""
     return _public(x509.load_pem_x509_certificate(pem.encode())) == wanted.key
+
+
+def is_old(pem: str, now: datetime) -> bool:
+    """Whether a stored certificate has less than a third of its life left."""
+    found = x509.load_pem_x509_certificate(pem.encode())
+    return now >= found.not_valid_after_utc - (found.not_valid_after_utc - found.not_valid_before_utc) / 3
 
 
 def address(text: str) -> str:
@@ -245,7 +251,7 @@ def _builder(
     key: CertificatePublicKeyTypes,
     by: ec.EllipticCurvePublicKey,
     now: datetime,
-    days: int,
+    days: float,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

@@ -1,18 +1,20 @@
 """Enrolment at the platform: applications wait for a person; who is approved gets a certificate, and renews it alone.
 
-Below ``enrolments`` a directory for each log: ``waiting-<key id>``, an application that nobody decided yet;
-``approved``, the newest one that counts; ``certificate.pem``, the certificate for it. Who is approved, and not
-suspended, is the registry's word. An application of a registered key, for no other addresses than were approved, needs
-no person: so certificates are renewed.
+Below ``enrolments`` a directory for each log: what waits (:mod:`central.waiting`); ``approved``, the newest application
+that counts; ``certificate.pem``, the certificate for it; ``expected``, the fingerprint that a person was told before
+the gateway asked. Who is approved, and not suspended, is the registry's word. An application of a registered key, for
+no other addresses than were approved, needs no person: so certificates are renewed.
 """
 
 from __future__ import annotations
 
+import re
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +22,20 @@ from evidence.enrolment import Answer, Application, is_told
 from evidence.errors import EvidenceError, ParseError
 from evidence.policy import Policy
 
-from .authority import PLATFORM, Authority, AuthorityError, Wanted, certificate_for, is_of, write
+from .authority import (
+    PLATFORM,
+    Authority,
+    AuthorityError,
+    Wanted,
+    address,
+    certificate_for,
+    is_of,
+    is_old,
+    write,
+)
 from .registry import Registered, Registry
+from .waiting import MAX_WAITING, RESERVED, NewerWaits, Waiting, WaitingRoom, place_of
 
-MAX_WAITING: Final = 1000
 DAYS: Final = 365
 
 
@@ -36,21 +48,12 @@ class EnrolmentRefused(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """An application that waits for a person."""
+class Expected:
+    """A gateway whose fingerprint a person was told before it asked, and the addresses that it may have."""
 
-    application: Application
-    path: Path
-
-    @property
-    def data(self) -> bytes:
-        """The application as it came."""
-        return self.path.read_bytes()
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """At which the gateway would be reached."""
-        return _wanted(self.application).addresses if self.application.request else ()
+    origin: str
+    fingerprint: str
+    addresses: tuple[str, ...] = ()
 
 
 class Enrolments:
@@ -67,7 +70,8 @@ class Enrolments:
         *,
         authority: Authority | None = None,
         policy: Path | None = None,
-        days: int = DAYS,
+        days: float = DAYS,
+        most: int = MAX_WAITING,
     ) -> None:
         self._directory = directory / "enrolments"
         self._registry = registry
@@ -77,9 +81,10 @@ class Enrolments:
         self._platform_ca = directory / "ca" / f"{PLATFORM}.pem"
         self._days = days
         self._lock = threading.Lock()
+        self._room = WaitingRoom(self._directory, now, most)
 
-    def take(self, data: bytes) -> Answer | None:
-        """An application as it came: its answer, or None while it waits. Raises EnrolmentRefused."""
+    def take(self, data: bytes, source: str = "") -> Answer | None:
+        """An application as it came, and from where: its answer, or None while it waits. Raises EnrolmentRefused."""
         try:
             application = Application.parse(data)
             wanted = _wanted(application)
@@ -89,8 +94,12 @@ class Enrolments:
             self._registry()
             known = self._known(application.origin)
             if known is None:
-                self._wait(application, data)
-                return None
+                expected = self._expected(application)
+                if expected is None or not set(wanted.addresses) <= set(expected.addresses):
+                    self._wait(application, data, source if expected is None else RESERVED)
+                    return None
+                self._admit(application, wanted, data)
+                return self._answer(application)
             self._fits(known, application)
             if not known.active:
                 raise EnrolmentRefused(403, f"{application.origin} is suspended by the platform's operator")
@@ -99,7 +108,7 @@ class Enrolments:
                 raise EnrolmentRefused(409, f"a newer enrolment of {application.origin} is known")
             allowed = () if before is None or not before.request else _wanted(before).addresses
             if before is None or not set(wanted.addresses) <= set(allowed):
-                self._wait(application, data)  # a person looks at new addresses
+                self._wait(application, data, RESERVED)  # a person looks at new addresses
                 return None
             if application != before:
                 if application.number == before.number:
@@ -110,8 +119,42 @@ class Enrolments:
     @property
     def waiting(self) -> tuple[Waiting, ...]:
         """What a person must decide."""
-        paths = sorted(self._directory.glob("*/waiting-*[0-9a-f]"))
-        return tuple(Waiting(Application.parse(path.read_bytes()), path) for path in paths)
+        return tuple(self._room)
+
+    @property
+    def expected(self) -> tuple[Expected, ...]:
+        """Who may come without being looked at again."""
+        paths = sorted(self._directory.glob("*/expected"))
+        return tuple(one for path in paths if (one := _read_expected(path)) is not None)
+
+    def expect(self, origin: str, told: str, addresses: Sequence[str] = ()) -> Expected:
+        """Approve a gateway before it asks, by the fingerprint that was read out. Raises EnrolmentRefused."""
+        digits = "".join(told.split()).lower()
+        if not re.fullmatch("[0-9a-f]{20}", digits):
+            raise EnrolmentRefused(400, "a fingerprint has 20 digits: suyuan enrol shows it on the gateway")
+        try:
+            names = tuple(sorted({_address(address(one)) for one in addresses}))
+        except AuthorityError as error:
+            raise EnrolmentRefused(400, str(error)) from None
+        with self._lock:
+            if (known := self._known(origin)) is not None:
+                raise EnrolmentRefused(
+                    409, f"{origin} is registered already, with the key {known.fingerprint}"
+                )
+            place = self._place(origin)
+            place.mkdir(parents=True, exist_ok=True)
+            expected = Expected(origin, " ".join(digits[i : i + 4] for i in range(0, 20, 4)), names)
+            write(place / "expected", "\n".join((origin, expected.fingerprint, *names, "")).encode())
+        return expected
+
+    def forget(self, origin: str) -> bool:
+        """Drop all that is known of a gateway here, but its log. Whether there was anything."""
+        with self._lock:
+            place = self._place(origin)
+            found = place.exists()
+            if found:
+                shutil.rmtree(place)
+            return self._registry.remove(origin) or found
 
     def approve(self, data: bytes, told: str) -> Application:
         """Enter an application's gateway. ``told``: the fingerprint or the scanned code. Raises EnrolmentRefused."""
@@ -128,28 +171,30 @@ class Enrolments:
                 + (f", given was {told}" if told else ""),
             )
         with self._lock:
-            known = self._known(application.origin)
-            if known is None:
-                self._registry.put(Registered(application.verifier))
-            else:
-                self._fits(known, application)
-                if not known.active:
-                    self._registry.put(Registered(known.verifier))
-            if wanted is not None:
-                place = self._place(application.origin)
-                place.mkdir(parents=True, exist_ok=True)
-                before = self._approved(application.origin)
-                if before is not None and application.number < before.number:
-                    raise EnrolmentRefused(
-                        409, f"a newer enrolment of {application.origin} was approved before"
-                    )
-                write(place / "approved", data)
-                if self._authority is not None:
-                    self._issue(application)
-            for one in self.waiting:
-                if one.application.verifier == application.verifier:
-                    one.path.unlink(missing_ok=True)
+            self._admit(application, wanted, data)
         return application
+
+    def _admit(self, application: Application, wanted: Wanted | None, data: bytes) -> None:
+        before = self._approved(application.origin)
+        if wanted is not None and before is not None and application.number < before.number:
+            raise EnrolmentRefused(409, f"a newer enrolment of {application.origin} was approved before")
+        known = self._known(application.origin)
+        if known is None:
+            self._registry.put(Registered(application.verifier))
+        else:
+            self._fits(known, application)
+            if not known.active:
+                self._registry.put(Registered(known.verifier))
+        if wanted is not None:
+            place = self._place(application.origin)
+            place.mkdir(parents=True, exist_ok=True)
+            write(place / "approved", data)
+            if self._authority is not None:
+                self._issue(application)
+        (self._place(application.origin) / "expected").unlink(missing_ok=True)
+        for one in self._room:
+            if one.application.verifier == application.verifier:
+                self._room.drop(one.path)
 
     def check(self) -> None:
         """Whether what gateways get is there. Raises EnrolmentRefused."""
@@ -157,7 +202,7 @@ class Enrolments:
 
     def refuse(self, waiting: Waiting) -> None:
         """Drop an application."""
-        waiting.path.unlink(missing_ok=True)
+        self._room.drop(waiting.path)
 
     def request(self, origin: str) -> Wanted:
         """What an approved gateway asks for. Raises EnrolmentRefused."""
@@ -195,10 +240,12 @@ class Enrolments:
     def _answer(self, application: Application) -> Answer | None:
         path = self._place(application.origin) / "certificate.pem"
         wanted = _wanted(application)
-        if not path.exists() or not is_of(path.read_text(encoding="ascii"), wanted):
-            if self._authority is None:
-                return None
+        there = path.exists() and is_of(path.read_text(encoding="ascii"), wanted)
+        # an answer that never arrived is asked for again, perhaps when its certificate has grown old
+        if self._authority is not None and not (there and not is_old(path.read_text("ascii"), self._now())):
             self._issue(application)
+        elif not there:
+            return None
         trusted, policy = self._given()
         return Answer(application.origin, path.read_text(encoding="ascii"), trusted, policy)
 
@@ -217,17 +264,15 @@ class Enrolments:
         made = self._authority.for_gateway(application.origin, _wanted(application), self._now(), self._days)
         write(self._place(application.origin) / "certificate.pem", made.encode())
 
-    def _wait(self, application: Application, data: bytes) -> None:
-        place = self._place(application.origin)
-        path = place / f"waiting-{sha256(application.verifier.vkey.encode()).hexdigest()[:16]}"
-        if path.exists():
-            older = Application.parse(path.read_bytes())
-            if application.number < older.number:
-                raise EnrolmentRefused(409, f"a newer enrolment of {application.origin} is waiting")
-        elif len(list(self._directory.glob("*/waiting-*"))) >= MAX_WAITING:
-            raise EnrolmentRefused(429, f"{MAX_WAITING} enrolments wait for the operator; try again later")
-        place.mkdir(parents=True, exist_ok=True)
-        write(path, data)
+    def _wait(self, application: Application, data: bytes, source: str) -> None:
+        try:
+            self._room.put(application, data, source)
+        except NewerWaits:
+            raise EnrolmentRefused(409, f"a newer enrolment of {application.origin} is waiting") from None
+
+    def _expected(self, application: Application) -> Expected | None:
+        found = _read_expected(self._place(application.origin) / "expected")
+        return found if found is not None and found.fingerprint == application.fingerprint else None
 
     def _fits(self, known: Registered, application: Application) -> None:
         if not application.follows(known.verifier):
@@ -245,10 +290,26 @@ class Enrolments:
         return Application.parse(path.read_bytes()) if path.exists() else None
 
     def _place(self, origin: str) -> Path:
-        return self._directory / sha256(origin.encode()).hexdigest()
+        return place_of(self._directory, origin)
 
 
 def _wanted(application: Application) -> Wanted:
     if not application.request:
         raise AuthorityError("the enrolment asks for no certificate: it was made by an older suyuan")
     return Wanted.parse(application.request)
+
+
+def _read_expected(path: Path) -> Expected | None:
+    try:
+        origin, fingerprint, *addresses = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return None
+    return Expected(origin, fingerprint, tuple(addresses))
+
+
+def _address(text: str) -> str:
+    """An address in the one form in which a request for a certificate tells it."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return text

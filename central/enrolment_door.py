@@ -21,6 +21,7 @@ from evidence.enrolment import LIMIT
 
 from .enrolment import EnrolmentRefused, Enrolments
 from .registry import RegistryError
+from .waiting import source_of
 
 _BODY_S: Final = 20
 _NOT_NOW: Final = "the platform cannot take it now\n"
@@ -31,7 +32,7 @@ def application(enrolments: Enrolments, report: Callable[[str], None] = lambda _
     """The ASGI application. ``report`` is told of what was refused."""
 
     async def enrol(request: Request) -> Response:
-        body = b""
+        body, host = b"", "" if request.client is None else request.client.host
         try:
             async with asyncio.timeout(_BODY_S):
                 async for chunk in request.stream():
@@ -41,7 +42,7 @@ def application(enrolments: Enrolments, report: Callable[[str], None] = lambda _
         except (ClientDisconnect, TimeoutError):
             return PlainTextResponse("the body did not come whole\n", 408)
         try:
-            answer = await run_in_threadpool(enrolments.take, body)
+            answer = await run_in_threadpool(enrolments.take, body, source_of(host))
         except EnrolmentRefused as refused:
             report(f"enrolment refused: {refused}")
             if refused.status >= 500:  # ours to mend, and ours to know

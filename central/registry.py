@@ -6,9 +6,11 @@ platform sees a change at the next request. A file that cannot be read as a whol
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +19,7 @@ from evidence.errors import ParseError
 from evidence.note import ED25519, Verifier, fingerprint
 
 SUSPENDED: Final = "suspended"
+WAS: Final = "# key until "
 
 
 class RegistryError(ValueError):
@@ -95,8 +98,7 @@ class Registry:
 
         Raises RegistryError if its origin is there with another key.
         """
-        with self._lock:
-            text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        with self._changing() as text:
             for other in parse(text, str(self.path)):
                 if other.verifier.name == gateway.verifier.name and other.verifier != gateway.verifier:
                     raise RegistryError(
@@ -111,14 +113,57 @@ class Registry:
                 lines.append(line)
             if not there:
                 lines.append(gateway.line)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self.path.with_name(self.path.name + ".writing")
-            with partial.open("w", encoding="utf-8") as file:
-                file.write("\n".join(lines) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path)
-            self._look()
+            self._write(lines)
+
+    def replace(self, old: Verifier, new: Verifier, day: str) -> None:
+        """Put a newer key of the same log in an older one's place; the old one stays as a comment with the day."""
+        with self._changing() as text:
+            lines, there = [], False
+            for line in text.splitlines():
+                head, mark, comment = line.partition("#")
+                if old.vkey in head.split():
+                    lines.append(f"{WAS}{day}: {old.vkey}")
+                    line, there = head.replace(old.vkey, new.vkey) + mark + comment, True
+                lines.append(line)
+            if not there:
+                raise RegistryError(f"{old.name}: is not in {self.path} with the key {fingerprint(old.vkey)}")
+            self._write(lines)
+
+    def remove(self, origin: str) -> bool:
+        """Strike a gateway, and the keys that it had; whether it was there. Other comments are kept."""
+        with self._changing() as text:
+            lines = [line for line in text.splitlines() if origin not in _names(line)]
+            there = len(lines) < len(text.splitlines())
+            if there:
+                self._write(lines)
+            return there
+
+    def replaced(self, origin: str) -> tuple[tuple[str, Verifier], ...]:
+        """The keys that a gateway was registered with before, oldest first, each with the day of its end."""
+        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        found = []
+        for line in text.splitlines():
+            if line.startswith(WAS) and origin in _names(line):
+                day, _, vkey = line.removeprefix(WAS).partition(": ")
+                found.append((day, Verifier.parse(vkey)))
+        return tuple(found)
+
+    @contextmanager
+    def _changing(self) -> Iterator[str]:
+        """The file's text, while no other process changes it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock, self.path.with_name(f".{self.path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+
+    def _write(self, lines: list[str]) -> None:
+        partial = self.path.with_name(self.path.name + ".writing")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path)
+        self._look()
 
     def _look(self) -> None:
         try:
@@ -136,3 +181,13 @@ class Registry:
             raise RegistryError(f"{self.path}: cannot be read: {error}") from None
         self._all = parse(text, str(self.path))
         self._active = {one.verifier.name: one.verifier for one in self._all if one.active}
+
+
+def _names(line: str) -> tuple[str, ...]:
+    """Whose keys a line holds, also one that was replaced."""
+    was = line.startswith(WAS)
+    words = [line.rpartition(" ")[2]] if was else line.partition("#")[0].split()[-1:]
+    try:
+        return tuple(Verifier.parse(word).name for word in words)
+    except ParseError:
+        return ()

@@ -107,6 +107,8 @@ class Enrolment:
         """The application that is to be sent: the one under way if it still says what it should, else a new one."""
         before = self._application()
         key = self._next_key()
+        if key is not None and self._is_certified(key):  # the power failed after the certificate was taken
+            key = None
         if (
             before is not None
             and before.verifier == signer.verifier
@@ -149,6 +151,7 @@ class Enrolment:
         _write(self.directory / "policy", answer.policy.encode())
         _write(self.identity, answer.certificate.encode() + _private(key), 0o600)
         (self.directory / "next.key").unlink()
+        sync(self.directory)
         return Validity(own.not_valid_before_utc, own.not_valid_after_utc)
 
     def _application(self) -> Application | None:
@@ -156,6 +159,14 @@ class Enrolment:
             return Application.parse((self.directory / "application").read_bytes())
         except (OSError, EvidenceError):
             return None
+
+    def _is_certified(self, key: ec.EllipticCurvePrivateKey) -> bool:
+        """Whether the present certificate is this key's."""
+        try:
+            found = x509.load_pem_x509_certificate(self.identity.read_bytes())
+            return _spki(found.public_key()) == _spki(key.public_key())
+        except (OSError, ValueError):
+            return False
 
     def _next_key(self) -> ec.EllipticCurvePrivateKey | None:
         try:

@@ -83,7 +83,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
 
 async def _ask(site: SiteFile, enrolment: Enrolment, application: bytes, *, once: bool) -> int:
     from gateway.clock import SystemClock
-    from gateway.enrolling import ask, door_tls
+    from gateway.enrolling import EnrolmentRefused, ask, door_tls
     from gateway.enrolment import EnrolmentError
     from gateway.pacing import BackOff
 
@@ -95,7 +95,7 @@ async def _ask(site: SiteFile, enrolment: Enrolment, application: bytes, *, once
         try:
             said = await ask(config.url, tls, application)
         except EnrolmentError as error:
-            if once or "refused" in str(error):
+            if once or isinstance(error, EnrolmentRefused):
                 raise
             words = str(error)
         else:

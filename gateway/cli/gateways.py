@@ -13,8 +13,9 @@ from gateway.cli import DONE
 from gateway.cli.output import UsageError, read_text, say
 
 if TYPE_CHECKING:
-    from central.enrolment import Enrolments, Waiting
+    from central.enrolment import Enrolments
     from central.registry import Registry
+    from central.waiting import Waiting
 
 EPILOG = """examples:
   suyuan gateways serve 0.0.0.0:8444 --store ./platform --certificate server.pem    the door where gateways enrol

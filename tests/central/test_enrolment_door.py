@@ -9,7 +9,6 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from central import enrolment as enrolments_module
 from central.authority import Authority, AuthorityError
 from central.enrolment import EnrolmentRefused, Enrolments
 from central.enrolment_door import application
@@ -40,14 +39,28 @@ class Box:
         return Application.parse(self.note()).fingerprint
 
 
+class Now:
+    """A clock that is set."""
+
+    at = NOW
+
+    def __call__(self):
+        return self.at
+
+
 @pytest.fixture
-def platform(tmp_path):
+def now():
+    return Now()
+
+
+@pytest.fixture
+def platform(tmp_path, now):
     directory = tmp_path / "platform"
     directory.mkdir()
     authority = Authority.create(directory / "ca", "Smelter", NOW)
     witness = create(directory / "platform.key", "platform.example/receipts", receipts=True)
     (directory / "policy").write_text(f"witness centre {witness.vkey}\nquorum centre\n")
-    return Enrolments(directory, Registry(directory / "gateways"), lambda: NOW, authority=authority)
+    return Enrolments(directory, Registry(directory / "gateways"), now, authority=authority)
 
 
 @pytest.fixture
@@ -167,11 +180,49 @@ async def test_what_is_no_application_is_refused_in_words_and_leaves_nothing(tmp
     assert knock.told
 
 
-async def test_strangers_cannot_fill_the_disk(tmp_path, platform, knock, monkeypatch):
-    monkeypatch.setattr(enrolments_module, "MAX_WAITING", 3)
-    boxes = [Box(tmp_path / str(n), f"platform.example/gw/{n}") for n in range(4)]
-    assert [(await knock(box.note())).status_code for box in boxes] == [202, 202, 202, 429]
-    assert (await knock(boxes[0].note())).status_code == 202, "who waits already may ask again"
+async def test_an_answer_that_was_lost_is_given_again_and_a_young_certificate_with_it(
+    tmp_path, platform, now
+):
+    box = Box(tmp_path / "box")
+    platform.approve(box.note(), box.fingerprint)
+    first = platform.take(box.note()).certificate
+    now.at += timedelta(days=100)
+    assert platform.take(box.note()).certificate == first
+    now.at += timedelta(days=200)
+    assert box.state.take(platform.take(box.note()).encode(), now.at).ends == now.at + timedelta(days=365)
+
+
+async def test_the_fingerprint_may_be_told_before_the_gateway_asks(tmp_path, platform, knock):
+    box, thief = Box(tmp_path / "box"), Box(tmp_path / "thief")
+    fingerprint = box.fingerprint
+    with pytest.raises(EnrolmentRefused, match="20 digits"):
+        platform.expect(ORIGIN, "1a2b")
+    platform.expect(ORIGIN, fingerprint.upper(), ("gw.example", "fe80::0001"))
+    assert [one.fingerprint for one in platform.expected] == [fingerprint]
+    assert (await knock(thief.note())).status_code == 202, "the name alone opens nothing"
+    answer = await knock(box.note())
+    assert answer.status_code == 200, answer.text
+    box.state.take(answer.content, NOW)
+    assert not platform.expected
+    with pytest.raises(EnrolmentRefused, match="registered already"):
+        platform.expect(ORIGIN, fingerprint)
+
+
+async def test_who_is_expected_waits_if_it_wants_addresses_that_nobody_told(tmp_path, platform, knock):
+    box = Box(tmp_path / "box")
+    platform.expect(ORIGIN, box.fingerprint, ("other.example",))
+    assert (await knock(box.note())).status_code == 202
+    assert [one.source for one in platform.waiting] == ["reserved"]
+
+
+async def test_a_gateway_that_is_forgotten_begins_anew(tmp_path, platform, knock):
+    box = Box(tmp_path / "box")
+    platform.approve(box.note(), box.fingerprint)
+    assert platform.forget(ORIGIN)
+    assert not platform.forget(ORIGIN)
+    assert (await knock(box.note())).status_code == 202
+    other = Box(tmp_path / "other")
+    platform.approve(other.note(), other.fingerprint)
 
 
 def test_a_name_that_no_certificate_holds_is_refused_before_anything_is_written(tmp_path):

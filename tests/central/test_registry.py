@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from central.registry import Registered, Registry, RegistryError, parse
@@ -53,3 +55,29 @@ def test_comments_stay_and_another_key_for_an_origin_is_refused(tmp_path):
     other = signer(A.name, 9).verifier
     with pytest.raises(RegistryError, match="another key"):
         registry.put(Registered(other))
+
+
+def test_a_newer_key_takes_the_older_ones_place_which_stays_to_be_seen(tmp_path):
+    path = tmp_path / "gateways"
+    path.write_text(f"# hall 1\nsuspended {A.vkey}  # north\n{B.vkey}\n")
+    registry = Registry(path)
+    newer = signer(A.name, 9).verifier
+    registry.replace(A, newer, "2026-11-24")
+    assert registry.gateways == (Registered(newer, active=False), Registered(B))
+    assert registry.replaced(A.name) == (("2026-11-24", A),)
+    assert registry.replaced(B.name) == ()
+    with pytest.raises(RegistryError, match="is not in"):
+        registry.replace(A, newer, "2026-11-25")
+    assert registry.remove(A.name)
+    assert not registry.remove(A.name)
+    assert path.read_text() == f"# hall 1\n{B.vkey}\n"
+    assert registry() == {B.name: B}
+
+
+def test_two_processes_that_change_the_file_lose_nothing(tmp_path):
+    keys = [signer(f"platform.example/gw/{n}", n).verifier for n in range(20)]
+    registries = [Registry(tmp_path / "gateways") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(registries[n % 4].put, Registered(key)) for n, key in enumerate(keys)]:
+            done.result()
+    assert set(Registry(tmp_path / "gateways")()) == {key.name for key in keys}
