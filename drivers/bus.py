@@ -368,6 +368,13 @@ class Bus:
                 break
         return reply
 
+    async def _hang_up(self, work: _Work, request: iec62056_reading.Request) -> None:
+        """End the programming mode of IEC 62056-21: whoever is left in it hears no sign-on for a minute or two."""
+        if (end := iec62056_reading.ending(request, work.exchanges)) is not None:
+            said = await self.line.exchange(work.codec, request.address, end, work.patience)
+            if said.exchange is not None:
+                work.exchanges.append(said.exchange)
+
     async def _followed(self, work: _Work, request: Request, attempts: int) -> Reply:
         reply = await self._insist(work, request, attempts)
         if reply.answer is None or not reply.answer.more:
@@ -396,13 +403,6 @@ class Bus:
             if reply.exchange is not None:
                 work.exchanges.append(reply.exchange)
             if reply.answer is not None:
-    async def _hang_up(self, work: _Work, request: iec62056_reading.Request) -> None:
-        """End the programming mode of IEC 62056-21: whoever is left in it hears no sign-on for a minute or two."""
-        if (end := iec62056_reading.ending(request, work.exchanges)) is not None:
-            said = await self.line.exchange(work.codec, request.address, end, work.patience)
-            if said.exchange is not None:
-                work.exchanges.append(said.exchange)
-
                 work.answered, work.silent, work.fault = True, False, None
                 return reply
             if reply.failure in _METERS_FAULT:
@@ -454,7 +454,7 @@ def _readout_s(request: iec62056_reading.Request, timing: Timing, reply_s: float
     fixed = request.rates is iec62056_reading.Rates.FIXED
     first = timing.baud if fixed else iec62056_reading.FIRST_BAUD
     data = timing.baud if fixed else first if low else iec62056_reading.HIGHEST_BAUD
-    return 10 * (_SESSION / first + _READOUT / data) + 2 * reply_s + iec62056_reading.PAUSE_S
     if request.registers:  # each is asked and answered within the session
         each_s = 10 * _SESSION / data + reply_s + iec62056_reading.PAUSE_S
         return 10 * _SESSION / first + (len(request.registers) + 1) * each_s + 2 * reply_s
+    return 10 * (_SESSION / first + _READOUT / data) + 2 * reply_s + iec62056_reading.PAUSE_S

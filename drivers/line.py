@@ -423,12 +423,12 @@ class Line:
                 self._strays.asked(
                     address, request, clock(), patience.reply_s + patience.late_s + patience.stray_s
                 )
+        if pace and not pace.reply_s:
+            return await self._only_said(raw)
         hearing = Hearing(codec, sent_request, raw)
         try:
             await self.link.write(raw)
         except LinkDown as down:
-        if pace and not pace.reply_s:
-            return await self._only_said(raw)
             return self._fell(address, raw, self._now(), str(down))
         sent = received = self._now()
         out = clock() + len(raw) * self._character_s

@@ -343,6 +343,7 @@ class Iec62056:
 
     name: str
     rates: iec62056_reading.Rates
+    times: iec62056_reading.Times = iec62056_reading.STANDARD
 
     def address(self, text: str) -> str:
         """Up to 32 letters, digits or spaces; empty for the only meter of a line."""
@@ -368,7 +369,6 @@ class Iec62056:
     def match(self, request: Request, frame: Frame) -> Answer | Mismatch | Onward:
         """By direction and kind."""
         if not isinstance(frame, iec62056.Frame):
-    times: iec62056_reading.Times = iec62056_reading.STANDARD
             raise LocalProtocolError("not an IEC 62056-21 message")
         return iec62056_reading.match(_62056(request), frame)
 

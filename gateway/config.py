@@ -300,10 +300,6 @@ class FreezeConfig(Model):
     pause: Duration = 0.5
 
 
-class InstrumentConfig(Model):
-    """One meter on a bus, and how its place transforms what it indicates."""
-
-    id: Id
 class SessionConfig(Model):
     """IEC 62056-21: a meter's times, where the standard's do not do.
 
@@ -319,7 +315,10 @@ class SessionConfig(Model):
     read: Literal["", "R1", "R5"] = ""
 
 
+class InstrumentConfig(Model):
+    """One meter on a bus, and how its place transforms what it indicates."""
 
+    id: Id
     address: str
     profile: str = ""  # only MQTT and OPC UA do without
     period: Positive = 10.0
@@ -353,12 +352,12 @@ class SessionConfig(Model):
     sm4_key_file: str = ""  # HJ 212-2025: the key of a logger that encrypts, in a file of its own
     factors: dict[str, FactorConfig] = Field(default_factory=dict, alias="factor")
     values: dict[str, ValueConfig] = Field(default_factory=dict, alias="value")
+    session: SessionConfig | None = None  # IEC 62056-21: its times
     freeze: bool = True  # whether it takes part where its line is frozen by broadcast
     time: str = ""  # MQTT: where the message tells its time; empty: when it came
 
 
 class BusConfig(Model):
-    session: SessionConfig | None = None  # IEC 62056-21: its times
     """A line that is shared by its instruments and owned by one task."""
 
     name: Id
@@ -476,6 +475,10 @@ class SiteFile:
             message = "a TCP converter keeps one rate, and iec62056-21 changes it within a session"
             hint = "iec62056-21-300 for a converter at 300 7E1, iec62056-21-fixed for a meter that keeps one rate"
             found.append(self.source.problem(key, message, hint, "C142"))
+        spoken = instrument.protocol or bus.protocol
+        if instrument.session is not None and not spoken.startswith("iec62056-21"):
+            message = f"'session' has no meaning for a meter of {spoken}"
+            found.append(self.source.problem((*place, "session"), message, "it is for iec62056-21", "C142"))
         for name, used, protocols in (
             ("sm4_key_file", instrument.sm4_key_file, ("hj212",)),
             ("factor", instrument.factors, ("hj212",)),
@@ -490,10 +493,6 @@ class SiteFile:
         return found
 
     def _unfit_bus(self, bus: BusConfig, place: tuple[str | int, ...]) -> list[Problem]:
-        spoken = instrument.protocol or bus.protocol
-        if instrument.session is not None and not spoken.startswith("iec62056-21"):
-            message = f"'session' has no meaning for a meter of {spoken}"
-            found.append(self.source.problem((*place, "session"), message, "it is for iec62056-21", "C142"))
         """What a bus states that its protocol has no use for."""
         return [
             self.source.problem(

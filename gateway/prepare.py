@@ -325,13 +325,13 @@ def _meter(
     before = len(problems)
     address = config.address
     own = codec(config.protocol) if config.protocol and protocol is not None else None
-    protocol = own or protocol
     if config.password_file and protocol is not None:
         own = with_password(site, (*place, "password_file"), config, own or protocol, problems, warnings)
     if config.session is not None and isinstance(spoken_by := own or protocol, Iec62056):
         session = config.session
         times = Times(session.pause, session.reply, session.idle, session.turn)
         own = replace(spoken_by, times=times)
+    protocol = own or protocol
     if protocol is not None:
         try:
             address = protocol.address(config.address)
@@ -369,9 +369,9 @@ def _meter(
     if calibrations is None or len(problems) > before:
         return None
     read, queries = shared.of(read, config.measurands)
-    meter = Meter(
     if config.session is not None and config.session.read:
         queries = tuple(replace(query, item=config.session.read) for query in queries)
+    meter = Meter(
         id=config.id,
         address=address,
         profile=read,
