@@ -20,7 +20,7 @@ from drivers import freeze, pushed
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing, Onward, Reject
 from drivers.points import Profile, Query
 from drivers.profile import decode as decode_answer
-from drivers.protocols import Codec, Request, codec
+from drivers.protocols import Codec, Request, closing, codec
 from evidence import record as records
 from evidence.findings import Findings
 from evidence.record import Reading, decimal_text
@@ -205,6 +205,8 @@ class Readings:
         found: list[Indication] = []
         parts: dict[int, list[Answer]] = {}
         done: set[int] = set()
+        # sessions that ended in a refusal: one may be begun anew
+        refused: dict[int, Sequence[Indication]] = {}
         following: dict[bytes, tuple[int, Request]] = {}
         if asked.frozen is not None and (not reading.raw or reading.raw[0].request != freeze.order()):
             what = "says that its values were frozen, and holds no order to freeze"
@@ -217,6 +219,9 @@ class Readings:
             if known is not None:
                 number, query, request = known
                 parts.pop(number, None)  # a session that broke off was begun anew
+                if number in refused:
+                    refused.pop(number)
+                    done.discard(number)
             elif key in following:
                 number, request = following[key]
                 query = next(q for n, q, _ in asked.queries.values() if n == number)
@@ -239,20 +244,28 @@ class Readings:
             answers = parts.setdefault(number, [])
             answers.append(answer)
             if answer.more:
-                more = asked.protocol.follow(request, answer)
+                try:
+                    more = asked.protocol.follow(request, answer)
+                except LocalProtocolError:
+                    continue  # a value without an end is missing
                 if more is not None:
                     following[asked.key(asked.protocol.encode(more))] = (number, more)
                 continue
             done.add(number)
+            if (end := closing(request, answer)) is not None:
+                following[asked.key(asked.protocol.encode(end))] = (number, end)
             try:
                 whole = answer if answer.error or len(answers) == 1 else asked.protocol.join(answers)
                 read = decode_answer(asked.profile, query, whole)
             except LocalProtocolError:
                 continue  # what the protocol cannot say is missing, and the record must say so
+            if answer.error:
+                refused[number] = read
+                continue
             found += read
             if known is not None and len(answers) == 1 and len(asked.seen) < _REMEMBERED:
                 asked.seen[memo] = read
-        return found
+        return [*found, *(one for read in refused.values() for one in read)]
 
     def _correct(
         self,

@@ -5,8 +5,9 @@
 * Modbus: each unit is asked for one register. Whatever answers, be it an exception, is there.
 * M-Bus: by identities and by primary addresses (:mod:`drivers.mbus_search`).
 * CJ/T 188: "any type, any address" finds the only meter of a line. Several collide; then they are asked by the last
-  digits, the other bytes AA. Not every meter answers to such a part of its number: then only the numbers printed on them help.
+  digits, the other bytes AA. Not every meter answers to such a part: then only the numbers printed on them help.
 * DL/T 645 and CJ/T 188: by given numbers, where collisions or silence leave no other way.
+* DLMS/COSEM: the addresses that makers use are asked to open a session (:mod:`drivers.dlms_search`).
 * IEC 62056-21: a sign-on with an empty address is answered by the only meter of a line, or at an optical head.
 
 A profile is proposed if its probe is plausible; it is ranked by how many of its other values are. Everything is
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from drivers import cjt188, dlt645, mbus, modbus
+from drivers import cjt188, dlms_search, dlt645, mbus, modbus
 from drivers.bus import Bus, Meter
 from drivers.codec import Answer, Indication, Missing
 from drivers.identity import identify, told_in
@@ -101,6 +102,12 @@ async def survey(
         return Survey(tuple(meters), complete=not search.late)
     if bus.codec.name.startswith("iec62056-21"):
         return Survey(await _at_head(bus, profiles, search, reply_s), complete=not search.late)
+    if bus.codec.name.startswith("dlms"):
+        present = await dlms_search.present(
+            bus, () if identities else units, search.patience, lambda: search.late, say, addresses
+        )
+        associates = [await _by_objects(bus, profiles, search, one, reply_s) for one in present]
+        return Survey(tuple(associates), complete=not search.late)
     speaks_645 = bus.codec.name.startswith("dlt645")
     if speaks_645 and addresses:
         seen = await search.given([search.probe(bus.codec.address(text)) for text in addresses])
@@ -157,6 +164,22 @@ async def _at_head(
     return (Found(bus.codec.name, "", number, tuple(best)),)
 
 
+async def _by_objects(
+    bus: Bus, profiles: Sequence[Profile], search: _Search, address: str, reply_s: float
+) -> Found:
+    """What profiles make of a DLMS meter, and its number."""
+    number, proposals = "", []
+    for profile in profiles:
+        if profile.protocol != "dlms" or search.late:
+            continue
+        told, values = await dlms_search.asked(bus, profile, address, reply_s)
+        number = number or told
+        if count := sum(i.value is not None for i in values):
+            proposals.append(Proposal(profile.name, count, len(values), values))
+    best = sorted(proposals, key=lambda p: (-p.plausible, p.judged - p.plausible))
+    return Found(bus.codec.name, address, number, tuple(best))
+
+
 class _Told(NamedTuple):
     """A meter that says of itself what it is: its address, its number, and the kind of what it measures."""
 
@@ -175,7 +198,8 @@ class _Search:
     """The asking, and its end."""
 
     def __init__(self, bus: Bus, until: float, patience: Patience, say: Say) -> None:
-        self._bus, self._until, self._patience, self._say = bus, until, patience, say
+        self._bus, self._until, self._say = bus, until, say
+        self.patience = patience
 
     def say(self, text: str) -> None:
         """Progress."""
@@ -345,7 +369,7 @@ class _Search:
         return reply.answer, reply.failure in (Missing.CORRUPT, Missing.MISMATCH)
 
     async def _reply(self, request: Request) -> Reply:
-        reply = await self._bus.ask(request, self._patience)
+        reply = await self._bus.ask(request, self.patience)
         if reply.failure is Missing.LINK_DOWN:
             where = self._bus.line.link.describe()
             raise LinkDown(where, reply.detail.removeprefix(f"{where}: "))

@@ -232,6 +232,8 @@ def _association(tag: int, name: str, reader: Reader) -> Apdu:
                 )
         elif field_tag == 0xA3 and tag == 0x61 and content:
             said = _DIAGNOSTICS.get(content[-1], f"diagnostic {content[-1]}")
+            if said:
+                detail["diagnostic"] = said
             error = f"{error}: {said}" if error and said else error
         elif field_tag == 0xBE and content[:1] == b"\x04" and len(content) > 2:
             detail |= _initiate(content[2:])

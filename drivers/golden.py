@@ -6,9 +6,24 @@ must be the one that would be sent for these points, and the values must be thos
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from drivers import dlt645, dlt698_get, hj212, iec62056, iec62056_reading, mbus, modbus, nameplate, protocols
+from drivers import (
+    dlms,
+    dlms_get,
+    dlms_reading,
+    dlt645,
+    dlt698_get,
+    hdlc,
+    hj212,
+    iec62056,
+    iec62056_reading,
+    mbus,
+    modbus,
+    nameplate,
+    protocols,
+)
 from drivers import profile as profiles
 from drivers.codec import Answer, Indication, Mismatch, Onward, Reject
 from drivers.profile import Profile, Query, Vector
@@ -70,6 +85,9 @@ def query_for(profile: Profile, request: Request) -> Query:
             if p.function == request.function and request.start <= p.start and p.end <= end
         )
         return Query(profile.protocol, points, "", request.function, request.start, request.count)
+    if isinstance(request, dlms_reading.Request):
+        asked = tuple(p for p in profile.points if p.item in request.plan)
+        return Query(profile.protocol, asked, item="+".join(request.plan))
     if isinstance(request, mbus.Request | iec62056_reading.Request):
         return Query(profile.protocol, profile.points)
     if isinstance(request, dlt698_get.Request):
@@ -85,6 +103,8 @@ def _complaints(profile: Profile, vector: Vector) -> list[str]:
         return _telegram_complaints(profile, vector)
     if profile.protocol == "iec62056-21":
         return _session_complaints(profile, vector)
+    if profile.protocol == "dlms":
+        return _dialogue_complaints(profile, vector)
     codec = codec_for(profile, vector)
     decoder = codec.decoder()
     found = [*decoder.feed(vector.request + vector.answer), *decoder.finish()]
@@ -169,6 +189,55 @@ def _session_complaints(profile: Profile, vector: Vector) -> list[str]:
         return ["the option select is not the one that would be sent"]
     (query,) = profiles.plan(profile)
     return _differences(vector, profiles.decode(profile, query, iec62056_reading.join(answers)))
+
+
+def _dialogue_complaints(profile: Profile, vector: Vector) -> list[str]:
+    """A DLMS session over HDLC or in the wrapper: all that is asked and all that is answered, in two captures."""
+    name = "dlms-hdlc" if vector.request[:1] == b"\x7e" else "dlms-wrapper"
+    codec = protocols.codec(name)
+    sides: list[list[protocols.Frame]] = []
+    for side, raw in (("request", vector.request), ("answer", vector.answer)):
+        decoder = codec.decoder()
+        found = [*decoder.feed(raw), *decoder.finish()]
+        if rejects := [item for item in found if isinstance(item, Reject)]:
+            return [
+                f"the {side} is not sound: byte {rejects[0].offset}: {rejects[0].reason} {rejects[0].detail}"
+            ]
+        sides.append([item for item in found if not isinstance(item, Reject)])
+    asked, told = sides
+    opening = protocols.request_of(asked[0]) if asked else None
+    if not isinstance(opening, dlms_reading.Request):
+        return ["the request does not open a session"]
+    plan = _attributes(asked)
+    step: protocols.Request = codec.request(opening.address, Query("dlms", (), item="+".join(plan)))
+    answers: list[Answer] = []
+    for n, (sent, frame) in enumerate(zip(asked, told, strict=False), start=1):
+        if sent.raw.strip(b"\x7e") != codec.encode(step).strip(b"\x7e"):
+            return [f"request {n} is not the one that would be sent"]
+        got = codec.match(step, frame)
+        if not isinstance(got, Answer):
+            return [
+                f"answer {n} does not answer request {n}: {got.detail if isinstance(got, Mismatch) else ''}"
+            ]
+        answers.append(got)
+        following = codec.follow(step, got)
+        if following is None:
+            break
+        step = following
+    if not answers or answers[-1].more:
+        return ["the answer ends before its data"]
+    query = query_for(profile, step)
+    return _differences(vector, profiles.decode(profile, query, codec.join(answers)))
+
+
+def _attributes(asked: Sequence[protocols.Frame]) -> list[str]:
+    """What the GET requests of a session ask for, in order."""
+    found = []
+    for frame in asked:
+        apdu = frame.information[3:] if isinstance(frame, hdlc.Frame) else frame.raw[8:]
+        if apdu[:2] == b"\xc0\x01":
+            found += [dlms_get.item_of(one) for one in dlms.parse(apdu).attributes]
+    return found
 
 
 def _differences(vector: Vector, indications: tuple[Indication, ...]) -> list[str]:

@@ -279,6 +279,39 @@ class Wrapped:
         return self.raw[8:]
 
 
+class WrapperDecoder(Stream[Wrapped]):
+    """The APDUs of one connection. TCP keeps bytes whole and in order: the header is looked for all the same."""
+
+    def _candidate(self, held: memoryview, at: int, final: bool) -> Wrapped | Refusal | None:
+        head = bytes(held[at : at + 8])
+        if head[:2] != b"\0\1"[: len(head)]:
+            return RejectReason.NOISE, 1, ""
+        left = len(held) - at
+        if left < 8:
+            if not final:
+                return None
+            whole = left > 1
+            return (
+                (RejectReason.TRUNCATED if whole else RejectReason.NOISE),
+                left,
+                "the stream ends in a header",
+            )
+        size = 8 + int.from_bytes(head[6:8], "big")
+        if size == 8:
+            return RejectReason.LENGTH, 8, "an APDU of no bytes"
+        if left < size:
+            return (RejectReason.TRUNCATED, left, "the stream ends inside the APDU") if final else None
+        return Wrapped(self._offset + at, bytes(held[at : at + size]))
+
+
+def wrap(source: int, destination: int, apdu: bytes) -> bytes:
+    """An APDU in the TCP wrapper, from one port to another."""
+    if not 1 <= len(apdu) <= 0xFFFF:
+        raise LocalProtocolError(f"{len(apdu)} bytes do not fit one wrapper")
+    ports = source.to_bytes(2, "big") + destination.to_bytes(2, "big")
+    return b"\0\1" + ports + len(apdu).to_bytes(2, "big") + apdu
+
+
 def unwrap(data: bytes) -> tuple[Wrapped, ...] | None:
     """All APDUs of a capture of the TCP wrapper; None if it is not one from the first byte to the last."""
     found = []

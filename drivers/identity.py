@@ -2,8 +2,8 @@
 
 A meter that was replaced answers under the old one's address, with other errors than those its certificate states; so
 its number is asked for at the start, when it was gone, and once a day: of DL/T 645-2007 by its items (04000402 number,
-04000101/02 date and time), of DL/T 698.45 by 4002 (meter number), else 4001 (communication address), of a Modbus meter
-where its profile has an ``[identity]``.
+04000101/02 date and time), of DL/T 698.45 by 4002 (meter number), else 4001 (communication address), of a DLMS meter by
+device ID 1 (or the object that its profile names), of a Modbus meter where its profile has an ``[identity]``.
 
 Others say it unasked, each time (``TELL``): M-Bus in the header of each telegram; CJ/T 188 by the address in the frame
 (what was asked for by its whole address says nothing new). A session of IEC 62056-21 has maker and type in its
@@ -19,6 +19,8 @@ from datetime import datetime, timedelta
 
 from drivers import (
     cjt188,
+    dlms_get,
+    dlms_points,
     dlt645,
     dlt645_items,
     dlt698_apdu,
@@ -64,7 +66,7 @@ def can_ask(protocol: str, profile: Profile) -> bool:
     """Whether a meter of this kind can be asked for its number."""
     if protocol.startswith("modbus"):
         return profile.nameplate is not None
-    return protocol in ("dlt645-2007", "dlt698")
+    return protocol in ("dlt645-2007", "dlt698", "dlms-hdlc", "dlms-wrapper")
 
 
 def told_in(exchanges: Sequence[Exchange], protocol: str = "iec62056-21") -> Identity:
@@ -141,6 +143,8 @@ async def identify(bus: Bus, meter: Meter, local: Callable[[int], datetime] | No
         return Identity()
     if codec.name == "dlt698":
         return await _ask_698(bus, meter)
+    if codec.name.startswith("dlms"):
+        return await _ask_dlms(bus, meter, local)
     if place := meter.profile.nameplate:
         query = Query("modbus", (), "", place.function, place.address, place.length)
         reply = await _asked(bus, meter, codec.request(codec.address(meter.address), query))
@@ -168,6 +172,26 @@ async def _clock_ahead(bus: Bus, meter: Meter, local: Callable[[int], datetime])
     sent, received = reply.exchange.sent.utc_us, reply.exchange.received.utc_us
     ahead = shown - local((sent + received) // 2).replace(tzinfo=None)
     return round(ahead / timedelta(seconds=1))
+
+
+async def _ask_dlms(bus: Bus, meter: Meter, local: Callable[[int], datetime] | None) -> Identity:
+    """DLMS: a session of its own, for the number and, where the profile says so, the clock."""
+    profile = meter.profile
+    number = profile.number_at or dlms_points.NUMBER
+    clock = profile.clock_at if local is not None else ""
+    items = (number, clock) if clock else (number,)
+    codec = meter.codec or bus.codec
+    request = codec.request(codec.address(meter.address), Query("dlms", (), item="+".join(items)))
+    reply = await bus.converse(request, meter)
+    if reply.answer is None or reply.answer.error or reply.exchange is None:
+        return Identity(answered=reply.answer is not None)
+    told = dlms_get.unpacked(reply.answer.payload)
+    found = dlms_points.numbers(told.get(number))
+    ahead = None
+    if local is not None and (shown := dlms_points.clock(told.get(clock))) is not None:
+        sent, received = reply.exchange.sent.utc_us, reply.exchange.received.utc_us
+        ahead = round((shown - local((sent + received) // 2).replace(tzinfo=None)) / timedelta(seconds=1))
+    return Identity(found[0] if found else None, ahead, True, found[1:])
 
 
 async def _ask_698(bus: Bus, meter: Meter) -> Identity:

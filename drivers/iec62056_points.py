@@ -58,7 +58,7 @@ def _same(wanted: str, printed: str) -> bool:
     return theirs.a in ("0", "1") and theirs.b in ("0", "1")
 
 
-def _power(told: str, wanted: str) -> int | None:
+def power_between(told: str, wanted: str) -> int | None:
     """Powers of ten between two units of one quantity."""
     if told == wanted:
         return 0
@@ -82,7 +82,7 @@ def _indication(point: Point, told: Sequence[tuple[iec62056.DataSet, Indication]
     ((data, one),) = found
     if one.value is None:
         return none(one.missing or Missing.NOT_NUMERIC, one.detail)
-    power = _power(one.unit or "1", point.unit)
+    power = power_between(one.unit or "1", point.unit)
     if power is None:
         return none(
             Missing.UNKNOWN_FORMAT, f"the meter prints {data.unit or 'no unit'}, the profile {point.unit}"

@@ -49,7 +49,7 @@ from drivers.codec import (
 )
 from drivers.hearing import Hearing
 from drivers.link import Link, LinkDown, parse_framing
-from drivers.protocols import Codec, Request
+from drivers.protocols import Codec, Request, recorded
 from drivers.stray import Strays, shape
 
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
@@ -405,6 +405,7 @@ class Line:
         sent_request = codec.numbered(request, self._number)
         numbered = sent_request is not request
         raw = codec.encode(sent_request)
+        kept = recorded(sent_request, raw)
         clock = asyncio.get_running_loop().time
         pace = iec62056_reading.pace(request) if isinstance(request, iec62056_reading.Request) else None
         self._retune(self._paced(pace.baud, pace.framing) if pace else self.timing)
@@ -429,7 +430,7 @@ class Line:
         try:
             await self.link.write(raw)
         except LinkDown as down:
-            return self._fell(address, raw, self._now(), str(down))
+            return self._fell(address, kept, self._now(), str(down))
         sent = received = self._now()
         out = clock() + len(raw) * self._character_s
         self.usage.exchanges += 1
@@ -462,7 +463,7 @@ class Line:
                     until += length * self._character_s + self.timing.spread_s
                     extended = True
         except LinkDown as down:
-            return self._fell(address, raw, sent, str(down))
+            return self._fell(address, kept, sent, str(down))
         answer = hearing.answer
         if answer is None:
             answer = hearing.end()
@@ -480,7 +481,9 @@ class Line:
             self._spoke_at = max(clock(), out)
             failure = hearing.failure
             self.counts.add(address, failure)
-            exchange = Exchange(raw, bytes(hearing.rubbish), sent, self._now(), failure)
+            # A request heard back in pieces would hold its password: nothing is kept of what came.
+            heard = bytes(hearing.rubbish) if kept == raw else b""
+            exchange = Exchange(kept, heard, sent, self._now(), failure)
             return Reply(None, exchange, failure, hearing.detail(reply_s))
         self._spoke_at = clock()
         if self._strays:

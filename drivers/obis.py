@@ -91,6 +91,19 @@ def of_bytes(raw: bytes) -> str:
     return f"{a}-{b}:{c}.{d}.{e}" + ("" if f == 255 else f"*{f}")
 
 
+def to_bytes(text: str) -> bytes | None:
+    """The six bytes of a code with its groups A to E (F: 255 if left out); None if they are not all there.
+
+    >>> to_bytes("1-0:1.8.0").hex()
+    '0100010800ff'
+    """
+    code = parse(text)
+    groups = (code.a, code.b, code.c, code.d, code.e, code.f or "255") if code else ()
+    if not groups or not all(group.isdecimal() and int(group) <= 255 for group in groups):
+        return None
+    return bytes(map(int, groups))
+
+
 def ucum(unit: str) -> str:
     """A unit as meters print it in the spelling of this house; one that is not known stays as it is."""
     return _UCUM.get(unit, unit)

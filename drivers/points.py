@@ -218,6 +218,8 @@ class Profile:
     most: int = 125
     holes: int = 8
     nameplate: Nameplate | None = None
+    number_at: str = ""  # DLMS: the attribute with the meter's number
+    clock_at: str = ""  # DLMS: the one with its clock, if that is to be checked
 
     def point(self, measurand: str) -> Point:
         """The point that carries ``measurand``; KeyError names what there is."""

@@ -29,6 +29,7 @@ from typing import cast
 
 from drivers import (
     cjt188,
+    dlms_points,
     dlt645_items,
     dlt698_points,
     hj212_points,
@@ -124,6 +125,8 @@ def plan(profile: Profile, measurands: Collection[str] | None = None) -> tuple[Q
         profile.protocol in ("mbus", "iec62056-21") or profile.protocol in PUSHED
     ):  # one telegram, or message, carries all of them
         return (Query(profile.protocol, tuple(wanted)),) if wanted else ()
+    if profile.protocol == "dlms":  # one session carries all of them, and what scales them
+        return (Query("dlms", tuple(wanted), item=dlms_points.asked(wanted)),) if wanted else ()
     if profile.protocol == "dlt698":
         return _attribute_plan(profile, wanted)
     queries: list[Query] = []
@@ -215,6 +218,8 @@ def decode(profile: Profile, query: Query, answer: Answer) -> tuple[Indication, 
         return tuple(map(_limited, query.points, mbus_points.decode(query.points, answer.payload)))
     if profile.protocol == "dlt698":
         return tuple(map(_limited, query.points, dlt698_points.decode(query.points, answer.payload)))
+    if profile.protocol == "dlms":
+        return tuple(map(_limited, query.points, dlms_points.decode(query.points, answer.payload)))
     if profile.protocol == "iec62056-21":
         return tuple(map(_limited, query.points, iec62056_points.decode(query.points, answer.payload)))
     if profile.protocol == "mqtt":

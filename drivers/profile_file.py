@@ -11,14 +11,24 @@ import re
 import tomllib
 from collections.abc import Sequence
 
-from drivers import cjt188, nameplate
+from drivers import cjt188, dlms_points, nameplate, obis
 from drivers.points import Point, Probe, Profile, ProfileError, Vector
 from drivers.profile_points import check_points, read_point
 from drivers.profile_reader import Reader, nearest
 
 __all__ = ["PROTOCOLS", "nearest", "parse"]
 
-PROTOCOLS = ("modbus", "dlt645-2007", "dlt645-1997", "cjt188", "hj212", "mbus", "iec62056-21", "dlt698")
+PROTOCOLS = (
+    "modbus",
+    "dlt645-2007",
+    "dlt645-1997",
+    "cjt188",
+    "hj212",
+    "mbus",
+    "iec62056-21",
+    "dlt698",
+    "dlms",
+)
 _TOP = {"protocol", "probe", "model", "source", "ask", "side", "identity", "point", "vector"}
 _MODEL = {"maker", "name", "kind", "firmware"}
 _SOURCE = {"title", "edition", "url", "page", "note"}
@@ -90,8 +100,25 @@ def parse(text: str, name: str, file: str = "") -> Profile:
         reader.text(tables["model"], "firmware", "model", 0, ""),
         most,
         reader.integer(tables["ask"], "holes", "ask", 0, 8),
-        nameplate.read(reader, protocol, found.get("identity")),
+        None if protocol == "dlms" else nameplate.read(reader, protocol, found.get("identity")),
+        *(_objects(reader, found.get("identity", {})) if protocol == "dlms" else ()),
     )
+
+
+def _objects(reader: Reader, raw: object) -> tuple[str, str]:
+    """DLMS: where the meter tells its number, and its clock if that is to be checked (``clock = true``)."""
+    if not isinstance(raw, dict):
+        raise reader.fail("'identity' must be a table", "write [identity]", "", 0, "identity")
+    reader.keys(raw, {"number", "clock"}, "identity")
+    number = reader.text(raw, "number", "identity", 0, dlms_points.NUMBER.partition("/")[2])
+    if obis.to_bytes(number) is None:
+        raise reader.fail(
+            f"number {number!r} is no OBIS code", "all value groups: 0-0:96.1.0", "identity", 0, "number"
+        )
+    clock = raw.get("clock", False)
+    if not isinstance(clock, bool):
+        raise reader.fail(f"clock = {clock!r}", "true or false", "identity", 0, "clock")
+    return f"1/{number.removesuffix('*255')}", dlms_points.CLOCK if clock else ""
 
 
 def _vector(reader: Reader, protocol: str, points: Sequence[Point], raw: object, n: int) -> Vector:

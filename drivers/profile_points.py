@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from drivers import cjt188, dlt645_items, dlt698_tables, iec62056_points, registers
+from drivers import (
+    cjt188,
+    dlms_get,
+    dlms_points,
+    dlt645_items,
+    dlt698_tables,
+    iec62056_points,
+    obis,
+    registers,
+)
+from drivers.dlms import Attribute
 from drivers.points import BY_SITE, Point, ProfileError
 from drivers.profile_reader import Reader
 
@@ -70,6 +80,8 @@ _POINT = {
     "maker_name",
     "basis",
     "note",
+    "class",
+    "attribute",
 }
 _MEASURAND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 _HJ212_ITEM = re.compile(r"[a-z0-9]{2,8}(-(Rtd|Avg|Min|Max|Cou))?", re.ASCII | re.IGNORECASE)
@@ -115,6 +127,9 @@ def read_point(reader: Reader, protocol: str, kind: str, side: str, raw: object,
     scale = reader.decimal(raw, "scale", "point", n)
     if scale is not None and scale <= 0:
         raise fail(f"scale {scale}", "a scale is above zero", "scale")
+    for key in ("class", "attribute") if protocol != "dlms" else ():
+        if key in raw:
+            raise fail(f"{key!r} has no meaning in {protocol}", "it is for dlms", key)
     if protocol == "modbus":
         return _register_point(reader, raw, n, common, Decimal(1) if scale is None else scale)
     for key in ("function", "address", "type", "length", "word_order", "scale", "scale_at", "sentinels"):
@@ -128,6 +143,8 @@ def read_point(reader: Reader, protocol: str, kind: str, side: str, raw: object,
         return _record_point(reader, raw, n, common)
     if protocol == "iec62056-21":
         return _readout_point(reader, raw, n, common)
+    if protocol == "dlms":
+        return _object_point(reader, raw, n, common)
     if protocol == "dlt698":
         return _attribute_point(reader, raw, n, common)
     return _item_point(reader, raw, n, protocol, common)
@@ -286,6 +303,32 @@ def _attribute_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dic
         raise fail(f"{item} is in {known.unit}", "the standard fixes the unit", "unit")
     common["resolution"] = common["resolution"] or Decimal(1).scaleb(known.exponent)
     return Point(**common, item=item, block=block)
+
+
+def _object_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dict[str, Any]) -> Point:
+    """An attribute of a COSEM object, by class (3: register) and OBIS code; its scaler and unit are read with it."""
+
+    def fail(what: str, hint: str, key: str) -> ProfileError:
+        return reader.fail(what, hint, "point", n, key)
+
+    if "block" in raw:
+        raise fail("'block' has no meaning in dlms", "each attribute is asked for by itself", "block")
+    code = reader.text(raw, "item", "point", n)
+    class_id = reader.integer(raw, "class", "point", n, 3)
+    number = reader.integer(raw, "attribute", "point", n, 2)
+    if obis.to_bytes(code) is None:
+        raise fail(f"item {code!r} is no OBIS code", "all value groups: 1-0:1.8.0", "item")
+    item = dlms_get.item_of(Attribute(class_id, code.removesuffix("*255"), number))
+    if (complaint := dlms_points.complaint(item)) is not None:
+        raise fail(*complaint, "class" if "class" in raw else "attribute" if "attribute" in raw else "item")
+    if not dlms_points.scaler_of(item) and common["unit"] != "1":
+        hint = "an object of class 1 tells no unit: only a pure number (unit 1) may be read of it"
+        raise fail(f"{common['measurand']} in {common['unit']} from class {class_id}", hint, "class")
+    point = Point(**common, item=item)
+    if point.counts and point.resolution is None:
+        hint = 'the step in which the meter counts, as its scaler tells: resolution = "0.001"'
+        raise fail(f"{point.measurand} is a counter and states no resolution", hint, "measurand")
+    return point
 
 
 def _readout_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dict[str, Any]) -> Point:

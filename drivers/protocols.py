@@ -6,11 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from drivers import cjt188, dlt645, dlt645_items, dlt698, dlt698_get, iec62056, iec62056_reading, mbus, modbus
+from drivers import (
+    cjt188,
+    dlms_reading,
+    dlt645,
+    dlt645_items,
+    dlt698,
+    dlt698_get,
+    hdlc,
+    iec62056,
+    iec62056_reading,
+    mbus,
+    modbus,
+)
 from drivers.codec import Answer, LocalProtocolError, Mismatch, Onward, Reject
 from drivers.profile import Query
 
@@ -21,8 +33,18 @@ Request: TypeAlias = (
     | mbus.Request
     | dlt698_get.Request
     | iec62056_reading.Request
+    | dlms_reading.Request
 )
-Frame: TypeAlias = dlt645.Frame | modbus.Frame | cjt188.Frame | mbus.Frame | dlt698.Frame | iec62056.Frame
+Frame: TypeAlias = (
+    dlt645.Frame
+    | modbus.Frame
+    | cjt188.Frame
+    | mbus.Frame
+    | dlt698.Frame
+    | iec62056.Frame
+    | hdlc.Frame
+    | hdlc.Wrapped
+)
 
 
 @runtime_checkable
@@ -395,6 +417,80 @@ def _62056(request: Request) -> iec62056_reading.Request:
     return request
 
 
+@dataclass(frozen=True, slots=True)
+class Dlms:
+    """DLMS/COSEM over HDLC or in the TCP wrapper; it only reads. A reading is a session, from association to release.
+
+    ``password``: of low-level security (LLS), in no ``repr``.
+    """
+
+    name: str
+    wrapped: bool = False
+    password: bytes = field(default=b"", repr=False)
+
+    def address(self, text: str) -> str:
+        """Logical and physical device, and the client if that is not 16; with a password, +lls behind it."""
+        if self.wrapped and dlms_reading.ends(text).server.size == 2:
+            raise ValueError(f"{text!r}: in the TCP wrapper a meter has one number, mostly 1")
+        return dlms_reading.address(text, lls=bool(self.password))
+
+    def request(self, address: str, query: Query) -> Request:
+        """What opens the session that reads the query's attributes."""
+        if query.protocol != "dlms":
+            raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
+        return dlms_reading.request(
+            self.address(address), query.item, wrapped=self.wrapped, password=self.password
+        )
+
+    def encode(self, request: Request) -> bytes:
+        """SNRM, AARQ, GET, RR, DISC or RLRQ."""
+        return dlms_reading.encode(_dlms(request))
+
+    def decoder(self) -> Decoder:
+        """HDLC frames, or APDUs in the wrapper."""
+        return hdlc.WrapperDecoder() if self.wrapped else hdlc.Decoder()
+
+    def match(self, request: Request, frame: Frame) -> Answer | Mismatch:
+        """By both addresses, N(S) and N(R), invoke id, block number."""
+        if not isinstance(frame, hdlc.Wrapped if self.wrapped else hdlc.Frame):
+            raise LocalProtocolError(f"not a frame of {self.name}")
+        return dlms_reading.match(_dlms(request), frame)
+
+    def numbered(self, request: Request, n: int) -> Request:  # noqa: ARG002 - numbered within the session
+        """Unchanged."""
+        return request
+
+    def expected_length(self, request: Request) -> int | None:  # noqa: ARG002
+        """The meter's affair."""
+        return None
+
+    def follow(self, request: Request, answer: Answer) -> Request | None:
+        """The next message of the session."""
+        return dlms_reading.follow(_dlms(request), answer)
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """All results of the session."""
+        return dlms_reading.join(answers)
+
+
+def _dlms(request: Request) -> dlms_reading.Request:
+    if not isinstance(request, dlms_reading.Request):
+        raise LocalProtocolError("not a DLMS request")
+    return request
+
+
+def closing(request: Request, answer: Answer) -> Request | None:
+    """What ends a session beyond its last answer, and may go unanswered; None where nothing does."""
+    if not isinstance(request, dlms_reading.Request) or answer.error_code == dlms_reading.HUNG_UP:
+        return None
+    return dlms_reading.closing(request)
+
+
+def recorded(request: Request, raw: bytes) -> bytes:
+    """The bytes that may be kept of a request which was sent as ``raw``: without a password."""
+    return dlms_reading.recorded(request) if isinstance(request, dlms_reading.Request) else raw
+
+
 def _mbus(request: Request) -> mbus.Request:
     if not isinstance(request, mbus.Request):
         raise LocalProtocolError("not an M-Bus request")
@@ -431,6 +527,8 @@ def request_of(frame: Frame) -> Request | None:
         return iec62056_reading.request_of(frame)
     if isinstance(frame, dlt698.Frame):
         return dlt698_get.request_of(frame)
+    if isinstance(frame, hdlc.Frame | hdlc.Wrapped):
+        return dlms_reading.request_of(frame)
     return cjt188.request_of(frame)
 
 
@@ -447,6 +545,8 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
         "iec62056-21-300": Iec62056("iec62056-21-300", iec62056_reading.Rates.LOW),
         "iec62056-21-fixed": Iec62056("iec62056-21-fixed", iec62056_reading.Rates.FIXED),
         "dlt698": Dlt698("dlt698"),
+        "dlms-hdlc": Dlms("dlms-hdlc"),
+        "dlms-wrapper": Dlms("dlms-wrapper", wrapped=True),
     }
 )
 

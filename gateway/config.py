@@ -30,6 +30,8 @@ AskedProtocol = Literal[
     "iec62056-21-300",
     "iec62056-21-fixed",
     "dlt698",
+    "dlms-hdlc",
+    "dlms-wrapper",
 ]
 ProtocolName = Literal[
     "dlt645-2007",
@@ -43,6 +45,8 @@ ProtocolName = Literal[
     "iec62056-21-300",
     "iec62056-21-fixed",
     "dlt698",
+    "dlms-hdlc",
+    "dlms-wrapper",
     "hj212",
     "mqtt",
     "opcua",
@@ -349,6 +353,7 @@ class InstrumentConfig(Model):
     inputs: dict[str, InputConfig] = Field(default_factory=dict, alias="input")
     data: Literal["2011", "2051", "2061", "2031"] = "2011"  # HJ 212: which command's data this instrument is
     password: str = ""  # HJ 212: PW of its data logger
+    password_file: str = ""  # DLMS: the password of an association with LLS, in a file of its own
     sm4_key_file: str = ""  # HJ 212-2025: the key of a logger that encrypts, in a file of its own
     factors: dict[str, FactorConfig] = Field(default_factory=dict, alias="factor")
     values: dict[str, ValueConfig] = Field(default_factory=dict, alias="value")
@@ -470,6 +475,15 @@ class SiteFile:
             found.append(
                 self.source.problem((*place, "id"), "the logger's password is missing", hint, "C142")
             )
+        spoken = instrument.protocol or bus.protocol
+        if spoken == "dlms-wrapper" and not bus.port.startswith("tcp://"):
+            key = (*place, "protocol") if instrument.protocol else (*place[:2], "protocol")
+            hint = 'port = "tcp://192.168.1.20:4059"; on a serial line a meter speaks dlms-hdlc'
+            found.append(self.source.problem(key, "dlms-wrapper is spoken over TCP only", hint, "C142"))
+        if instrument.password_file and not spoken.startswith("dlms-"):
+            message = f"'password_file' has no meaning for an instrument that speaks {spoken}"
+            hint = "it is for dlms-hdlc and dlms-wrapper"
+            found.append(self.source.problem((*place, "password_file"), message, hint, "C142"))
         if bus.port.startswith("tcp://") and (instrument.protocol or bus.protocol) == "iec62056-21":
             key = (*place, "protocol") if instrument.protocol else (*place[:2], "protocol")
             message = "a TCP converter keeps one rate, and iec62056-21 changes it within a session"

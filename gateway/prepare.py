@@ -25,6 +25,7 @@ from evidence.errors import EvidenceError
 from evidence.note import COSIGNATURE, Verifier
 from gateway.calibrations import Calibrations
 from gateway.config import PUSHED, BusConfig, InstrumentConfig, SiteFile
+from gateway.dlms_password import with_password
 from gateway.enrolment import EnrolmentError, request_names
 from gateway.freezing import FreezePlan
 from gateway.freezing_allowed import freeze_plan

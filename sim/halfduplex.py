@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from sim.cjt188_meter import Cjt188Framing
+from sim.dlms_meter import DlmsFraming
 from sim.dlt698_meter import Dlt698Framing
 from sim.faults import FaultKind, Part, Scenario, spoil
 from sim.framing import Dlt645Framing, Framing, RtuFraming, to_all
@@ -33,6 +34,8 @@ FRAMINGS: Mapping[str, Framing] = {
     "dlt645-1997": _DLT645,
     "modbus-rtu": RtuFraming(),
     "dlt698": Dlt698Framing(),
+    "dlms-hdlc": DlmsFraming(wrapped=False),
+    "dlms-wrapper": DlmsFraming(wrapped=True),
     "cjt188": Cjt188Framing(),
     "mbus": MbusFraming(),
     "iec62056-21": _IEC62056,

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from drivers.profile import Point, Profile, load
 from sim.cjt188_meter import Cjt188Meter
+from sim.dlms_meter import DlmsMeter, register_of
 from sim.dlt645_1997_meter import Dlt645Of1997Meter
 from sim.dlt645_meter import Dlt645Meter
 from sim.dlt698_meter import Dlt698Meter
@@ -84,6 +85,7 @@ class SimMeter:
     protocol: str = ""  # these three where the meter does not speak as the rest of its line does
     baud: int = 0
     framing: str = ""
+    password: str = field(default="", repr=False)  # DLMS: of its association with LLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,8 +285,10 @@ class SimSite:
     def _add(self, bus: SimBus, spec: SimMeter) -> None:
         profile = self._profile(spec.profile)
         protocol = spec.protocol or bus.protocol
-        # Modbus and IEC 62056-21 come in several ways; the editions of DL/T 645 ask for different items.
-        one = next((name for name in ("modbus", "iec62056-21") if protocol.startswith(name)), protocol)
+        # Modbus, IEC 62056-21 and DLMS come in several ways; the editions of DL/T 645 ask for different items.
+        one = next(
+            (name for name in ("modbus", "iec62056-21", "dlms") if protocol.startswith(name)), protocol
+        )
         if one != profile.protocol:
             raise ValueError(
                 f"{bus.name}/{spec.id}: profile {spec.profile} is for {profile.protocol}, the meter speaks {protocol}"
@@ -293,7 +297,7 @@ class SimSite:
         if profile.kind in KINDS:
             self.flow_meters[spec.id] = change(build_flow(spec, profile), self.started_us)
             return
-        if one == "iec62056-21":
+        if one in ("iec62056-21", "dlms"):
             spec = _as_printed(spec, profile)
         sides = {p.side for p in profile.points if p.measurand.startswith("energy.")}
         meter = build(spec, self.plant, shows_primary="primary" in sides)
@@ -395,6 +399,11 @@ class SimSite:
             return Dlt645Of1997Meter(electric, spec.address)
         if protocol == "dlt698" and electric:
             return Dlt698Meter(electric, spec.address)
+        if protocol.startswith("dlms") and electric:
+            profile, wrapped = self._profile(spec.profile), protocol == "dlms-wrapper"
+            objects = [register_of(p.item, p.measurand, p.unit, electric.step) for p in profile.points]
+            secret = spec.password.encode("latin-1")
+            return DlmsMeter(electric, spec.address, objects, wrapped=wrapped, password=secret)
         if protocol.startswith("iec62056-21") and electric:
             profile = self._profile(spec.profile)
             lines = [line_of(p.item, p.measurand, p.unit, electric.step) for p in profile.points]

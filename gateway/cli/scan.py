@@ -25,6 +25,7 @@ examples:
   suyuan scan /dev/ttyUSB1 --protocol iec62056-21
   suyuan scan /dev/ttyUSB2 --protocol cjt188 --addresses 92404000001800,92404000001801
   suyuan scan tcp://192.168.1.20:502 --protocol modbus-tcp --json
+  suyuan scan /dev/ttyUSB3 --protocol dlms-hdlc --addresses 1/17,1/42
 
 Exit code 1 if nothing was found."""
 
@@ -37,17 +38,28 @@ _SPEEDS = {
     "iec62056-21": (300,),  # then at what the meter offers
     "iec62056-21-300": (300,),
     "iec62056-21-fixed": (9600, 19200, 4800, 2400),
+    "dlms-hdlc": (9600, 2400, 19200, 4800, 115200),
 }
 _SEVEN_BITS = "iec62056-21"
 _SPEEDS_MODBUS = (9600, 19200, 4800, 38400, 115200, 2400)
-_KNOWN = ("dlt645-2007", "modbus-rtu", "mbus", "cjt188", "dlt645-1997", "iec62056-21")  # the likeliest first
-_KNOWN_TCP = ("modbus-tcp", *_KNOWN[:-1], "iec62056-21-300", "iec62056-21-fixed")
+_KNOWN = (
+    "dlt645-2007",
+    "modbus-rtu",
+    "mbus",
+    "cjt188",
+    "dlms-hdlc",
+    "dlt645-1997",
+    "iec62056-21",
+)  # the likeliest first
+_KNOWN_TCP = ("modbus-tcp", "dlms-wrapper", *_KNOWN[:-1], "iec62056-21-300", "iec62056-21-fixed")
 
 
 _NUMBERED = (
     "dlt645-2007",
     "cjt188",
     "dlt645-1997",
+    "dlms-hdlc",
+    "dlms-wrapper",
 )  # protocols whose meters may be sought by given addresses
 
 
@@ -72,7 +84,7 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--addresses",
         metavar="A,B|FILE",
-        help="DL/T 645 and CJ/T 188: ask these only, as printed on the meters; a file has one a line",
+        help="DL/T 645, CJ/T 188, DLMS: ask these only, as printed on the meters; a file has one a line",
     )
     parser.add_argument("--reply", metavar="300ms", default="300ms", help="how long to wait for each answer")
     parser.add_argument("--limit", metavar="5min", default="5min", help="stop after this time")
@@ -83,10 +95,10 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 def settings(given: argparse.Namespace) -> list[Setting]:
     """All that is tried, the likeliest first. UsageError for what cannot be searched."""
     tcp = given.port.startswith("tcp://")
-    protocols = given.protocol or (_NUMBERED if given.addresses else _KNOWN_TCP if tcp else _KNOWN)
+    protocols = given.protocol or (_NUMBERED[:3] if given.addresses else _KNOWN_TCP if tcp else _KNOWN)
     if given.addresses and (other := [p for p in protocols if p not in _NUMBERED]):
         raise UsageError(f"--addresses is for {', '.join(_NUMBERED)}, not {', '.join(other)}")
-    searched = ("modbus-tcp", "modbus-ascii", *_KNOWN, "iec62056-21-300", "iec62056-21-fixed")
+    searched = ("modbus-tcp", "modbus-ascii", "dlms-wrapper", *_KNOWN, "iec62056-21-300", "iec62056-21-fixed")
     for protocol in protocols:
         if protocol not in searched:
             raise UsageError(f"{protocol}: meters are searched by {', '.join(searched)}")
@@ -100,7 +112,7 @@ def settings(given: argparse.Namespace) -> list[Setting]:
         if tcp:
             found.append(Setting(protocol, 9600, given.framing or "8E1"))
             continue
-        modbus = protocol not in _SPEEDS
+        modbus = protocol not in _SPEEDS or protocol == "dlms-hdlc"
         framings = (given.framing,) if given.framing else ("8N1", "8E1") if modbus else ("8E1",)
         if protocol.startswith(_SEVEN_BITS):
             framings = ("7E1",)

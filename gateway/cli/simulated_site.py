@@ -12,7 +12,8 @@ import tomli_w
 
 from calibration.certificate import CalibrationPoint, Certificate, Instrument, InstrumentKind
 from gateway.config import BusConfig, InstrumentConfig, SimulatedLine, SimulatedMeter, SiteFile
-from gateway.toml_source import ConfigError
+from gateway.dlms_password import PasswordError, password_of
+from gateway.toml_source import ConfigError, Problem
 from sim.demo import demo_certificates, demo_instruments, demo_spec
 from sim.faults import Scenario, ScenarioError, scenario
 from sim.instrument import Meter
@@ -98,7 +99,20 @@ def _meter(site: SiteFile, config: InstrumentConfig) -> SimMeter:
         protocol=config.protocol or "",
         baud=config.baud or 0,
         framing=config.framing or "",
+        password=_password(site, config),
     )
+
+
+def _password(site: SiteFile, config: InstrumentConfig) -> str:
+    """What a simulated meter asks for is what the site file names."""
+    if not config.password_file:
+        return ""
+    try:
+        return password_of(site, config).decode("latin-1")
+    except PasswordError as error:
+        raise ConfigError(
+            [Problem(str(site.path), 0, 0, "password_file", f"{config.id}: {error}", "", "C149")]
+        ) from None
 
 
 def free_port() -> int:

@@ -19,7 +19,7 @@ from drivers.protocols import Codec, Request
 
 SHIPPED = profile.names()
 LOADED = {name: profile.load(name) for name in SHIPPED}
-OWN_WAY = ("hj212", "mbus", "iec62056-21")  # pushed, or asked in sessions
+OWN_WAY = ("hj212", "mbus", "iec62056-21", "dlms")  # pushed, or asked in sessions
 ASKED = [name for name in SHIPPED if LOADED[name].protocol not in OWN_WAY]
 MADE = [
     name for name in ASKED if LOADED[name].protocol != "dlt698"

@@ -38,7 +38,9 @@ def test_a_query_is_asked_only_in_its_own_protocol():
 def test_only_modbus_tcp_numbers_its_requests():
     for name, codec in protocols.CODECS.items():
         item = {"dlt645-1997": "9010", "cjt188": "901F"}.get(name, "00010000")
-        query = Query("iec62056-21" if name.startswith("iec62056") else name, (), item, kind="water")
+        family = next((f for f in ("iec62056-21", "dlms") if name.startswith(f)), name)
+        item = "1-0:1.8.0" if family == "dlms" else item
+        query = Query(family, (), item, kind="water")
         request = codec.request("1", Query("modbus", (), "", 3, 0, 2) if "modbus" in name else query)
         assert (codec.numbered(request, 70000) != request) == (name == "modbus-tcp")
 
