@@ -49,7 +49,7 @@ from drivers.codec import (
 )
 from drivers.hearing import Hearing
 from drivers.link import Link, LinkDown, parse_framing
-from drivers.protocols import Codec, Request, recorded
+from drivers.protocols import Codec, Request
 from drivers.stray import Strays, shape
 
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
@@ -405,7 +405,6 @@ class Line:
         sent_request = codec.numbered(request, self._number)
         numbered = sent_request is not request
         raw = codec.encode(sent_request)
-        kept = recorded(sent_request, raw)
         clock = asyncio.get_running_loop().time
         pace = iec62056_reading.pace(request) if isinstance(request, iec62056_reading.Request) else None
         self._retune(self._paced(pace.baud, pace.framing) if pace else self.timing)
@@ -430,7 +429,7 @@ class Line:
         try:
             await self.link.write(raw)
         except LinkDown as down:
-            return self._fell(address, kept, self._now(), str(down))
+            return self._fell(address, raw, self._now(), str(down))
         sent = received = self._now()
         out = clock() + len(raw) * self._character_s
         self.usage.exchanges += 1
@@ -463,7 +462,7 @@ class Line:
                     until += length * self._character_s + self.timing.spread_s
                     extended = True
         except LinkDown as down:
-            return self._fell(address, kept, sent, str(down))
+            return self._fell(address, raw, sent, str(down))
         answer = hearing.answer
         if answer is None:
             answer = hearing.end()
@@ -481,9 +480,7 @@ class Line:
             self._spoke_at = max(clock(), out)
             failure = hearing.failure
             self.counts.add(address, failure)
-            # A request heard back in pieces would hold its password: nothing is kept of what came.
-            heard = bytes(hearing.rubbish) if kept == raw else b""
-            exchange = Exchange(kept, heard, sent, self._now(), failure)
+            exchange = Exchange(raw, bytes(hearing.rubbish), sent, self._now(), failure)
             return Reply(None, exchange, failure, hearing.detail(reply_s))
         self._spoke_at = clock()
         if self._strays:
@@ -492,7 +489,7 @@ class Line:
         if self._owed and not (answer.error and len(self._owed) > 1):
             self._owed = [owed for owed in self._owed if owed.address != address]
         self._silence_s = self.timing.quiet_s if hearing.trailing and not numbered else 0.0
-        return Reply(answer, Exchange(kept, answer.raw, sent, received))
+        return Reply(answer, Exchange(raw, answer.raw, sent, received))
 
     async def _only_said(self, raw: bytes) -> Reply:
         """Say what nobody answers."""
