@@ -5,6 +5,8 @@ with its reason. How one exchange is kept free of late and foreign answers is to
 
 * A time-out, a corrupt answer or a mismatch is asked again (``retries``); an error answer is an answer and is not.
 * DL/T 645 answers that go on (B1) are followed to their end and joined, or missing altogether.
+* A session (IEC 62056-21, DLMS) that broke off is begun anew. Of DLMS a lost frame is asked again within it; what ends
+  the session (DISC) is said once, and no value depends on its answer.
 * A meter that is silent about some queries is asked those last, and once; if it stays so, in one scan of 2, 3, 5 … 61.
   If it answers none of the first three, the others are not asked.
 * A query whose answer could be mistaken for a late one (:mod:`drivers.stray`) is asked in two parts, which have other
@@ -18,10 +20,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from drivers import dlt645_items, iec62056_reading
+from drivers import dlms_reading, dlt645_items, iec62056_reading
 from drivers import profile as profiles
 from drivers.codec import (
     Answer,
@@ -36,17 +38,21 @@ from drivers.codec import (
 from drivers.line import Line, Patience, Reply, Timing, Usage
 from drivers.link import Link
 from drivers.profile import Profile, Query
-from drivers.protocols import Codec, Request
+from drivers.protocols import Codec, Request, closing
 from drivers.stray import halves, shape
 
 LONGEST_SKIP = 60
 _METERS_FAULT = frozenset((Missing.TIMEOUT, Missing.CORRUPT, Missing.MISMATCH))
 _SILENT_ENOUGH = 3  # queries without an answer, after which the others are not asked in this scan
 _DEFAULT = Patience()
+# of several exchanges, which only make sense together
+_SESSIONS = iec62056_reading.Request, dlms_reading.Request
 _STRAY_S = (
     4.0  # and four times the time-out: how much later than that an answer is feared, if nothing is known
 )
 _MBUS_TELEGRAM = 5 + 261  # characters of REQ_UD2 and of the longest answer
+# characters of DLMS answers; of SNRM and UA, or of DISC and UA, together
+_GET_ANSWER, _AARE, _UNNUMBERED = 26, 70, 44
 _SESSION, _READOUT = 40, 1000  # IEC 62056-21: characters up to the option select, and of a usual readout
 _AROUND_ITEM = 20  # bytes of a DL/T 645 answer beside its data, preamble included
 
@@ -211,6 +217,21 @@ class Bus:
                 self.line.tune(meter.baud, meter.framing)
             return await self.line.broadcast(meter.codec or self.codec, raw, pause_s)
 
+    async def converse(self, request: Request, meter: Meter) -> Reply:
+        """A request with all that follows it, a whole session of a protocol that has those, outside any scan.
+
+        The reply's exchange is the last one that was answered. Never raises for a meter or a line.
+        """
+        async with self._lock:
+            if self._mixed or meter.baud or meter.framing:
+                self.line.tune(meter.baud, meter.framing)
+            since = asyncio.get_running_loop().time()
+            work = _Work(meter, meter.codec or self.codec, meter.patience, since, (request,))
+            try:
+                return await self._whole(work, request, 1 + meter.retries)
+            except LocalProtocolError as error:  # an answer without an end
+                return Reply(None, None, Missing.UNKNOWN_FORMAT, str(error))
+
     async def close(self) -> None:
         """Close the line, after the scan that is under way."""
         async with self._lock:
@@ -357,15 +378,17 @@ class Bus:
 
     async def _whole(self, work: _Work, request: Request, attempts: int) -> Reply:
         """The answer to a request, with all that follows it; a session that broke off is begun anew."""
-        session = isinstance(request, iec62056_reading.Request)
+        session = isinstance(request, _SESSIONS)
         for left in reversed(range(attempts if session else 1)):
             reply = await self._followed(work, request, attempts)
             broke_off = reply.answer is None and reply.exchange is not None and len(work.exchanges) > 1
             broke_off = broke_off and work.exchanges[-2].failure is None
             if isinstance(request, iec62056_reading.Request):
                 await self._hang_up(work, request)
-            if not session or not left or not broke_off:
+            if not session or not left or not (broke_off or _hung_up(request, reply)):
                 break
+        if reply.answer is not None and (end := closing(request, reply.answer)) is not None:
+            await self._insist(work, end, 1)  # whatever comes of it, the values are there
         return reply
 
     async def _hang_up(self, work: _Work, request: iec62056_reading.Request) -> None:
@@ -385,6 +408,7 @@ class Bus:
             following = work.codec.follow(request, parts[-1])
             if following is None:
                 break
+            request = following
             reply = await self._insist(work, following, 1 + again)
             if reply.answer is None or reply.answer.error:
                 return reply
@@ -413,6 +437,16 @@ class Bus:
                 return reply
 
 
+def _hung_up(request: Request, reply: Reply) -> bool:
+    """Whether the meter has lost a session's link."""
+    answer = reply.answer
+    return (
+        isinstance(request, dlms_reading.Request)
+        and answer is not None
+        and answer.error_code == dlms_reading.HUNG_UP
+    )
+
+
 def _unheard(indications: Sequence[Indication]) -> bool:
     for indication in indications:  # noqa: SIM110 - a third of the time of any()
         if indication.missing in _METERS_FAULT:
@@ -433,6 +467,9 @@ def cycle_time_s(
         if isinstance(request, iec62056_reading.Request):
             total += _readout_s(request, timing, reply_s)
             continue
+        if isinstance(request, dlms_reading.Request):
+            total += _dialogue_s(codec, request, timing, max(timing.gap_s, meter.gap_s) + reply_s)
+            continue
         answer = codec.expected_length(request)
         if answer is None:
             items = (dlt645_items.describe(point.item) for point in query.points)
@@ -444,6 +481,16 @@ def cycle_time_s(
             total += gap_s + _MBUS_TELEGRAM * timing.character_s + reply_s
         total += gap_s + (len(codec.encode(request)) + answer) * timing.character_s + reply_s
     return total
+
+
+def _dialogue_s(codec: Codec, request: dlms_reading.Request, timing: Timing, each_s: float) -> float:
+    """Seconds of a DLMS session: link and association, a GET for each attribute, the end. ``each_s``: per exchange."""
+    stage = dlms_reading.Stage.GET
+    got = sum(len(codec.encode(replace(request, stage=stage, at=n))) for n in range(len(request.plan)))
+    opened = len(codec.encode(replace(request, stage=dlms_reading.Stage.ASSOCIATE)))
+    ends = 2 if request.wrapped else 3
+    characters = got + len(request.plan) * _GET_ANSWER + opened + _AARE + ends * _UNNUMBERED
+    return characters * timing.character_s + (len(request.plan) + ends) * each_s
 
 
 def _readout_s(request: iec62056_reading.Request, timing: Timing, reply_s: float) -> float:

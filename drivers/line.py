@@ -24,7 +24,8 @@ The rules, in the order in which an exchange meets them:
 5. **Match.** Only a frame that agrees in unit, function, item and length is the answer. All else is counted by cause.
 
 Protocols that number their requests (Modbus TCP) need neither silence nor resynchronising: a late number is a
-mismatch.
+mismatch. Their connection is made anew where the boundaries of its frames are lost, and where nothing has come in
+three exchanges: it may be half open.
 """
 
 from __future__ import annotations
@@ -49,12 +50,13 @@ from drivers.codec import (
 )
 from drivers.hearing import Hearing
 from drivers.link import Link, LinkDown, parse_framing
-from drivers.protocols import Codec, Request
+from drivers.protocols import Codec, Request, recorded
 from drivers.stray import Strays, shape
 
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
 _OWED_PATIENCE = 5  # no late answer is feared after so many times what its meter was given, and silence
 _RECENT = 4  # frames that a repetition may repeat
+_DEAF_MOST = 3  # exchanges without a byte, after which a connection is made anew
 _OWED_MOST = 16  # no meter and no converter is further behind than so many requests
 
 
@@ -171,6 +173,7 @@ class Line:
         self._own = self.timing  # as most meters of the line speak
         self._set = self.timing  # as the link is set now, within a session perhaps otherwise than ``timing``
         self._number = 0
+        self._deaf = 0  # exchanges in a row on this connection in which nothing was heard
         self._lost = 0
         self._reopen_at = float("-inf")
         self._reopen_s = 0.0
@@ -405,6 +408,7 @@ class Line:
         sent_request = codec.numbered(request, self._number)
         numbered = sent_request is not request
         raw = codec.encode(sent_request)
+        kept = recorded(sent_request, raw)
         clock = asyncio.get_running_loop().time
         pace = iec62056_reading.pace(request) if isinstance(request, iec62056_reading.Request) else None
         self._retune(self._paced(pace.baud, pace.framing) if pace else self.timing)
@@ -429,7 +433,7 @@ class Line:
         try:
             await self.link.write(raw)
         except LinkDown as down:
-            return self._fell(address, raw, self._now(), str(down))
+            return self._fell(address, kept, self._now(), str(down))
         sent = received = self._now()
         out = clock() + len(raw) * self._character_s
         self.usage.exchanges += 1
@@ -462,7 +466,7 @@ class Line:
                     until += length * self._character_s + self.timing.spread_s
                     extended = True
         except LinkDown as down:
-            return self._fell(address, raw, sent, str(down))
+            return self._fell(address, kept, sent, str(down))
         answer = hearing.answer
         if answer is None:
             answer = hearing.end()
@@ -474,13 +478,19 @@ class Line:
             for broken in hearing.broken:
                 self._strays.came(broken)
             self.echoes = self.echoes or MismatchReason.ECHO in hearing.causes
-        if numbered and hearing.torn:
-            await self.link.close()  # the rest of a frame is still to come: the stream's boundaries are lost
+        self._deaf = 0 if hearing.heard or not numbered else self._deaf + 1
+        if numbered and (hearing.torn or self._deaf >= _DEAF_MOST):
+            # The rest of a frame is still to come: the stream's boundaries are lost. Or nothing comes any more, though
+            # nobody has hung up: the other side may have forgotten the connection, or serves it no longer.
+            await self.link.close()
+            self._deaf = 0
         if answer is None:
             self._spoke_at = max(clock(), out)
             failure = hearing.failure
             self.counts.add(address, failure)
-            exchange = Exchange(raw, bytes(hearing.rubbish), sent, self._now(), failure)
+            # A request heard back in pieces would hold its password: nothing is kept of what came.
+            heard = bytes(hearing.rubbish) if kept == raw else b""
+            exchange = Exchange(kept, heard, sent, self._now(), failure)
             return Reply(None, exchange, failure, hearing.detail(reply_s))
         self._spoke_at = clock()
         if self._strays:
@@ -489,7 +499,7 @@ class Line:
         if self._owed and not (answer.error and len(self._owed) > 1):
             self._owed = [owed for owed in self._owed if owed.address != address]
         self._silence_s = self.timing.quiet_s if hearing.trailing and not numbered else 0.0
-        return Reply(answer, Exchange(raw, answer.raw, sent, received))
+        return Reply(answer, Exchange(kept, answer.raw, sent, received))
 
     async def _only_said(self, raw: bytes) -> Reply:
         """Say what nobody answers."""

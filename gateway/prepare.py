@@ -25,6 +25,7 @@ from evidence.errors import EvidenceError
 from evidence.note import COSIGNATURE, Verifier
 from gateway.calibrations import Calibrations
 from gateway.config import PUSHED, BusConfig, InstrumentConfig, SiteFile
+from gateway.dlms_password import with_password
 from gateway.enrolment import EnrolmentError, request_names
 from gateway.freezing import FreezePlan
 from gateway.freezing_allowed import freeze_plan
@@ -325,6 +326,8 @@ def _meter(
     before = len(problems)
     address = config.address
     own = codec(config.protocol) if config.protocol and protocol is not None else None
+    if config.password_file and protocol is not None:
+        own = with_password(site, (*place, "password_file"), config, own or protocol, problems, warnings)
     if config.session is not None and isinstance(spoken_by := own or protocol, Iec62056):
         session = config.session
         times = Times(session.pause, session.reply, session.idle, session.turn)
