@@ -575,7 +575,9 @@ def _simulate(
         plain = coverage_factor(p, truncated_dof(gum.dof)) * gum.u
         verdict = validate(gum.y, plain, gum.u, mc, ndig)
         half_width = 0.5 * (mc.hi - mc.lo)
-        by_rule = fixed_k is None and gum.k != coverage_factor(p, truncated_dof(gum.dof))
+        # The rule for rectangular terms supposes a linear model: where the draws contradict it, they count.
+        linear = math.isclose(mc.u, gum.u, rel_tol=0.02) and abs(mc.y - gum.y) <= 0.02 * gum.u
+        by_rule = fixed_k is None and linear and gum.k != coverage_factor(p, truncated_dof(gum.dof))
         k = half_width / mc.u if mc.u > 0.0 else 0.0
         if by_rule or fixed_k is not None:
             k = gum.k

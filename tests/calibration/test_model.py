@@ -178,6 +178,17 @@ def test_the_end_gauge_of_jcgm_101_with_limits_that_are_not_known_exactly() -> N
     assert (inexact["lo"], inexact["hi"]) == (close(745, abs=2.0), close(932, abs=2.0))
 
 
+def test_the_draws_count_where_a_rectangular_input_passes_a_curved_model() -> None:
+    """ln X, X rectangular over 0.1 … 1.1 (NPL report DEM-ES-011, 9.2): GUM -0.511, 0.481; draws -0.665, 0.606."""
+    logarithm = {"model": "log(x)", "inputs": [{"name": "x", "value": 0.6, "dist": "uniform", "a": 0.5}]}
+    result = answer(**logarithm, method="mc", seed=1, trials=400_000)
+    assert (result["guf_y"], result["guf_u"]) == (close(-0.511, abs=5e-4), close(0.481, abs=5e-4))
+    assert (result["y"], result["u"]) == (close(-0.665, abs=3e-3), close(0.606, abs=2e-3))
+    assert (result["short_lo"], result["short_hi"]) == (close(-1.895, abs=0.02), close(0.095, abs=2e-3))
+    assert result["U"] == close((result["hi"] - result["lo"]) / 2)
+    assert not any("rectangular" in note for note in result["notes"])
+
+
 @pytest.mark.parametrize(("factor", "rest"), [(1.0, 0.0), (0.3, 0.0), (1.0, 0.2)])
 def test_fully_correlated_contributions_that_cancel_leave_nothing(factor: float, rest: float) -> None:
     """GUM 5.2.2: with r = 1 contributions add signed, so that equal ones of opposite sign leave only the rest."""
