@@ -511,6 +511,35 @@ def test_modbus_tcp_connects_anew_when_a_late_answer_is_torn(virtual, scripted, 
     virtual(main)
 
 
+def test_a_modbus_tcp_connection_on_which_nothing_comes_any_more_is_made_anew(virtual, scripted):
+    """Half open: the device has forgotten the connection, or serves it no longer, and nobody hangs up."""
+
+    async def main():
+        forgotten = True
+
+        def respond(request, n):
+            (frame,) = modbus.decoder("tcp").feed(request)
+            asked = modbus.request_of(frame)
+            return [] if forgotten else [(0.01, modbus.answer(asked, registers(asked.start, asked.count)))]
+
+        line, meter = await scripted(respond)
+        open_link = meter.link.open
+
+        async def anew() -> None:
+            nonlocal forgotten
+            forgotten = False
+            await open_link()
+
+        meter.link.open = anew
+        asked = modbus.Request("1", 3, 1000, 2, "tcp")
+        await open_link()
+        replies = [await line.exchange(TCP, "1", asked, QUICK) for _ in range(4)]
+        assert [reply.failure for reply in replies] == [Missing.TIMEOUT] * 3 + [None]
+        assert replies[3].answer.payload == registers(1000)
+
+    virtual(main)
+
+
 def test_a_late_exception_does_not_open_the_door_for_the_answer_behind_it(virtual, scripted):
     """1000 is refused late; the refusal is taken for 2000's; 2000's own answer must not become 3000's."""
 
