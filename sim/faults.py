@@ -20,8 +20,8 @@ from __future__ import annotations
 import math
 import random
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
@@ -50,6 +50,12 @@ class FaultKind(StrEnum):
     SPLIT = "split"  # a pause of gap_ms inside the answer
     MERGED = "merged"  # another meter's frame follows without a pause
     BAUD_MISMATCH = "baud_mismatch"  # random bytes instead of an answer
+    # on a connection of Modbus TCP
+    WRONG_TRANSACTION = "wrong_transaction"  # a sound answer under another transaction number
+    FALSE_LENGTH = "false_length"  # the MBAP header states another length than what follows it
+    STALE_ANSWER = "stale_answer"  # the answer to an earlier transaction comes once more, before this one's
+    CONNECTION_RESET = "connection_reset"  # in the middle of the answer
+    HALF_OPEN = "half_open"  # nothing comes and nothing is heard any more, and nobody has hung up
     # in the meter
     STUCK = "stuck"  # indications stay as they were when the fault began
     ROLLOVER = "rollover"  # the import register passes its modulus at from_s
@@ -96,20 +102,22 @@ class ScenarioError(ValueError):
 class Part:
     """Bytes that a meter sends after a pause (microseconds since the part before, or since the request's end).
 
-    ``baud`` 0: at the line's own rate.
+    ``baud`` 0: at the line's own rate. ``reset``: the connection is reset after it.
     """
 
     pause_us: int
     data: bytes
     baud: int = 0
+    reset: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """All faults of a site."""
+    """All faults of a site. ``refused``: by meter, what its protocol does not know: faults of all meters pass it by."""
 
     seed: int = 0
     faults: tuple[Fault, ...] = ()
+    refused: Mapping[str, Collection[FaultKind]] = field(default_factory=dict)
 
     def now(self, meter: str, since_start_us: int, n: int) -> tuple[Fault, ...]:
         """The line faults and stuck values that meet a meter's ``n``-th answer. The same arguments, the same faults."""
@@ -119,6 +127,7 @@ class Scenario:
             if (
                 fault.kind in _METER_FAULTS
                 or fault.meter not in ("", meter)
+                or fault.kind in self.refused.get(meter, ())
                 or not fault.from_s <= at < fault.to_s
             ):
                 continue

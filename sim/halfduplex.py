@@ -19,11 +19,12 @@ from typing import NamedTuple, Protocol
 from sim.cjt188_meter import Cjt188Framing
 from sim.dlms_meter import DlmsFraming
 from sim.dlt698_meter import Dlt698Framing
-from sim.faults import FaultKind, Part, Scenario, spoil
+from sim.faults import Fault, FaultKind, Part, Scenario, spoil
 from sim.framing import Dlt645Framing, Framing, RtuFraming, to_all
 from sim.iec62056_meter import Iec62056Framing
 from sim.instrument import Indications
 from sim.mbus_meter import MbusFraming
+from sim.modbus_ascii import AsciiFraming
 
 _MOST_HEARD = 600  # bytes kept of what never becomes a request
 
@@ -33,6 +34,7 @@ FRAMINGS: Mapping[str, Framing] = {
     "dlt645-2007": _DLT645,
     "dlt645-1997": _DLT645,
     "modbus-rtu": RtuFraming(),
+    "modbus-ascii": AsciiFraming(),
     "dlt698": Dlt698Framing(),
     "dlms-hdlc": DlmsFraming(wrapped=False),
     "dlms-wrapper": DlmsFraming(wrapped=True),
@@ -148,6 +150,7 @@ class Chunk(NamedTuple):
     data: bytes
     character_us: float
     baud: int = 0
+    reset: bool = False
 
     @property
     def begin(self) -> float:
@@ -162,6 +165,7 @@ class HalfDuplex:
     """
 
     bauds: frozenset[int] = frozenset()
+    hung_up = False  # a line has no connection to lose
 
     def __init__(
         self,
@@ -283,6 +287,7 @@ class HalfDuplex:
         if to_all(request) and any(f.kind == FaultKind.MISSED_BROADCAST for f in faults):
             self._count_fault(FaultKind.MISSED_BROADCAST)
             return ()
+        faults = tuple(f for f in faults if f.kind != FaultKind.MISSED_BROADCAST)
         stuck = [self._start_utc_us + round(f.from_s * 1e6) for f in faults if f.kind == FaultKind.STUCK]
         answer = say(max(stuck, default=None))
         if answer is None:
@@ -291,6 +296,12 @@ class HalfDuplex:
         for fault in faults:
             self._count_fault(fault.kind)
         rng = random.Random(f"spoil/{self._scenario.seed}/{station.id}/{n}")
+        return self._spoiled(answer, request, faults, pause_us, rng)
+
+    def _spoiled(
+        self, answer: bytes, request: bytes, faults: Sequence[Fault], pause_us: int, rng: random.Random
+    ) -> tuple[Part, ...]:
+        """What is sent in place of a sound answer."""
         return spoil(answer, request, faults, self._framing, pause_us, rng)
 
     def _count_fault(self, kind: FaultKind) -> None:

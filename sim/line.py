@@ -70,7 +70,7 @@ class Pump:
         self._timer = None
         self._line.tune(self._baud())
         # The loop's time is a float and its timers may fire a clock tick early: what was due is due.
-        if data := self._line.take(max(due, self._now_us())):
+        if (data := self._line.take(max(due, self._now_us()))) or self._line.hung_up:
             self._deliver(data)
         self._arm()
 

@@ -16,6 +16,8 @@ class SharedLine:
     Without it every kind of meter listens at its own speed.
     """
 
+    hung_up = False
+
     def __init__(self, parts: Sequence[tuple[int, HalfDuplex]]) -> None:
         self.counts = LineCounts()
         self._parts = tuple((line.bauds or frozenset((baud,)), line) for baud, line in parts)

@@ -35,8 +35,10 @@ from sim.iec62056_meter import FIRST_BAUD, Iec62056Meter, line_of
 from sim.instrument import Electronics, Indications, Meter, Transformer, class_limit
 from sim.line import PtyLine, SerialLine, TcpLine
 from sim.mbus_meter import MEDIA, MbusMeter, record
+from sim.modbus_ascii import ModbusAsciiMeter
 from sim.modbus_meter import ModbusMeter, Nameplate, Register
 from sim.modbus_tcp import ModbusTcpMeters
+from sim.orderable import checked
 from sim.shared_line import SharedLine
 from sim.world import Energy, Feeder, Plant, Values
 
@@ -276,6 +278,8 @@ class SimSite:
                 if meter.id in self.meters or meter.id in self.flow_meters:
                     raise ValueError(f"{bus.name}: there are two meters {meter.id!r}")
                 self._add(bus, meter)
+        speaks = {m.id: _protocol(bus, m) for bus in spec.buses for m in bus.meters}
+        self._scenario = checked(spec.scenario, speaks)
 
     def _profile(self, name: str) -> Profile:
         if name not in self._profiles:
@@ -320,6 +324,15 @@ class SimSite:
         if self._running is not None:
             await self._running.aclose()
             self._running = None
+
+    def line(self, name: str, chunk: int = 8) -> HalfDuplex | SharedLine:
+        """A bus's line without a port, to be joined in memory; ``chunk`` characters are handed over at a time."""
+        bus = next(bus for bus in self.spec.buses if bus.name == name)
+        if bus.protocol == "modbus-tcp":
+            return self._modbus_tcp(bus, "", 0).conversation()
+        line = self._wires(bus, chunk)
+        self.counts[name] = line.counts
+        return line
 
     def _line(self, bus: SimBus) -> _Line:
         url = urlsplit(bus.port) if bus.port.startswith("tcp://") else None
@@ -379,9 +392,9 @@ class SimSite:
     def _line_of(self, family: str, sides: list[Side], timing: Timing) -> HalfDuplex:
         talkers = [Iec62056Station(side) for side in sides if isinstance(side, Iec62056Meter)]
         if talkers:
-            return Iec62056Line(FRAMINGS[family], talkers, timing, self.spec.scenario, self.started_us)
+            return Iec62056Line(FRAMINGS[family], talkers, timing, self._scenario, self.started_us)
         stations = [MeterStation(side) for side in sides]
-        return HalfDuplex(FRAMINGS[family], stations, timing, self.spec.scenario, self.started_us)
+        return HalfDuplex(FRAMINGS[family], stations, timing, self._scenario, self.started_us)
 
     def _side(self, bus: SimBus, spec: SimMeter) -> Side:
         protocol = _protocol(bus, spec)
@@ -411,6 +424,8 @@ class SimSite:
             return Iec62056Meter(electric, spec.address, lines, fixed=fixed)
         if protocol == "modbus-rtu" and electric:
             return self._modbus(spec)
+        if protocol == "modbus-ascii" and electric:
+            return ModbusAsciiMeter(self._modbus(spec))
         raise ValueError(f"{bus.name}/{spec.id}: no simulated meter of kind {spec.profile} speaks {protocol}")
 
     def _modbus_tcp(self, bus: SimBus, host: str, port: int) -> ModbusTcpMeters:
@@ -419,7 +434,7 @@ class SimSite:
             host=host,
             port=port,
             utc_us=self._now_us,
-            scenario=self.spec.scenario,
+            scenario=self._scenario,
             start_utc_us=self.started_us,
             reply_us=round(bus.reply_ms * 1000),
         )

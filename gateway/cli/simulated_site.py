@@ -17,6 +17,7 @@ from gateway.toml_source import ConfigError, Problem
 from sim.demo import demo_certificates, demo_instruments, demo_spec
 from sim.faults import Scenario, ScenarioError, scenario
 from sim.instrument import Meter
+from sim.orderable import checked
 from sim.site import SimBus, SimMeter, SimSite, SimSiteSpec, utc_us
 from sim.world import EPOCH_US
 
@@ -49,9 +50,11 @@ def _scenario(site: SiteFile) -> Scenario:
         return Scenario()
     place = ("simulation", "scenario")
     try:
-        return scenario((site.directory / name).read_text(encoding="utf-8"))
+        ordered = scenario((site.directory / name).read_text(encoding="utf-8"))
+        checked(ordered, {m.id: m.protocol or bus.protocol for bus in site.site.buses for m in bus.instruments})
     except (OSError, UnicodeDecodeError, ScenarioError) as error:
         raise ConfigError([site.source.problem(place, f"{name}: {error}", "", "C141")]) from None
+    return ordered
 
 
 def _bus(site: SiteFile, bus: BusConfig) -> SimBus:

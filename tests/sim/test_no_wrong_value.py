@@ -66,7 +66,7 @@ COARSE = RESOLUTION | {"V": Decimal("0.5"), "A": Decimal("0.005"), "Cel": Decima
 def off_by(indication: Indication, shown: Decimal, resolution: Mapping[str, Decimal] = RESOLUTION) -> Decimal:
     """Distance from what was shown, beyond what the item's resolution explains."""
     assert indication.value is not None
-    factor = 1000 if indication.unit in ("W", "Wh") else 1
+    factor = 1000 if indication.unit in ("W", "Wh", "var") else 1
     distance = abs(indication.value - shown * factor)
     return max(
         Decimal(0), distance - resolution.get(indication.unit, Decimal("0.01")) - abs(shown) * Decimal("1e-6")
