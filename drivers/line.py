@@ -57,7 +57,6 @@ _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer wi
 _OWED_PATIENCE = 5  # no late answer is feared after so many times what its meter was given, and silence
 _RECENT = 4  # frames that a repetition may repeat
 _DEAF_MOST = 3  # exchanges without a byte, after which a connection is made anew
-_DEAF_MOST = 3  # exchanges without a byte, after which a connection is made anew
 _OWED_MOST = 16  # no meter and no converter is further behind than so many requests
 
 
