@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -67,7 +67,9 @@ class Wanted:
         except (
             ValueError,
             InvalidSignature,
+            UnsupportedAlgorithm,
             x509.DuplicateExtension,
+            x509.InvalidVersion,
             x509.UnsupportedGeneralNameType,
         ) as error:
             raise AuthorityError(f"the request for a certificate cannot be read: {error}") from None

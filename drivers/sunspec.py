@@ -219,11 +219,14 @@ def profile_text(device: Device) -> str:
             f"length = {_SERIAL_LENGTH}",
             'source = "SunSpec model 1, found at the device itself: SN"',
         ]
+    head = len(lines)
     for measurand, unit, scale, offset, power, float_offset in _POINTS:
         if meter.model in FLOAT_METERS:
             lines += _float_point(meter, measurand, unit, scale, float_offset)
         else:
             lines += _integer_point(meter, measurand, unit, scale, offset, power)
+    if len(lines) == head:
+        raise LocalProtocolError(f"the meter model {meter.model} at {meter.address} implements none of its values")
     return "\n".join(lines) + "\n"
 
 

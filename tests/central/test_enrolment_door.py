@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from central.authority import Authority, AuthorityError
+from central.authority import Authority, AuthorityError, Wanted
 from central.enrolment import EnrolmentRefused, Enrolments
 from central.enrolment_door import application
 from central.registry import Registered, Registry
@@ -239,3 +241,15 @@ def test_no_two_logs_share_a_common_name():
     names = [common_name(f"{start}.example{ends}") for start in ("a", "b")]
     assert names[0] != names[1]
     assert all(len(name) <= MAX_COMMON_NAME for name in names)
+
+
+def test_a_request_of_a_key_that_nobody_knows_is_refused_in_words():
+    """The object identifier of the key's algorithm is another: no such thing exists."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gw")])
+    der = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    raw = der.public_bytes(serialization.Encoding.DER)
+    of_ec = bytes.fromhex("06072a8648ce3d0201")
+    assert raw.count(of_ec) == 1
+    with pytest.raises(AuthorityError, match=r"the request for a certificate cannot be read: .*key type"):
+        Wanted.parse(raw.replace(of_ec, bytes.fromhex("06072a0148ce3d0201")))

@@ -194,3 +194,10 @@ async def test_a_meter_block_that_is_too_short_for_its_model_is_refused(block, k
     device = await discovered(image(0, model_1(), [block[0], kept - 2, *block[2:kept]]))
     with pytest.raises(LocalProtocolError, match=f"ends after {kept - 2} registers"):
         sunspec.profile_of(device, "found")
+
+
+async def test_a_meter_that_implements_nothing_is_refused():
+    block = [203, 105] + [0x8000] * 105
+    device = await discovered(image(0, model_1(), block))
+    with pytest.raises(LocalProtocolError, match="model 203 at 70 implements none of its values"):
+        sunspec.profile_of(device, "found")

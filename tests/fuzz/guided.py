@@ -28,7 +28,9 @@ def main(words: list[str]) -> int:
         print("atheris is not installed (no wheel for this platform?): guided fuzzing is left out")
         return NOT_HERE
     name, seconds, runs = (*words, *("", "60", "-1")[len(words) :])
-    with atheris.instrument_imports(include=["drivers", "evidence", "calibration", "gateway", "central", "sim"]):
+    with atheris.instrument_imports(
+        include=["drivers", "evidence", "calibration", "gateway", "central", "sim"]
+    ):
         from tests.fuzz.targets import TARGETS, seeds
     if name not in TARGETS:
         print(f"no target {name!r}; there are {', '.join(TARGETS)}")

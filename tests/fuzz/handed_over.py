@@ -9,6 +9,7 @@ import json
 import struct
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from calibration import dcc
@@ -107,7 +108,8 @@ def json_message(data: bytes) -> None:
         for step in point.item.split("."):
             at = at[int(step)] if isinstance(at, list) else at[step]
         assert not isinstance(at, bool | float), "no number"
-        assert told.value == Decimal(str(at).strip()) * point.scale, "another number than the message's"
+        exact = Fraction(str(at).strip()) * Fraction(point.scale)
+        assert Fraction(told.value) == exact, "another number than the message's"
 
 
 def notifications(data: bytes) -> None:
