@@ -40,9 +40,10 @@ crash:  ## kill -9 the agent 50 times; 100,000 simulated power cuts
 	@requirements/setup.sh test
 	@$(PY) -m pytest -q -m long tests/gateway -s
 
-mutation:  ## over 10,000 random changes to logs, mirrors and audit bundles: each detected, each with its cause
+mutation:  ## over 10,000 random changes to logs, mirrors and bundles, and 2,000 on their way: each refused, with its cause
 	@requirements/setup.sh test
 	@$(PY) -m tests.rigs.mutations
+	@$(PY) -m tests.rigs.live_mutations
 
 network:  ## gateways, broker, platform in network namespaces with loss, delay, partition, broker restarts (root only)
 	@requirements/setup.sh test
