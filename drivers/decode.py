@@ -294,6 +294,8 @@ def _frame_212(frame: hj212.Frame) -> DecodedFrame:
         "cp": [dict(group) for group in frame.groups],
         "crc": frame.crc,
     }
+    if frame.opened:  # what a record keeps of it: anyone can check and decode this without the key
+        extra["opened"] = frame.plain.hex(" ").upper()
     if flag is not None:
         extra["flag"] = {
             "version_bits": flag.version_bits,
@@ -312,10 +314,14 @@ def _frame_212(frame: hj212.Frame) -> DecodedFrame:
     )
 
 
-def _decode_212(data: bytes, profile: Profile | None) -> Decoded:
+def _decode_212(data: bytes, profile: Profile | None, key: bytes = b"") -> Decoded:
     if profile is not None:
         raise LocalProtocolError(f"{profile.name} is a meter's profile; HJ 212 names its own quantities")
     decoder = hj212.Decoder()
+    if key:
+        from drivers import hj212_sm4  # only a key wants a cipher
+
+        decoder = hj212_sm4.Decoder(lambda _mn: key)
     found = [*decoder.feed(data), *decoder.finish()]
     return Decoded(
         tuple(_frame_212(f) for f in found if isinstance(f, hj212.Frame)),
@@ -368,16 +374,23 @@ def _bare(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def decode_capture(protocol: str, data: bytes, registers: Profile | None = None) -> Decoded:
+def decode_capture(
+    protocol: str, data: bytes, registers: Profile | None = None, *, sm4_key: bytes = b""
+) -> Decoded:
     """Everything in ``data``: frames with their values, and what was refused, at which byte and why.
 
     ``protocol`` is one of ``NAMES``; DL/T 645 frames of both editions are told apart by their function code.
-    ``registers`` is a Modbus profile. ValueError for an unknown protocol; nothing is raised for bad bytes.
+    ``registers`` is a Modbus profile, ``sm4_key`` the key of an HJ 212-2025 logger that encrypts: 16 octets. ValueError for
+    an unknown protocol, or one whose frames no such key opens; nothing is raised for bad bytes.
     """
     known = {_bare(name): name for name in _DECODERS} | _SPELLINGS
     decoder = _DECODERS.get(known.get(_bare(protocol), ""))
     if decoder is None:
         raise ValueError(f"protocol {protocol!r} is not known; there are {', '.join(NAMES)}")
+    if sm4_key:
+        if decoder is not _decode_212:
+            raise ValueError(f"an SM4 key opens packets of hj212, not of {protocol}")
+        return _decode_212(data, registers, sm4_key)
     return decoder(data, registers)
 
 
@@ -424,6 +437,28 @@ def parse_hex_or_text(text: str) -> bytes:
     if not out:
         raise ValueError("no bytes given: paste a frame as hex, like 68 12 90 78 56 34 12 68 …")
     return bytes(out)
+
+
+_TYPED = frozenset(b"\x01\x02\x03\x04\x06\t\n\r\x15") | frozenset(range(0x20, 0x7F))
+
+
+def parse_input(data: bytes) -> bytes:
+    """Bytes from a file or a pipe: what is written as hex or text is understood so, a binary capture is taken as it is.
+
+    ValueError as of :func:`parse_hex_or_text`.
+    """
+    typed = data.removeprefix(b"\xef\xbb\xbf")  # some editors put it before the text
+    if typed.startswith(b"##") and typed.count(b"&&") >= 2:  # HJ 212 may hold names in Chinese
+        return parse_hex_or_text(typed.decode("utf-8")) if _is_utf8(typed) else typed
+    return parse_hex_or_text(typed.decode("ascii")) if _TYPED.issuperset(typed) else data
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_text(stripped: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from gateway.cli import DONE, NO
@@ -13,6 +14,7 @@ EPILOG = """examples:
   suyuan decode dlt645-2007 "FE FE 68 12 90 78 56 34 12 68 91 08 33 33 34 33 89 67 45 33 54 16" --json
   suyuan decode modbus-rtu "01 04 00 0C 00 02 B1 C8 01 04 04 43 C9 AA 46 C1 6C" --registers eastron-sdm630
   cat capture.hex | suyuan decode modbus-tcp -
+  suyuan decode hj212 --sm4-key stack.key - < packets.txt
 
 Exit code 1 if no frame was accepted."""
 
@@ -24,25 +26,36 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
         "protocol", metavar="PROTOCOL", help="the protocol's name; an unknown one lists those known"
     )
     parser.add_argument(
-        "frame", metavar="FRAME", nargs="?", default="-", help="hex or text; '-' reads standard input"
+        "frame",
+        metavar="FRAME",
+        nargs="?",
+        default="-",
+        help="hex or text; '-' reads standard input, hex, text or bytes",
     )
     parser.add_argument(
         "--registers", metavar="PROFILE", help="profile (name or file) that names Modbus registers"
+    )
+    parser.add_argument(
+        "--sm4-key",
+        metavar="FILE",
+        type=Path,
+        help="HJ 212-2025: the key of a logger that encrypts, in a file: 32 hex digits or 16 characters",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 def run(_command: str, given: argparse.Namespace) -> int:
     """Decode and print; 1 if not one frame was accepted."""
-    from drivers.decode import decode_capture, parse_hex_or_text
+    from drivers.decode import decode_capture, parse_hex_or_text, parse_input
     from drivers.profile import load
 
-    text = sys.stdin.read() if given.frame == "-" else given.frame
-    if not text.strip():
+    piped = sys.stdin.buffer.read() if given.frame == "-" else None
+    if not (given.frame if piped is None else piped).strip():
         raise UsageError("there is no frame to decode: give it as hex, or '-' and standard input")
     registers = load(given.registers) if given.registers else None
     try:
-        decoded = decode_capture(given.protocol, parse_hex_or_text(text), registers).to_json()
+        data = parse_hex_or_text(given.frame) if piped is None else parse_input(piped)
+        decoded = decode_capture(given.protocol, data, registers).to_json()
     except ValueError as error:
         raise UsageError(str(error)) from None
     if given.json:
@@ -50,6 +63,19 @@ def run(_command: str, given: argparse.Namespace) -> int:
     else:
         _show(decoded)
     return DONE if decoded["frames"] else NO
+
+
+def _key(path: Path) -> bytes:
+    from drivers.hj212_sm4 import sm4_key
+
+    try:
+        return sm4_key(path.read_text(encoding="ascii"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: a key of SM4 has 16 octets: 32 hex digits, or 16 characters") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def _show(decoded: dict[str, Any]) -> None:
@@ -66,6 +92,7 @@ def _show(decoded: dict[str, Any]) -> None:
                 f"    {item['item']:<12} {item['measurand'] or '-':<28} {value} {item['unit'] or ''}".rstrip()
             )
     for reject in decoded["rejected"]:
-        print(f"rejected at byte {reject['offset']}: {reject['reason']}")
+        detail = f": {reject['detail']}" if reject["detail"] else ""
+        print(f"rejected at byte {reject['offset']}: {reject['reason']}{detail}")
     if not decoded["frames"]:
         print("no frame was accepted")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from drivers import decode, dlt645, modbus, profile
 from drivers.codec import LocalProtocolError
-from drivers.decode import decode_capture, parse_hex_or_text
+from drivers.decode import decode_capture, parse_hex_or_text, parse_input
 
 FRAMES = json.loads((Path(__file__).parents[1] / "vectors" / "frames.json").read_text("utf-8"))
 NAMES = {
@@ -252,3 +252,27 @@ def test_what_is_neither_is_told_with_its_place(text, complaint):
 def test_printed_bytes_are_read_back(data, between):
     text = between.join(f"{byte:02X}" for byte in data)
     assert parse_hex_or_text(text) == data
+
+
+def test_a_capture_from_a_pipe_may_be_bytes_hex_or_text():
+    frame = dlt645.build(METER, 0x91, bytes.fromhex("0000010056341200"))
+    for piped in (
+        frame,
+        frame.hex(" ").encode(),
+        b"\xef\xbb\xbf" + frame.hex().encode() + b"\r\n",
+        b"\xfe\xfe" + frame,
+    ):
+        assert parse_input(piped).endswith(frame)
+    assert parse_input(ANSWER) == ANSWER
+    assert parse_input(b"\x023:171.0(0)\x03\x12") == b"\x023:171.0(0)\x03\x12"
+    chinese = "##0010CP=&&a=中&&ABCD"
+    assert parse_input(chinese.encode()) == (chinese + "\r\n").encode()
+    assert parse_input(chinese.encode("gb18030")) == chinese.encode("gb18030")
+    with pytest.raises(ValueError, match="no hex"):
+        parse_input(b"no frame")
+
+
+@given(st.binary(max_size=40).filter(lambda b: b and not set(b) <= set(range(0x80))))
+def test_bytes_that_cannot_be_typed_are_taken_as_they_are(data):
+    if not data.startswith((b"##", b"\xef\xbb\xbf")):
+        assert parse_input(data) == data
