@@ -197,6 +197,7 @@ class Agent:
         )
         self._states = {instrument.meter.id: instrument.state for instrument in plan.instruments}
         self._signers: tuple[Signer, ...] = (plan.signer,)  # oldest first; two while the key is changed
+        self._seconds: tuple[Signer, ...] = () if plan.second_signer is None else (plan.second_signer,)
         self._second_failed = ""  # why the last checkpoint has no second signature
         self._pushes = [self._push_line(push) for push in plan.pushes]
         self._waiting: list[asyncio.Future[bool]] = []  # for the commit that holds what is pending
@@ -314,6 +315,21 @@ class Agent:
     def sign_alone(self) -> None:
         """Sign with the newest key alone: the old one is no longer here."""
         old, self._signers = self._signers[0], self._signers[-1:]
+        self._pipeline.event("key_retired", {"vkey": old.verifier.vkey})
+
+    def take_second_key(self, new: Signer) -> None:
+        """Sign with this key on the second line too, recorded unless it was; the log's other key vouches for it."""
+        older = [signer for signer in self._seconds if signer.verifier != new.verifier]
+        vkey = new.verifier.vkey
+        if vkey not in self._pipeline.keys:
+            replaces = older[0].verifier.vkey if older else ""
+            statement = key_statement(self.plan.origin, new, *older, *self._signers)
+            self._pipeline.announce_key(vkey, replaces, statement)
+        self._seconds = (*older, new)
+
+    def second_signs_alone(self) -> None:
+        """Sign the second line with its newest key alone: the old one is no longer here."""
+        old, self._seconds = self._seconds[0], self._seconds[-1:]
         self._pipeline.event("key_retired", {"vkey": old.verifier.vkey})
 
     def change_state(self, instrument: str, state: CalibrationState) -> None:
@@ -627,12 +643,13 @@ class Agent:
 
     def _sign(self, size: int, root: bytes) -> bytes:
         note = Checkpoint(self.plan.origin, size, root).signed_by(*self._signers)
-        self._second_failed = ""
-        if self.plan.second_signer is not None:
+        missing, count = "", len(note.signatures)
+        for second in self._seconds:
             try:
-                note = note.signed_by(self.plan.second_signer)
+                note = note.signed_by(second)
             except SignerUnavailable as error:
-                self._second_failed = str(error)
+                missing = str(error)
+        self._second_failed = missing if len(note.signatures) == count else ""
         return note.encode()
 
     def _note_head(self, size: int, utc_us: int) -> None:

@@ -22,34 +22,48 @@ _log = logging.getLogger("suyuan.keys")
 
 LOOK_EVERY_S = 2.0
 CURRENT = "log.key"
-NEXT = "log.key.next"
 
 
 class KeyRing:
     """The keys of one log, in its data directory."""
 
-    def __init__(self, directory: Path, origin: str, holder: KeyHolder | None = None) -> None:
-        """``holder``: what makes and finds the keys; files of their own if nothing is said."""
+    def __init__(
+        self,
+        directory: Path,
+        origin: str,
+        holder: KeyHolder | None = None,
+        file: str = CURRENT,
+        *,
+        remake: bool = False,
+    ) -> None:
+        """``holder``: what makes and finds the keys; files of their own if nothing is said.
+
+        ``remake``: a key that is not there is made, also if the log has begun.
+        """
         self.directory = directory
         self.origin = origin
         self._holder = holder or FileHolder()
+        self._file = file
+        self._remake = remake
 
     @property
     def path(self) -> Path:
         """Where the key lies that signs now."""
-        return self.directory / CURRENT
+        return self.directory / self._file
 
     @property
     def next_path(self) -> Path:
         """Where the key lies that is to come."""
-        return self.directory / NEXT
+        return self.directory / f"{self._file}.next"
 
     def current(self) -> LogKey:
         """The key that signs now; made on first use. Raises KeyFileError."""
         if not self.path.exists():
             if self.next_path.exists():
-                raise KeyFileError(f"{self.path}: is not there, but {NEXT} is: put the old key back")
-            if (self.directory / "log.db").exists():
+                raise KeyFileError(
+                    f"{self.path}: is not there, but {self.next_path.name} is: put the old key back"
+                )
+            if not self._remake and (self.directory / "log.db").exists():
                 raise KeyFileError(
                     f"{self.path}: is not there, but the log is: put the key back. If it is lost, begin a log that "
                     "continues this one: suyuan key successor"
@@ -105,6 +119,23 @@ class Log(Protocol):
         """Sign with the newest key alone."""
 
 
+class SecondLog(Protocol):
+    """What is asked of the agent for its second signature."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the log is open and taken up."""
+
+    def take_second_key(self, new: Signer) -> None:
+        """Log the new key, unless it was, and sign with it too."""
+
+    def key_is_known(self, vkey: str, overlap_us: int) -> bool:
+        """Whether every platform has the key's record, and the overlap is over."""
+
+    def second_signs_alone(self) -> None:
+        """Sign with the newest key alone."""
+
+
 async def watch(ring: KeyRing, overlap_us: int, log: Log) -> None:
     """Carry out changes of keys until cancelled. A key that cannot be used stops no measurement."""
     coming: LogKey | None = None
@@ -136,3 +167,34 @@ async def look(ring: KeyRing, overlap_us: int, log: Log, coming: LogKey | None) 
         if not ring.next_path.exists():  # it took the old one's place, even if that could not be destroyed
             log.sign_alone()
     return None
+
+
+class SecondLine:
+    """A log's second signature, for :func:`watch`: its keys are recorded and changed as the log's are."""
+
+    def __init__(self, agent: SecondLog, current: Signer) -> None:
+        """``current``: the key that signs now. It is recorded if it was not: switched on later, or made anew."""
+        self._agent = agent
+        self._current: Signer | None = current
+
+    @property
+    def begun(self) -> bool:
+        """Whether the log is open and taken up; then the present key is in it."""
+        if not self._agent.begun:
+            return False
+        if self._current is not None:
+            self._agent.take_second_key(self._current)
+            self._current = None
+        return True
+
+    def take_key(self, new: Signer) -> None:
+        """Log the new key, unless it was, and sign with it too."""
+        self._agent.take_second_key(new)
+
+    def key_is_known(self, vkey: str, overlap_us: int) -> bool:
+        """Whether every platform has the key's record, and the overlap is over."""
+        return self._agent.key_is_known(vkey, overlap_us)
+
+    def sign_alone(self) -> None:
+        """Sign with the newest key alone."""
+        self._agent.second_signs_alone()

@@ -25,14 +25,14 @@ from gateway.agent import Agent, BusPlan, Plan
 from gateway.compiling import compile_apart
 from gateway.config import SiteFile
 from gateway.key_holder import FileHolder, KeyHolder, LogKey
-from gateway.keyring import KeyRing
+from gateway.keyring import KeyRing, SecondLine
 from gateway.keyring import watch as watch_ring
 from gateway.keys import KeyFileError
 from gateway.listening import instrument_plans, push_plan
 from gateway.pipeline import DocumentNotice
 from gateway.platforms import enrolment_of, platform_keys, server_files
 from gateway.prepare import Prepared, PreparedBus, PreparedMeter, PreparedPush
-from gateway.sm2_key import FILE, Sm2Signer
+from gateway.sm2_key import sm2_ring
 from gateway.successor import previous_log
 from gateway.tls import ServerTls
 
@@ -49,6 +49,11 @@ def log_key(site: SiteFile) -> LogKey:
 def key_ring(site: SiteFile) -> KeyRing:
     """The keys of the site's log."""
     return KeyRing(site.data, site.site.site.origin, key_holder(site))
+
+
+def second_ring(site: SiteFile) -> KeyRing:
+    """The keys of the log's second signature, by SM2."""
+    return sm2_ring(site.data, site.site.site.origin)
 
 
 def key_holder(site: SiteFile) -> KeyHolder:
@@ -93,7 +98,7 @@ def plan_of(prepared: Prepared, key: LogKey) -> Plan:
         states=partial(compile_apart, prepared),
         pushes=tuple(map(push_plan, prepared.pushes)),
         previous_log=previous_log(prepared.file.data),
-        second_signer=Sm2Signer(prepared.file.data / FILE, site.site.origin) if site.log.sm2 else None,
+        second_signer=second_ring(prepared.file).current().signer if site.log.sm2 else None,
     )
 
 
@@ -249,7 +254,12 @@ async def watch_advice(site: SiteFile, agent: Agent) -> None:
 
 async def watch_keys(site: SiteFile, agent: Agent) -> None:
     """Change the log's key when a new one is laid beside it. Runs until cancelled."""
-    await watch_ring(key_ring(site), round(site.site.log.key_overlap * 1e6), agent)
+    overlap_us = round(site.site.log.key_overlap * 1e6)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(watch_ring(key_ring(site), overlap_us, agent))
+        if agent.plan.second_signer is not None:
+            second = SecondLine(agent, agent.plan.second_signer)
+            group.create_task(watch_ring(second_ring(site), overlap_us, second))
 
 
 def _fingerprint(site: SiteFile) -> tuple[tuple[str, int, int], ...]:

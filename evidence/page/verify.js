@@ -574,11 +574,15 @@ globalThis.SuyuanBundle = (() => {
     const take = async (vkey) => { try { keys.push(await parseKey(vkey)); } catch { /* of a type that is not checked here */ } };
     for (const vkey of first.keys) await take(vkey);
     for (const [index, record] of records) {
-      if (record.type !== "key") continue;
+      if (record.type !== "key" || ofAnotherKind(record.vkey)) continue; // such a key counts for nothing here
       if (await vouched(record, origin, counting([...keys, ...policy.logs], bounds, index + 1))) await take(record.vkey);
       else add("key_statement", "the new key is not vouched for by an older one and by itself", index);
     }
     if (!keys.some((key) => policy.logs.some((log) => log.vkey === key.vkey))) add("genesis_key", "no key that was given is one that the log began with or took over to", 0);
+  }
+
+  function ofAnotherKind(vkey) {
+    try { return unbase64(vkey.split("+").slice(2).join("+"))[0] === 0xff; } catch { return false; }
   }
 
   async function vouched(record, origin, older) {

@@ -24,6 +24,7 @@ examples:
   suyuan key show data/log.key
   suyuan key show data/log.sm2.pem --name platform.example/gw/0001
   suyuan key rotate site.toml
+  suyuan key rotate site.toml --sm2
   suyuan key successor site.toml --of ./copy/checkpoint"""
 
 
@@ -38,6 +39,7 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receipts", action="store_true", help="new: a platform's key, for receipts (cosignature/v1)"
     )
+    parser.add_argument("--sm2", action="store_true", help="rotate: the key of the second signature")
     parser.add_argument("--of", metavar="NOTE", type=Path, help="successor: the last receipt of the old log")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -51,9 +53,12 @@ def run(_command: str, given: argparse.Namespace) -> int:
     key: LogKey | None = None
     if given.action == "rotate":
         from gateway.config import SiteFile
-        from gateway.running import key_ring
+        from gateway.running import key_ring, second_ring
 
-        ring = key_ring(SiteFile(given.file))
+        site = SiteFile(given.file)
+        if given.sm2 and not site.site.log.sm2:
+            raise UsageError(f"{given.file}: the log has no second signature: [log] sm2 = true")
+        ring = second_ring(site) if given.sm2 else key_ring(site)
         key = ring.prepare()
         say(phrase("key.rotate", file=ring.next_path))
     elif given.action == "successor":

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from evidence import sm2
+from evidence import bundle as bundles
+from evidence import bundle_page, sm2
+from evidence.bundle_verify import verify_bundle
 from evidence.errors import ParseError
-from evidence.note import Checkpoint, Note, SignerUnavailable, Verifier, VerifyError, open_checkpoint
+from evidence.note import (
+    Checkpoint,
+    Note,
+    SignerUnavailable,
+    Verifier,
+    VerifyError,
+    key_statement,
+    open_checkpoint,
+)
 from evidence.policy import Policy
-from evidence.record import Genesis
+from evidence.record import Genesis, Key
 from evidence.verify import verify_log
 from gateway.agent import Agent
 from gateway.cli import main
 from gateway.clock import SystemClock
+from gateway.keyring import SecondLine, look
 from gateway.keys import KeyFileError
-from gateway.sm2_key import Sm2Signer
-from tests.evidence.logs import ORIGIN, Writer, files, signer
+from gateway.sm2_key import Sm2Signer, sm2_ring
+from gateway.store import LogStore
+from tests.evidence.logs import ORIGIN, START_US, Writer, files, signer
 from tests.gateway.test_agent import PERIOD, Running, fast, records, until
+from tests.gateway.test_config import SITE
+from tests.gateway.test_restore import copy_of
 from tests.rigs.agent_process import SIGNER, plan
 from tests.rigs.farm import Farm
 
@@ -137,3 +155,114 @@ def test_the_command_shows_its_vkey(tmp_path, key, capsys):
     assert main(["key", "show", path, "--name", ORIGIN]) == 0
     assert capsys.readouterr().out.strip() == key.verifier.vkey
     assert main(["key", "show", path]) == 2
+
+
+def lines_of(agent, *keys):
+    """Whether the newest checkpoint has the lines of exactly these SM2 keys beside the log's own."""
+    note = Note.parse(agent.store.published.note)
+    return len(note.signatures) == 1 + len(keys) and all(note.is_signed_by(k.verifier) for k in keys)
+
+
+def ring_of(directory):
+    return sm2_ring(directory, plan(directory, 1, []).origin)
+
+
+async def test_the_second_key_is_changed_while_the_agent_runs_and_an_auditor_of_the_old_one_follows(tmp_path):
+    ring = ring_of(tmp_path)
+    old = ring.current()
+    async with Farm(1) as farm:
+        made = fast(plan(tmp_path, PERIOD, farm.ports), second_signer=old, platforms=())
+        async with Running(Agent(made, SystemClock())) as agent:
+            line = SecondLine(agent, old)
+            assert await look(ring, 0, line, None) is None
+            new = ring.prepare()
+            coming = await look(ring, 0, line, None)
+            assert coming.vkey == new.vkey
+            await until(lambda: lines_of(agent, old, new))
+            await until(lambda: agent.key_is_known(new.vkey, 0))
+            assert await look(ring, 3600_000_000, line, coming) is coming, "the overlap is not over"
+            assert await look(ring, 0, line, coming) is None
+            assert (ring.current().vkey, ring.next()) == (new.vkey, None)
+            await until(lambda: lines_of(agent, new))
+            size = agent.size
+            await until(lambda: agent.store.published.size > size)
+            assert lines_of(agent, new), "the key signs from its new place"
+            assert not agent.status().alarms
+        for keys in ((SIGNER.verifier,), (old.verifier,), (new.verifier,), (SIGNER.verifier, old.verifier)):
+            verdict = verify_log(copy_of_log(tmp_path), *keys)
+            assert verdict.ok == (keys != (old.verifier,)), "who knows only the old key sees it sign no more"
+        async with Running(Agent(replace(made, second_signer=ring.current()), SystemClock())) as agent:
+            await until(lambda: lines_of(agent, new))
+            assert await look(ring, 0, SecondLine(agent, ring.current()), None) is None
+    told = [r for r in records(tmp_path) if isinstance(r, Key)]
+    assert [(r.vkey, r.replaces) for r in told] == [(new.vkey, old.vkey)]
+
+
+async def test_a_second_key_that_comes_later_or_was_lost_is_vouched_for_by_the_log(tmp_path):
+    ring, found = ring_of(tmp_path), []
+    async with Farm(1) as farm:
+        made = fast(plan(tmp_path, PERIOD, farm.ports))
+        async with Running(Agent(made, SystemClock())):
+            pass
+        for _ in range(2):
+            second = ring.current()
+            found.append(second.vkey)
+            async with Running(Agent(replace(made, second_signer=second), SystemClock())) as agent:
+                for _ in range(2):
+                    assert SecondLine(agent, second).begun
+                await until(lambda second=second: lines_of(agent, second))
+            assert verify_log(copy_of_log(tmp_path), second.verifier).ok
+            ring.path.unlink()
+    assert [r.vkey for r in records(tmp_path) if isinstance(r, Key)] == found
+    assert verify_log(copy_of_log(tmp_path), SIGNER.verifier).ok
+
+
+def test_the_command_lays_the_new_key_beside_the_old_one(tmp_path, capsys):
+    text = SITE.replace('commit = "1s"', 'commit = "1s"\nsm2 = true')
+    (tmp_path / "site.toml").write_text(text)
+    ring = sm2_ring(tmp_path / "data", "platform.example/gw/0001")
+    old = ring.current()
+    assert main(["key", "rotate", str(tmp_path / "site.toml"), "--sm2"]) == 0
+    new = ring.next()
+    assert capsys.readouterr().out.strip() == new.vkey != old.vkey
+    assert ring.next_path.stat().st_mode & 0o077 == 0
+    assert main(["key", "rotate", str(tmp_path / "site.toml"), "--sm2"]) == 2
+    assert "under way" in capsys.readouterr().err
+    (tmp_path / "site.toml").write_text(SITE)
+    assert main(["key", "rotate", str(tmp_path / "site.toml"), "--sm2"]) == 2
+
+
+def copy_of_log(directory):
+    store = LogStore(directory, plan(directory, 1, []).origin, ballast=0)
+    copy = copy_of(store)
+    store.close()
+    return copy.get
+
+
+def bundle_of_a_log_with(second, *vouching):
+    """A bundle whose log took up an SM2 key on the way."""
+    writer = Writer().grow(20)
+    statement = key_statement(ORIGIN, second, *vouching)
+    writer.add(
+        Key(salt=writer.salt(), vkey=second.vkey, replaces="", statement=statement, utc_us=writer.now())
+    )
+    writer.seal()
+    writer.grow(40)
+    served = files(writer.entries, ORIGIN, writer.signer)
+    return bundles.encode(bundles.make(served.get, "M1", START_US, START_US + 10_000_000))
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+def test_a_bundle_of_a_log_that_took_up_a_second_key_verifies_in_its_page_too(key, tmp_path):
+    policy = f"log {Writer().signer.verifier.vkey}\nquorum none\n"
+    good = bundle_of_a_log_with(key, Writer().signer)
+    assert verify_bundle(good, Policy.parse(policy)).ok
+    page = Path(bundle_page.__file__).parent / "page" / "verify.js"
+    done = subprocess.run(
+        ["node", Path(__file__).parents[1] / "evidence" / "bundle_runner.js", page],
+        input=json.dumps([[base64.b64encode(good).decode(), policy]]),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)[0][0] is True, done.stdout
+    alone = verify_bundle(bundle_of_a_log_with(key), Policy.parse(policy))
+    assert {f.code for f in alone.findings} == {"key_statement"}
