@@ -206,7 +206,10 @@ def build(
 
 
 class Joiner:
-    """Segmented information, put together per direction. ``add`` gives what is whole; ``lost`` tells of a gap."""
+    """Segmented information, put together per direction. ``add`` gives what is whole; ``lost`` tells of a gap.
+
+    Information frames count their segments. Meters that push in unnumbered frames (UI) segment them too.
+    """
 
     _LARGEST = 1 << 20
 
@@ -218,18 +221,25 @@ class Joiner:
         """The whole information once its last segment is there; None before, and if a segment is missing."""
         way = (frame.destination, frame.source)
         self.lost = False
-        if frame.kind == "UI" or (not frame.segmented and way not in self._parts):
+        begins = frame.information[:3] in (LLC_COMMAND, LLC_RESPONSE)
+        if not frame.segmented and (way not in self._parts or (frame.kind == "UI" and begins)):
+            self._parts.pop(way, None)
             return frame.information
-        expected, before = self._parts.pop(way, (frame.send_number, b""))
-        if not before and frame.information[:3] not in (LLC_COMMAND, LLC_RESPONSE):
+        if frame.kind == "UI" and begins:  # unnumbered: the LLC header tells where a message begins
+            self._parts.pop(way, None)
+        number = frame.send_number if frame.kind != "UI" else 0
+        expected, before = self._parts.pop(way, (number, b""))
+        if not before and not begins:
             self.lost = True
             return None
-        if frame.send_number != expected or len(before) > self._LARGEST:
+        if frame.kind == "UI":
+            expected = 0  # that a segment is missing shows only in the message, which is then too short
+        if number != expected or len(before) > self._LARGEST:
             self.lost = True
             return None
         whole = before + frame.information
         if frame.segmented:
-            self._parts[way] = ((frame.send_number + 1) & 7, whole)
+            self._parts[way] = ((number + 1) & 7, whole)
             return None
         return whole
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,43 @@ def test_a_missing_segment_gives_no_value(numbers):
 def test_the_send_number_runs_from_seven_to_zero():
     frames = shown(asks(ASK_VALUE) + segments(VALUE, (5, 9), (6, 7, 0)))["frames"]
     assert frames[3]["items"][0]["value"] == "12345678"
+
+
+PUSHED = bytes.fromhex(
+    "0F 001851DE 0C 07E802010408141900FFC400 02 04"
+    "02 03 09 06 0100010800FF 06 00554FDC 02 02 0F 00 16 1E"
+    "02 03 09 06 0100020800FF 06 007547FA 02 02 0F 00 16 1E"
+    "02 03 09 06 0100200700FF 12 08DB 02 02 0F FF 16 23"
+    "02 03 09 06 01001F0700FF 12 0040 02 02 0F FE 16 21"
+)
+
+
+def pushed(*kept: int) -> bytes:
+    """Registers as an Iskra AM550 pushes them: UI frames, segmented (values of a capture in p1parser's README)."""
+    data = hdlc.LLC_RESPONSE + PUSHED
+    cuts = [0, 40, 85, len(data)]
+    pieces = [data[a:b] for a, b in pairwise(cuts)]
+    return b"".join(
+        hdlc.build(CLIENT, SERVER, 0x03 if n < 2 else 0x13, pieces[n], segmented=n < 2) for n in kept
+    )
+
+
+def test_segments_in_unnumbered_frames_are_joined_from_one_llc_header_to_the_next():
+    for stream in (pushed(0, 1, 2), pushed(1, 2, 0, 1, 2), pushed(0, 1, 0, 1, 2)):
+        frames = shown(stream)["frames"]
+        assert [(i["item"], i["value"], i["unit"]) for i in frames[-1]["items"]] == [
+            ("1-0:1.8.0", "5591004", "Wh"),
+            ("1-0:2.8.0", "7686138", "Wh"),
+            ("1-0:32.7.0", "226.7", "V"),
+            ("1-0:31.7.0", "0.64", "A"),
+        ]
+        assert all(i["value"] is None for f in frames[:-1] for i in f["items"])
+
+
+@pytest.mark.parametrize("kept", [(0, 2), (1, 2), (2,), (0, 1), (0, 1, 1, 2), (0, 2, 1), (1, 0, 2)])
+def test_unnumbered_segments_that_are_not_all_there_give_no_value(kept):
+    found = shown(pushed(*kept))
+    assert all(i["value"] is None for f in found["frames"] for i in f["items"])
 
 
 @pytest.mark.parametrize(
