@@ -380,8 +380,8 @@ def decode_capture(
     """Everything in ``data``: frames with their values, and what was refused, at which byte and why.
 
     ``protocol`` is one of ``NAMES``; DL/T 645 frames of both editions are told apart by their function code.
-    ``registers`` is a Modbus profile, ``sm4_key`` the key of an HJ 212-2025 logger that encrypts: 16 octets. ValueError for
-    an unknown protocol, or one whose frames no such key opens; nothing is raised for bad bytes.
+    ``registers`` is a Modbus profile, ``sm4_key`` the key of an HJ 212-2025 logger that encrypts: 16 octets.
+    ValueError for an unknown protocol, or one whose frames no such key opens; nothing is raised for bad bytes.
     """
     known = {_bare(name): name for name in _DECODERS} | _SPELLINGS
     decoder = _DECODERS.get(known.get(_bare(protocol), ""))

@@ -53,9 +53,10 @@ def run(_command: str, given: argparse.Namespace) -> int:
     if not (given.frame if piped is None else piped).strip():
         raise UsageError("there is no frame to decode: give it as hex, or '-' and standard input")
     registers = load(given.registers) if given.registers else None
+    key = _key(given.sm4_key) if given.sm4_key else b""
     try:
         data = parse_hex_or_text(given.frame) if piped is None else parse_input(piped)
-        decoded = decode_capture(given.protocol, data, registers).to_json()
+        decoded = decode_capture(given.protocol, data, registers, sm4_key=key).to_json()
     except ValueError as error:
         raise UsageError(str(error)) from None
     if given.json:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -131,3 +133,44 @@ def test_a_key_is_handed_over_in_hex_or_as_characters(text: str, key: bytes) -> 
 def test_what_is_no_key_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="32 hex digits, or 16 characters"):
         hj212_sm4.sm4_key(text)
+
+
+# ---- at the command line
+
+
+def decoded(tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, *more: str) -> tuple[int, str, str]:
+    from gateway.cli import main
+
+    (tmp_path / "stack.key").write_text(key, encoding="ascii")
+    code = main(["decode", "hj212", SEALED.decode("ascii"), "--sm4-key", str(tmp_path / "stack.key"), *more])
+    return code, *capsys.readouterr()
+
+
+def test_who_has_the_key_reads_at_the_command_line_what_the_agent_read(tmp_path, capsys) -> None:
+    code, out, _ = decoded(tmp_path, capsys, KEY.hex() + "\n", "--json")
+    (frame,) = json.loads(out)["frames"]
+    assert code == 0
+    assert bytes.fromhex(frame["opened"]) == PLAIN
+    assert bytes.fromhex(frame["raw"]) == SEALED
+    assert [(i["item"], i["value"]) for i in frame["items"] if i["value"]] == [("a05001-Rtd", "196429.0")]
+    again = decode_capture("hj212", bytes.fromhex(frame["opened"])).frames[0]
+    assert again.to_json()["items"] == frame["items"]
+
+
+def test_another_key_is_told_and_opens_nothing(tmp_path, capsys) -> None:
+    code, out, _ = decoded(tmp_path, capsys, "00" * 16)
+    assert code == 1
+    assert "rejected at byte 0: checksum: encrypted (SM4): the key is another" in out
+
+
+def test_what_is_no_key_and_where_none_is_used_is_wrong_use(tmp_path, capsys) -> None:
+    from gateway.cli import main
+
+    code, _, err = decoded(tmp_path, capsys, "secret")
+    assert (code, "stack.key: a key of SM4 has 16 octets" in err) == (2, True)
+    assert main(["decode", "hj212", "##", "--sm4-key", str(tmp_path / "no.key")]) == 2
+    (tmp_path / "stack.key").write_text(KEY.hex(), encoding="ascii")
+    assert main(["decode", "modbus-rtu", "01", "--sm4-key", str(tmp_path / "stack.key")]) == 2
+    err = capsys.readouterr().err
+    assert "cannot be read: No such file or directory" in err
+    assert "an SM4 key opens packets of hj212, not of modbus-rtu" in err
