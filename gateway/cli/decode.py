@@ -14,7 +14,7 @@ EPILOG = """examples:
   suyuan decode dlt645-2007 "FE FE 68 12 90 78 56 34 12 68 91 08 33 33 34 33 89 67 45 33 54 16" --json
   suyuan decode modbus-rtu "01 04 00 0C 00 02 B1 C8 01 04 04 43 C9 AA 46 C1 6C" --registers eastron-sdm630
   cat capture.hex | suyuan decode modbus-tcp -
-  suyuan decode hj212 --sm4-key stack.key - < packets.txt
+  suyuan decode hj212 --sm4-key stack.key < packets.txt
 
 Exit code 1 if no frame was accepted."""
 
