@@ -74,6 +74,9 @@ class Connection(aiomqtt.Client):
     ) -> None:
         try:
             await super().__aexit__(exc_type, exc, tb)
+        except aiomqtt.MqttError:
+            if exc is None:  # else it would take the place of why we leave: of a cancellation, for one
+                raise
         finally:
             # whoever was waiting has been told; what nobody asked for, asyncio would print with a trace
             if self._disconnected.done() and not self._disconnected.cancelled():

@@ -2,9 +2,9 @@
 
 Topics and payloads are told in ``docs/sync.md``. What the broker acknowledges (PUBACK) is counted for nothing: only the
 platform's answer on the ack topic says what has arrived, and only a cosigned checkpoint there is a receipt. A bounded
-number of bundles is under way beyond it: few at first, more with each answer that moves on. If none comes, sending
-begins again from where the platform stands, each time with more patience: a platform that a whole fleet is waiting for
-must not get everything twice.
+number of bundles is under way beyond it: few at first, more with each answer that moves on. If none comes, the platform
+is asked where it stands, each time with more patience; only if its answer shows that something was lost is that sent
+again. A platform that a whole fleet waits for gets nothing twice, and a bill by the byte does not grow while it is away.
 
 Present values go out beside it on topics of their own, retained, for screens and home automation. They promise nothing.
 """
@@ -37,8 +37,9 @@ _log = logging.getLogger("suyuan.mqtt")
 
 WINDOW: Final = 16  # bundles under way beyond the platform's answer
 FIRST_WINDOW: Final = 2
-PATIENCE_US: Final = 10 * SECOND_US  # without a new answer, what is under way counts as lost
+PATIENCE_US: Final = 10 * SECOND_US  # without a new answer, the platform is asked where it stands
 MAX_PATIENCE: Final = 16  # times that, where nobody answers at all
+SETTLE_US: Final = SECOND_US  # so long after sending, an answer that moves nothing may be to something older
 LIVE_US: Final = 5 * SECOND_US
 _LOOK_US: Final = SECOND_US // 4
 _PREFIX: Final = "gw"
@@ -102,7 +103,8 @@ class MqttPusher:
         self._known = self._next = self.acknowledged  # newest size and next entry that the platform told of
         self._doubted = -1  # a next entry before the one that was known, told once
         self._window = FIRST_WINDOW
-        self._silences = 0
+        self._silences = 0  # in a row
+        self._answers = 0
         self._heard = asyncio.Event()
         self.sent = 0  # bundles
 
@@ -174,7 +176,7 @@ class MqttPusher:
             _log.error("%s", what)
             self._alarm("contradicted_by_platform", what)
             return
-        self._silences = 0
+        self._answers += 1
         if wanted.next < self._next and wanted.next != self._doubted:
             # of two front ends' answers the older may come last; a platform that did lose entries says so again
             self._doubted = wanted.next
@@ -210,10 +212,11 @@ class MqttPusher:
         known, start, end = min(self._known, published.size), self._next, published.size
         head = await asyncio.to_thread(offer, self._store, published, known)
         head = len(head).to_bytes(4, "big") + head
+        question = head + pack(upload_head(self._store.origin, end, end))
         parts = packages(self._store, start, end)
         under_way: list[int] = []  # the index after each bundle that has no answer yet
-        heard_us = self._clock.now().boot_us
-        said = (self._known, self._next)
+        sent_us = heard_us = self._clock.now().boot_us
+        said, answers = (self._known, self._next), self._answers
         while self.acknowledged < end:
             made = None
             if len(under_way) < self._window:
@@ -226,30 +229,34 @@ class MqttPusher:
                 self.sent += 1
                 under_way.append(stop)
                 start = stop
+                sent_us = self._clock.now().boot_us
             elif not under_way and start == end:
                 # all are there, the receipt is not: the head alone asks for it
-                await client.publish(
-                    f"{self._topic}/bundle/{end // 256}",
-                    head + pack(upload_head(self._store.origin, end, end)),
-                    qos=1,
-                )
+                await client.publish(f"{self._topic}/bundle/{end // 256}", question, qos=1)
                 under_way.append(end + 1)
+                sent_us = self._clock.now().boot_us
             if made is None:
                 await self._hear(heard_us + self._patience())
             self._heard.clear()
+            now_us = self._clock.now().boot_us
             if (self._known, self._next) != said:
-                said, heard_us = (self._known, self._next), self._clock.now().boot_us
+                said, heard_us = (self._known, self._next), now_us
                 self._window = min(WINDOW, 2 * self._window)
+                self._silences = max(0, self._silences - 1)
                 under_way = [stop for stop in under_way if stop > self._next]
                 if self._known not in (known, end):  # the platform stands elsewhere than was thought
                     return
-            elif self._clock.now().boot_us >= heard_us + self._patience():
-                self._silences += 1
+            elif self._answers != answers and now_us >= sent_us + min(SETTLE_US, self._patience_us):
                 self._window = 1
-                return
+                return  # it stands where it stood: what is under way was lost
+            elif now_us >= heard_us + self._patience():
+                await client.publish(f"{self._topic}/bundle/{end // 256}", question, qos=1)
+                self._silences += 1
+                heard_us = now_us
+            answers = self._answers
 
     def _patience(self) -> int:
-        """How long to wait for an answer that moves on: longer with each time in a row that none came at all."""
+        """How long to wait for an answer that moves on: longer with each time in a row that none came."""
         return self._patience_us * min(MAX_PATIENCE, 1 << min(self._silences, 8))
 
     async def _hear(self, until_us: int) -> None:

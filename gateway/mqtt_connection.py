@@ -36,6 +36,9 @@ class Connection(aiomqtt.Client):
     ) -> None:
         try:
             await super().__aexit__(exc_type, exc, tb)
+        except aiomqtt.MqttError:
+            if exc is None:  # else it would take the place of why we leave: of a cancellation, for one
+                raise
         finally:
             # a loss that nobody asked for, asyncio would print with its trace
             if self._disconnected.done() and not self._disconnected.cancelled():

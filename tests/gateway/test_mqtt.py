@@ -161,7 +161,7 @@ async def test_a_broker_that_acknowledges_and_delivers_to_nobody_is_not_believed
     grow(log, writer, 600)
     pusher, worker = sides(log, central, writer, broker.port)
     async with running(pusher.run()):
-        await until(lambda: pusher.sent >= 3)  # all of it, and every PUBACK came
+        await until(lambda: pusher.sent >= 2)  # as much as goes out without an answer, and every PUBACK came
         await asyncio.sleep(0.1)
         assert pusher.acknowledged == 0
         assert log.receipts() == ()
