@@ -1,7 +1,10 @@
 """Reading by DL/T 698.45: GET requests of the client, and which frames answer them. Pure; it only reads.
 
 One OAD is asked by GetRequestNormal, several by GetRequestNormalList, without a CONNECT before: a meter serves that on
-its standing association. An answer that goes on does so in one of two ways, and ``follow`` has the request for both:
+its standing association. The last record of a freeze (50040200: daily) is asked by GetRequestRecord with selector 9
+(the last one) and the columns wanted: ``50040200/20210200+00100200``.
+
+An answer that goes on does so in one of two ways, and ``follow`` has the request for both:
 
 * link fragments (C bit 5): each is confirmed by its number, and then the next one comes;
 * GetResponseNext: a block of whole results, after which the next block is asked for by its number.
@@ -26,6 +29,7 @@ SERVICE = 0x01
 MOST_OADS = 32
 MOST_PARTS = 64
 """Parts of one reading; a meter that promises more and more is not asked for ever."""
+_LAST = bytes((9, 1))  # RSD: selector 9, the last record
 _REQUEST, _CONFIRM = 0x43, 0x63  # from the client, begun by it, user data; the same with the fragment bit
 _No: TypeAlias = Callable[[MismatchReason, str], Mismatch]
 _ADDRESS = re.compile(r"([0-9Aa]{1,32})(?:@([0-9A-Fa-f]{1,2}))?")
@@ -51,17 +55,21 @@ def parts_of(canonical: str) -> tuple[str, int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """GET of these OADs from ``address``. ``fragment``: confirm this one; ``block``: ask what follows this one."""
+    """GET of these OADs from ``address``; with ``record``, of these columns of its last row.
+
+    ``fragment``: confirm this one; ``block``: ask what follows this one.
+    """
 
     address: str
     oads: tuple[str, ...]
     fragment: int | None = None
     block: int | None = None
+    record: str = ""
 
     @property
     def item(self) -> str:
         """The OADs in one text."""
-        return "+".join(self.oads)
+        return (f"{self.record}/" if self.record else "") + "+".join(self.oads)
 
     @property
     def apdu(self) -> bytes:
@@ -70,6 +78,10 @@ class Request:
             return (self.fragment | 2 << 14).to_bytes(2, "little")
         if self.block is not None:
             return bytes((GET, 5, SERVICE)) + self.block.to_bytes(2, "big") + b"\0"
+        if self.record:
+            columns = b"".join(b"\0" + bytes.fromhex(oad) for oad in self.oads)
+            head = bytes((GET, 3, SERVICE)) + bytes.fromhex(self.record) + _LAST
+            return head + bytes((len(self.oads),)) + columns + b"\0"
         asked = b"".join(map(bytes.fromhex, self.oads))
         if len(self.oads) == 1:
             return bytes((GET, 1, SERVICE)) + asked + b"\0"
@@ -77,11 +89,14 @@ class Request:
 
 
 def request(canonical: str, item: str) -> Request:
-    """The request for an item: OADs of 8 hex digits, joined by ``+``."""
-    oads = tuple(item.upper().split("+"))
+    """The request for an item: OADs of 8 hex digits, joined by ``+``; before a ``/`` the record that holds them."""
+    record, _, listed = item.upper().rpartition("/")
+    oads = tuple(listed.split("+"))
+    if record and not re.fullmatch("[0-9A-F]{8}", record):
+        raise LocalProtocolError(f"{record!r} is no OAD of 8 hex digits")
     if not 1 <= len(oads) <= MOST_OADS or not all(re.fullmatch("[0-9A-F]{8}", oad) for oad in oads):
         raise LocalProtocolError(f"{item!r} is no OAD of 8 hex digits, or 2 to {MOST_OADS} of them")
-    return Request(canonical, oads)
+    return Request(canonical, oads, record=record)
 
 
 def encode(asked: Request, *, preamble: int = 4) -> bytes:
@@ -105,7 +120,23 @@ def request_of(frame: dlt698.Frame) -> Request | None:
         return None
     if told.tag != GET or not (told.asked or "block" in told.detail):
         return None
+    if "data" in told.detail:
+        return _asked_record(canonical, frame.apdu)
     return Request(canonical, told.asked, block=told.detail.get("block"))
+
+
+def _asked_record(canonical: str, apdu: bytes) -> Request | None:
+    """The request for a last record, if it is one that ``encode`` makes."""
+    oads = tuple(apdu[n : n + 4].hex().upper() for n in range(11, len(apdu) - 1, 5))
+    found = Request(canonical, oads, record=apdu[3:7].hex().upper())
+    return found if found.apdu == apdu else None
+
+
+def _answered(told: dlt698_apdu.Apdu) -> str:
+    """What an answer is about, as ``Request.item`` says it."""
+    if not told.records:
+        return "+".join(oad for oad, _ in told.values) or str(told.detail.get("item", ""))
+    return ";".join(f"{one.oad}/{'+'.join(map('&'.join, one.columns))}" for one in told.records)
 
 
 def match(asked: Request, frame: dlt698.Frame) -> Answer | Mismatch:
@@ -147,9 +178,9 @@ def match(asked: Request, frame: dlt698.Frame) -> Answer | Mismatch:
         return _block(asked, frame, told, block, no)
     if asked.block is not None:
         return no(MismatchReason.FUNCTION, "the next block was asked for, a whole answer came")
-    answered = tuple(oad for oad, _ in told.values) or (told.detail.get("item", ""),)
-    if told.records or answered != asked.oads:
-        return no(MismatchReason.ITEM, f"{'+'.join(answered)} came, {asked.item} was asked")
+    answered = _answered(told)
+    if answered != (asked.record if asked.record and told.error else asked.item):
+        return no(MismatchReason.ITEM, f"{answered} came, {asked.item} was asked")
     return Answer(asked.item, frame.apdu, frame.raw, frame.address, told.error, 255 if told.error else None)
 
 
@@ -227,7 +258,7 @@ def _joined(whole: Answer, frames: Sequence[dlt698.Frame]) -> Answer:
         told = dlt698_apdu.parse(apdu)
     except Malformed as problem:
         raise LocalProtocolError(f"the joined fragments: {problem}") from None
-    answered = tuple(oad for oad, _ in told.values) or (told.detail.get("item", ""),)
-    if told.tag != GET_RESPONSE or "block" in told.detail or "+".join(answered) != whole.item:
-        raise LocalProtocolError(f"the joined fragments carry {'+'.join(answered)}, {whole.item} was asked")
+    answered = _answered(told)
+    if told.tag != GET_RESPONSE or "block" in told.detail or answered != whole.item:
+        raise LocalProtocolError(f"the joined fragments carry {answered}, {whole.item} was asked")
     return replace(whole, payload=apdu, error=told.error, error_code=255 if told.error else None)

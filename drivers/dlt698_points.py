@@ -1,7 +1,8 @@
 """A profile's points out of a DL/T 698.45 answer: by their OAD, scaled and in the unit that the standard fixes. Pure.
 
 A point's ``item`` is the OAD of one number: an attribute (``200F0200``) or one of its elements (``20000201``: phase A
-of the voltages). ``block`` is the attribute that is asked in its place, whole: ``20000200``.
+of the voltages). ``block`` is the attribute that is asked in its place, whole: ``20000200``. Of a freeze's last record
+it is the record's OAD and the column's: ``50040200/00100201``, the forward active total of the last daily freeze.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from drivers import dlt698, dlt698_apdu
 from drivers.axdr import Malformed
 from drivers.codec import Indication, Missing
+from drivers.dlt698_tables import FREEZE_TIME
 from drivers.points import Point
 
 
@@ -49,7 +51,15 @@ def _indication(point: Point, told: Mapping[str, Indication]) -> Indication:
     def none(reason: Missing, detail: str) -> Indication:
         return Indication(point.item, point.measurand, None, point.unit, reason, detail)
 
-    one = told.get(point.item)
+    record, _, column = point.item.rpartition("/")
+    when = told.get(f"{record} row 1 {FREEZE_TIME}")
+    if record and (when is None or when.missing is not Missing.NOT_NUMERIC):
+        return none(Missing.NOT_SUPPORTED, f"{record}: the meter tells no record with the time of its freeze")
+    one = told.get(f"{record} row 1 {column}" if record else point.item)
+    if one is None and record:
+        one = told.get(f"{record} row 1 {column[:6]}00")  # the whole column is missing, or no array
+        if one is None or one.value is not None:
+            return none(Missing.NOT_SUPPORTED, f"the last record of {record} has no {column}")
     if one is None:
         whole = told.get(point.block) if point.block else None
         if whole is not None and whole.value is None:  # the attribute was refused, or is no array

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FREEZE_TIME = "20210200"
+"""The column of a freeze's record that tells when it was frozen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quantity:

@@ -91,7 +91,12 @@ def query_for(profile: Profile, request: Request) -> Query:
     if isinstance(request, mbus.Request | iec62056_reading.Request):
         return Query(profile.protocol, profile.points)
     if isinstance(request, dlt698_get.Request):
-        asked = tuple(p for p in profile.points if p.item in request.oads or p.block in request.oads)
+        oads = [f"{request.record}/{oad[:6]}" for oad in request.oads] if request.record else request.oads
+        asked = tuple(
+            p
+            for p in profile.points
+            if p.item in oads or p.block in oads or (request.record and p.item[:-2] in oads)
+        )
         return Query(profile.protocol, asked, request.item)
     return Query(profile.protocol, profile.points, request.item, kind=profile.kind)
 

@@ -40,6 +40,7 @@ from drivers import (
     registers,
 )
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing
+from drivers.dlt698_tables import FREEZE_TIME
 from drivers.metered import encode_answer, register_image
 from drivers.points import Point, Probe, Profile, ProfileError, Query, Span, Vector
 from drivers.profile_file import nearest, parse
@@ -147,6 +148,11 @@ def plan(profile: Profile, measurands: Collection[str] | None = None) -> tuple[Q
 
 def _attribute_plan(profile: Profile, wanted: Sequence[Point]) -> tuple[Query, ...]:
     """Lists of OADs, ``profile.most`` in each; an attribute of which two elements are wanted is asked whole."""
+    records: dict[str, list[Point]] = {}
+    for point in wanted:
+        if "/" in point.item:
+            records.setdefault(point.item.partition("/")[0], []).append(point)
+    wanted = [point for point in wanted if "/" not in point.item]
     blocks = [point.block for point in wanted if point.block]
     by_oad: dict[str, list[Point]] = {}
     for point in wanted:
@@ -156,7 +162,15 @@ def _attribute_plan(profile: Profile, wanted: Sequence[Point]) -> tuple[Query, .
     return tuple(
         Query(profile.protocol, tuple(p for oad in some for p in by_oad[oad]), item="+".join(some))
         for some in (oads[n : n + profile.most] for n in range(0, len(oads), profile.most))
+    ) + tuple(
+        Query(profile.protocol, tuple(points), item=f"{record}/{'+'.join(_columns(points))}")
+        for record, points in records.items()
     )
+
+
+def _columns(points: Sequence[Point]) -> tuple[str, ...]:
+    """The columns of a freeze's record, its time first: attributes whole, as meters keep them."""
+    return tuple(dict.fromkeys((FREEZE_TIME, *(point.item[-8:-2] + "00" for point in points))))
 
 
 def _register_plan(profile: Profile, wanted: Sequence[Point]) -> tuple[Query, ...]:

@@ -289,6 +289,14 @@ def _attribute_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dic
 
     item = reader.text(raw, "item", "point", n).upper()
     block = reader.text(raw, "block", "point", n, "").upper()
+    record, _, column = item.rpartition("/")
+    if record and (not re.fullmatch("50[0-9A-F]{2}0200", record) or block):
+        hint = "50040200/00100201: of the last daily freeze the forward active total; without block"
+        raise fail(f"item {item!r}", hint, "item")
+    if record and not common["measurand"].startswith("frozen."):
+        hint = f"frozen.daily.{common['measurand']}: it is no present value"
+        raise fail(f"measurand {common['measurand']!r} of a frozen value", hint, "measurand")
+    whole, item = item, column
     for key, oad in (("item", item), ("block", block)):
         if oad and not re.fullmatch("[0-9A-F]{8}", oad):
             raise fail(f"{key} {oad!r}", "an OAD has 8 hex digits: 20000201 is the voltage of phase A", key)
@@ -302,7 +310,7 @@ def _attribute_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dic
     if known.unit != common["unit"]:
         raise fail(f"{item} is in {known.unit}", "the standard fixes the unit", "unit")
     common["resolution"] = common["resolution"] or Decimal(1).scaleb(known.exponent)
-    return Point(**common, item=item, block=block)
+    return Point(**common, item=whole, block=block)
 
 
 def _object_point(reader: Reader, raw: Mapping[str, Any], n: int, common: dict[str, Any]) -> Point:

@@ -8,6 +8,7 @@ other than GET with an error answer. An APDU longer than ``longest`` goes out in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -16,6 +17,8 @@ from sim.instrument import Indications, Meter, rounded
 NO_SUCH_OBJECT = 6
 _PHASES = ("l1", "l2", "l3")
 _WITH_TOTAL = ("total", *_PHASES)
+_DAILY, _FREEZE_TIME = bytes.fromhex("50040200"), bytes.fromhex("20210200")
+_DAY_US, _AHEAD_US = 86_400_000_000, 8 * 3_600_000_000
 _PREAMBLE = b"\xfe" * 4
 
 # OI -> measurand
@@ -144,7 +147,7 @@ class Dlt698Meter:
         self._left: list[bytes] = []  # fragments that have not been fetched
         self._number = 0
 
-    def answer(self, frame: bytes, show: Callable[[], Indications], t_us: int) -> bytes | None:  # noqa: ARG002
+    def answer(self, frame: bytes, show: Callable[[], Indications], t_us: int) -> bytes | None:
         """The answer to a sound request, or None for silence. ``show`` is called only when values are needed."""
         control, server, client, inner = _parts(frame)
         if not self._addressed(server):
@@ -153,6 +156,8 @@ class Dlt698Meter:
             inner = bytes((byte - 0x33) & 0xFF for byte in inner)
         if control & 0x20:
             return self._confirmed(client, int.from_bytes(inner[:2], "little"))
+        if inner[:2] == b"\x05\x03" and len(inner) > 11:
+            return self._frame(client, self._record(inner, t_us))
         if inner[:1] != b"\x05" or len(inner) < 4 or inner[1] not in (1, 2):
             return self._frame(client, bytes((0xEE, inner[1] if len(inner) > 1 else 0, 2, 0, 0)))
         kind, service = inner[1], inner[2]
@@ -163,6 +168,26 @@ class Dlt698Meter:
         results = b"".join(self._result(inner[at + 4 * n : at + 4 * n + 4], shown) for n in range(count))
         apdu = bytes((0x85, kind, service)) + (bytes((count,)) if kind == 2 else b"") + results + b"\0\0"
         return self._frame(client, apdu)
+
+    def _record(self, inner: bytes, t_us: int) -> bytes:
+        """The last record of the daily freeze (selector 9): of midnight, by the meter's own clock at UTC+8."""
+        columns = [inner[n : n + 4] for n in range(11, len(inner) - 1, 5)]
+        head = inner[3:7] + inner[9:-1]
+        if inner[3:7] != _DAILY or inner[7:9] != b"\x09\x01" or inner[10::5][: len(columns)].strip(b"\0"):
+            return b"\x85\x03" + inner[2:3] + head + bytes((0, NO_SUCH_OBJECT, 0, 0))
+        behind_us = (self.meter.clock.shown(t_us) + _AHEAD_US) % _DAY_US
+        frozen = self.meter.show(t_us - behind_us)
+        local = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+            microseconds=self.meter.clock.shown(t_us) - behind_us + _AHEAD_US
+        )
+        when = b"\x1c" + local.year.to_bytes(2, "big") + bytes((local.month, local.day, 0, 0, 0))
+        row = b"".join(
+            when
+            if column == _FREEZE_TIME
+            else self._data(int.from_bytes(column[:2], "big"), column[2], column[3], frozen) or b"\0"
+            for column in columns
+        )
+        return b"\x85\x03" + inner[2:3] + head + b"\x01\x01" + row + b"\0\0"
 
     def _addressed(self, server: bytes) -> bool:
         own, asked = self._server[:0:-1].hex(), server[:0:-1].hex()

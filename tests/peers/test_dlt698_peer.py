@@ -102,3 +102,13 @@ def test_the_profiles_vectors_are_read_alike_by_the_package(which):
         frame = dlt698.codec.decode_frame(raw)
         assert dlt698.codec.encode_frame(frame) == raw
         assert dlt698.codec.encode_apdu(dlt698.codec.decode_apdu(frame.payload)) == frame.payload
+
+
+def test_the_last_record_of_a_freeze_is_asked_and_answered_alike_by_the_package():
+    """GetRequestRecord and GetResponseRecord, read and written again by the other's codec: the same bytes."""
+    (vector,) = load("dlt698-daily-freeze").vectors
+    for raw, kind in ((vector.request, "GetRecordRequest"), (vector.answer, "GetRecordResponse")):
+        frame = dlt698.codec.decode_frame(raw.lstrip(b"\xfe"))
+        apdu = dlt698.codec.decode_apdu(frame.payload)
+        assert type(apdu).__name__ == kind
+        assert dlt698.codec.encode_apdu(apdu) == frame.payload
