@@ -55,7 +55,7 @@ class ReadingFact(NamedTuple):
     configuration: tuple[int, str]
 
 
-Fact: TypeAlias = ReadingFact | Record
+Fact: TypeAlias = ReadingFact | Record  # a reading may stand for its fact
 START = Place(0, -1, 0, 0)
 _new: Final = tuple.__new__  # what a named tuple's own constructor calls, at half the time
 
@@ -118,10 +118,15 @@ class Continuity:
         places, readings = self.places, 0
         states, configurations = self.references["calibration_state"], self.references["configuration"]
         for index, fact in enumerate(facts, start):
-            if type(fact) is not ReadingFact:
+            if type(fact) is Reading:
+                instrument, number, previous = fact.instrument, fact.number, fact.previous
+                state = (fact.state.index, fact.state.digest)
+                configuration = (fact.configuration.index, fact.configuration.digest)
+            elif type(fact) is ReadingFact:
+                instrument, number, previous, state, configuration = fact
+            else:
                 self.add(index, fact)
                 continue
-            instrument, number, previous, state, configuration = fact
             last, entry, received, missed = place = places.get(instrument, START)
             if number != last + 1 or previous != entry:
                 self._number(index, instrument, number, previous, place)
@@ -139,7 +144,7 @@ class Continuity:
 
     def add(self, index: int, fact: Fact) -> None:
         """Follow one entry."""
-        if isinstance(fact, ReadingFact):
+        if isinstance(fact, ReadingFact | Reading):
             self.follow(index, (fact,))
             return
         kind = str(type(fact).__struct_config__.tag)

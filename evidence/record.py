@@ -303,7 +303,6 @@ _are_decimals: Final = re.compile(
     rf"(?:[1-9][0-9]{{0,31}}\.[0-9]{{1,32}},|0\.[0-9]{{1,32}},|{_WHOLE},|{_WHOLE}{_FRACTION}?{_EXPONENT},"
     rf"|-{_WHOLE}{_FRACTION}?{_EXPONENT}?,)+"
 ).fullmatch
-_PLAIN_LENGTH: Final = 32  # no longer than the digits before a point may be, so neither side can be too long
 _NO_FLAGS: Final = b',"flags":[]}'
 _FLAGS: Final = b',"flags":['
 _is_digest: Final = re.compile("[0-9a-f]{64}").fullmatch
@@ -338,17 +337,10 @@ def decode(data: bytes) -> Record:
         raise ParseError(f"entry of {len(data)} bytes; at most {MAX_ENTRY} fit")
     try:
         record: Record = _decode(data)
-        if _encode(record) != data:
-            # Not as we write it. White space or another order would be harmless; an equal key would not.
-            _parse_json(data)
-    except msgspec.MsgspecError as error:
-        raise ParseError(f"not a record: {error}") from error
-    except (ValueError, RecursionError, OverflowError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
         # UnicodeDecodeError and RecursionError come from outside msgspec's own errors
         raise ParseError(f"not a record: {error or type(error).__name__}") from error
-    check = _CHECKS.get(type(record))
-    if check is not None:
-        check(record)
+    _check(record, data)
     return record
 
 
@@ -362,8 +354,8 @@ def decimal_text(text: str) -> bool:
 def decode_all(entries: Sequence[bytes]) -> list[Record]:
     """As :func:`decode` of each, the checks of readings made over all at once. Raises ParseError if one is no record.
 
-    A reading that is written plainly, as nearly all are, is asked less to know as much: as many colons as it has
-    keys, so no key twice; no backslash, so no half surrogate; its decimals end to end with those of the others.
+    Readings that are written plainly, as nearly all are, are asked less to know as much: as many colons as they have
+    keys, so no key twice; no backslash, so no half surrogate; their decimals end to end, read as one JSON array.
     Any other is read by :func:`decode`.
     """
     if entries and max(map(len, entries)) > MAX_ENTRY:
@@ -372,40 +364,102 @@ def decode_all(entries: Sequence[bytes]) -> list[Record]:
         records: list[Record] = list(map(_decode, entries))
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
         raise ParseError(f"not a record: {error or type(error).__name__}") from error
-    texts: list[str] = []
+    readings: list[Reading] = []
+    written: list[bytes] = []
     for record, data in zip(records, entries, strict=True):
-        if (
-            type(record) is not Reading
-            or b"\\" in data
-            # ``flags``, which may be left out, is there: so a colon too many can make up for no missing one.
-            # (Without a backslash no text holds a quotation mark, so this is the key.)
-            or not (data.endswith(_NO_FLAGS) or _FLAGS in data)
-            or data.count(b":")
-            != _READING_KEYS + len(record.indications) + len(record.missing) + len(record.results)
-            or not (record.missing.keys().isdisjoint(record.indications))
-        ):
-            decode(data)
-            continue
-        texts += record.indications.values()
-        texts += chain.from_iterable(record.results.values())
-    if texts and not _plain_decimals(texts):
-        _check_decimals(texts)
+        if type(record) is Reading:
+            readings.append(record)
+            written.append(data)
+        else:
+            _check(record, data)
+    if readings and not _plainly(readings, written):
+        for reading, data in zip(readings, written, strict=True):
+            if not _plainly([reading], [data]):
+                _check(reading, data)
     return records
 
 
+def _check(record: Record, data: bytes) -> None:
+    """What :func:`decode` asks of a record that was read from these bytes. Raises ParseError."""
+    try:
+        if _encode(record) != data:
+            # Not as we write it. White space or another order would be harmless; an equal key would not.
+            _parse_json(data)
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise ParseError(f"not a record: {error or type(error).__name__}") from error
+    check = _CHECKS.get(type(record))
+    if check is not None:
+        check(record)
+
+
+def _plainly(readings: Sequence[Reading], written: Sequence[bytes]) -> bool:
+    """Whether readings hold all that :func:`_check` asks, seen from what is plain; False says nothing."""
+    together = b"".join(written)
+    if b"\\" in together:
+        return False
+    # ``flags``, which may be left out, is there in each, so none has a colon fewer than keys: then one that has a colon
+    # more is seen in the sum.
+    for data in written:
+        if not data.endswith(_NO_FLAGS) and not _flags_end(data):
+            return False
+    indications = [reading.indications for reading in readings]
+    results = [reading.results for reading in readings]
+    missing = [reading.missing for reading in readings]
+    values, pairs = sum(map(len, indications)), sum(map(len, results))
+    keys = _READING_KEYS * len(readings) + values + pairs + sum(map(len, missing))
+    if together.count(b":") != keys:
+        return False
+    for names, reasons in zip(indications, missing, strict=True):
+        if reasons and not reasons.keys().isdisjoint(names):
+            return False
+    texts = list(chain.from_iterable(map(dict.values, indications)))
+    texts += chain.from_iterable(chain.from_iterable(map(dict.values, results)))
+    return not texts or _plain_decimals(texts)
+
+
+def _flags_end(data: bytes) -> bool:
+    """Whether the last field of a record without a backslash (so no text holds a quotation mark) is ``flags``.
+
+    A measurand may be called so: behind its values the record would end in two braces, or come to another key.
+    """
+    tail = data[data.rfind(_FLAGS) :] if _FLAGS in data else b""
+    return tail.endswith(b"]}") and tail.count(b":") == 1
+
+
+class _Nothing(Struct, array_like=True, gc=False):
+    """An array of which nothing is kept: it is read all the same, and must be JSON."""
+
+
+_pass_over: Final = msgspec.json.Decoder(_Nothing).decode
+_ONES: Final = bytes.maketrans(b"0123456789", b"1" * 10)
+_TOO_LONG: Final = b"1" * 33
+
+
+def _is_array(text: bytes) -> bool:
+    try:
+        _pass_over(text)
+    except msgspec.MsgspecError:
+        return False
+    return True
+
+
+# JSON's grammar of a number is ours but for lengths and exponents. A library that passes over less strictly than it
+# reads is not asked.
+_STRICT: Final = not any(
+    _is_array(b"[1,%s]" % text) for text in b"01 -01 1. .5 - --1 1..2 1.2.3 1-2 00 -.5 0. -0.".split(b" ")
+)
+
+
 def _plain_decimals(texts: list[str]) -> bool:
-    """Whether all are digits, or digits, a point and digits, perhaps behind a minus: False says nothing."""
-    joined = f",{','.join(texts)},".replace(",-", ",")
-    marks = joined.encode("utf-8", "replace").translate(None, b"0123456789")
+    """Whether all (one at least) are digits, or digits, a point and digits, perhaps behind a minus."""
+    joined = ",".join(texts).encode("utf-8", "replace")
     return (
-        not marks.strip(b",.")
-        and marks.count(b",") == len(texts) + 1
-        and b".." not in marks
-        and ",." not in joined
-        and ".," not in joined
-        and ",," not in joined
-        and joined.count(",0") == joined.count(",0.") + joined.count(",0,")
-        and max(map(len, texts)) <= _PLAIN_LENGTH
+        _STRICT
+        and joined != b""
+        and not joined.translate(None, b"0123456789.,-")
+        and joined.count(b",") == len(texts) - 1
+        and _TOO_LONG not in joined.translate(_ONES)
+        and _is_array(b"[%s]" % joined)
     )
 
 

@@ -328,6 +328,26 @@ def test_what_one_reader_takes_or_refuses_the_reader_of_many_does_too(old, new):
     assert one == other
 
 
+@pytest.mark.parametrize("flagged", ["first", "last", "alone"])
+def test_a_measurand_called_flags_hides_no_equal_key(flagged):
+    """The reader of many counts colons: a field left out must not make up for a key that stands twice."""
+    results = {
+        "first": {"flags": ("1", "0.1"), "frequency": ("2", "0.1"), "voltage.l1": ("3", "0.1")},
+        "last": {"frequency": ("2", "0.1"), "flags": ("1", "0.1")},
+        "alone": {"flags": ("1", "0.1")},
+    }[flagged]
+    data = record.encode(msgspec.structs.replace(READING, results=results))
+    without = data.replace(b',"flags":[]}', b"}")
+    twice = without.replace(b'"number":1', b'"number":1,"number":2')
+    assert both([data])[0] == both([data])[1] != "no record"
+    assert both([PLAIN, twice]) == ["no record", "no record"]
+    whole = json.loads(without)
+    whole["results"] = whole.pop("results")  # now the last field
+    last = json.dumps(whole, separators=(",", ":")).encode()
+    assert both([last])[0] == both([last])[1] != "no record"
+    assert both([last.replace(b'"number":1', b'"number":1,"number":2')]) == ["no record", "no record"]
+
+
 def test_an_entry_too_long_is_refused_by_the_reader_of_many():
     long = PLAIN.replace(b'"flags":[]', b'"flags":["%b"]' % (b"x" * 70_000))
     assert both([long]) == ["no record", "no record"]
