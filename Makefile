@@ -2,6 +2,7 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 FOR ?= 60s
+JOBS ?= 2
 
 .PHONY: help setup demo test lint bench fuzz mutation soak crash network lock schema
 
@@ -14,10 +15,10 @@ setup:  ## install the product into .venv
 demo: setup  ## the main job on a simulated site: read, correct, sign, store, pull, verify (FOR=60s)
 	@.venv/bin/suyuan demo --for $(FOR)
 
-test:  ## all checks and tests (short forms of the long ones)
+test:  ## all checks and tests (short forms of the long ones), a file at a time in each of JOBS (2) processes
 	@requirements/setup.sh test
 	@$(MAKE) --no-print-directory lint
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile
 
 lint:  ## style, types, import rules
 	@.venv/bin/ruff check .
