@@ -246,6 +246,7 @@ _PER = {
 _TIMES = {0x36: "s", 0x37: "s/V", 0x38: "s/A"}
 _WORDS = {
     0x12: "average",
+    0x1D: "standard conform",
     0x39: "start",
     0x3A: "uncorrected unit",
     0x3B: "forward",

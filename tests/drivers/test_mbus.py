@@ -252,6 +252,12 @@ def test_an_encrypted_telegram_gives_no_value():
     assert [(i.value, i.missing) for i in telegram.indications] == [(None, Missing.UNKNOWN_FORMAT)]
 
 
+def test_error_flags_that_conform_to_the_standard_are_read():
+    """02 FD 97 1D, as OMS meters send it (a Weptech room sensor in the tests of pyMeterBus)."""
+    flags = one("02 FD 97 1D 00 00")
+    assert (flags.item, flags.value, flags.missing) == ("error flags (standard conform)", Decimal(0), None)
+
+
 def test_a_ciphered_dlms_message_over_mbus_is_named_and_gives_no_value():
     """The example of Netz NÖ's description of the customer interface (Kaifa MA309), its second telegram."""
     second = "68 14 14 68 53 FF 11 01 67 41 9A 3C FD A4 4B E4 38 C9 6F 0E 38 BF 83 D9 83 16"
