@@ -202,6 +202,11 @@ def is_old(pem: str, now: datetime) -> bool:
     return now >= found.not_valid_after_utc - (found.not_valid_after_utc - found.not_valid_before_utc) / 3
 
 
+def ends(pem: str) -> datetime:
+    """Until when a stored certificate counts."""
+    return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
+
+
 def address(text: str) -> str:
     """An address as a certificate may bear it: a DNS name or an IP address. Raises AuthorityError."""
     _general(text)

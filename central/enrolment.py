@@ -29,6 +29,7 @@ from .authority import (
     Wanted,
     address,
     certificate_for,
+    ends,
     is_of,
     is_old,
     write,
@@ -103,7 +104,7 @@ class Enrolments:
             self._fits(known, application)
             if not known.active:
                 raise EnrolmentRefused(403, f"{application.origin} is suspended by the platform's operator")
-            before = self._approved(application.origin)
+            before = self.approved(application.origin)
             if before is not None and application.number < before.number:
                 raise EnrolmentRefused(409, f"a newer enrolment of {application.origin} is known")
             allowed = () if before is None or not before.request else _wanted(before).addresses
@@ -175,7 +176,7 @@ class Enrolments:
         return application
 
     def _admit(self, application: Application, wanted: Wanted | None, data: bytes) -> None:
-        before = self._approved(application.origin)
+        before = self.approved(application.origin)
         if wanted is not None and before is not None and application.number < before.number:
             raise EnrolmentRefused(409, f"a newer enrolment of {application.origin} was approved before")
         known = self._known(application.origin)
@@ -196,6 +197,13 @@ class Enrolments:
             if one.application.verifier == application.verifier:
                 self._room.drop(one.path)
 
+    def certified(self, origin: str) -> datetime | None:
+        """Until when the gateway's certificate counts, if there is one."""
+        try:
+            return ends((self._place(origin) / "certificate.pem").read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return None
+
     def check(self) -> None:
         """Whether what gateways get is there. Raises EnrolmentRefused."""
         self._given()
@@ -206,7 +214,7 @@ class Enrolments:
 
     def request(self, origin: str) -> Wanted:
         """What an approved gateway asks for. Raises EnrolmentRefused."""
-        approved = self._approved(origin)
+        approved = self.approved(origin)
         if approved is None:
             raise EnrolmentRefused(
                 404, f"{origin}: no enrolment with a request for a certificate was approved"
@@ -224,7 +232,7 @@ class Enrolments:
     def answer(self, origin: str) -> Answer:
         """What an approved gateway gets, to be carried by hand. Raises EnrolmentRefused."""
         with self._lock:
-            approved = self._approved(origin)
+            approved = self.approved(origin)
             if approved is None:
                 raise EnrolmentRefused(
                     404, f"{origin}: no enrolment with a request for a certificate was approved"
@@ -285,7 +293,8 @@ class Enrolments:
     def _known(self, origin: str) -> Registered | None:
         return next((one for one in self._registry.gateways if one.verifier.name == origin), None)
 
-    def _approved(self, origin: str) -> Application | None:
+    def approved(self, origin: str) -> Application | None:
+        """The newest application of a gateway that counts."""
         path = self._place(origin) / "approved"
         return Application.parse(path.read_bytes()) if path.exists() else None
 

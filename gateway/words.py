@@ -60,6 +60,48 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "enrol.later": ("stopped; ask again with the same command", "已中止；可用同一命令再次查询"),
     "gateways.serving": ("gateways enrol at {url}", "网关登记入口：{url}"),
+    "gateways.approved": ("{origin}: approved", "{origin}：已批准"),
+    "gateways.expected": (
+        "{origin}: nothing waits under this fingerprint yet; it is approved as soon as the gateway asks",
+        "{origin}：尚无此指纹的申请；网关一经申请即自动批准",
+    ),
+    "gateways.suspended": (
+        "{origin}: suspended; nothing is taken from it until it is approved again",
+        "{origin}：已暂停；再次批准之前不接收其数据",
+    ),
+    "gateways.refused": (
+        "{origin}: the application {fingerprint} is dropped",
+        "{origin}：申请 {fingerprint} 已删除",
+    ),
+    "gateways.removed": (
+        "{origin}: removed; what is stored of its log stays, and nothing is taken from it any more",
+        "{origin}：已删除；已存日志保留，不再接收其数据",
+    ),
+    "gateways.unknown": (
+        "{origin}: is not registered; see: suyuan gateways list --store {store}",
+        "{origin}：未登记；请查看：suyuan gateways list --store {store}",
+    ),
+    "gateways.imported": (
+        "{origin}: the certificate is kept; the gateway fetches it",
+        "{origin}：证书已保存，由网关取回",
+    ),
+    "gateways.compare": (
+        "compare with the fingerprint that the technician reads out, then give --fingerprint; waiting: {theirs}",
+        "请与技术人员从网关读出的指纹核对后用 --fingerprint 给出；待批申请：{theirs}",
+    ),
+    "gateways.store_busy": (
+        "the store is in use by the platform at work: shown is what the registry and the gateway's own enrolment say",
+        "数据库正由运行中的平台使用：以上仅来自登记文件与网关自身的登记申请",
+    ),
+    "gateways.which_key": (
+        "which key? Give its fingerprint with --fingerprint; the log of {origin} went on to: {keys}",
+        "请用 --fingerprint 给出新公钥的指纹；{origin} 的日志先后启用：{keys}",
+    ),
+    "gateways.same_key": ("{origin}: is registered with this key", "{origin}：登记的就是该公钥"),
+    "gateways.rekeyed": (
+        "{origin}: registered with the key {fingerprint}; the older one stays in the file as a comment",
+        "{origin}：登记公钥已改为 {fingerprint}；旧公钥作为注释保留",
+    ),
     "key.rotate": (
         "written: {file}. A running agent takes it up; until it signs alone, both sign. Hand this key to who verifies",
         "已写入：{file}。运行中的采集代理将自动启用，过渡期内新旧密钥同时签名。请将此公钥交给核验方",

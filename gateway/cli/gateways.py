@@ -6,11 +6,13 @@ import argparse
 import asyncio
 import contextlib
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli import DONE
 from gateway.cli.output import UsageError, read_text, say
+from gateway.words import phrase
 
 if TYPE_CHECKING:
     from central.enrolment import Enrolments
@@ -22,7 +24,15 @@ EPILOG = """examples:
   suyuan gateways list --store ./platform
   suyuan gateways approve platform.example/gw/0001 --store ./platform --fingerprint "1a2b 3c4d 5e6f 7a8b 9c0d"
   suyuan gateways refuse platform.example/gw/0001 --store ./platform --fingerprint "1a2b 3c4d 5e6f 7a8b 9c0d"
-  suyuan gateways suspend platform.example/gw/0001 --store ./platform
+  suyuan gateways suspend platform.example/gw/0001 --store ./platform        until it is approved again
+  suyuan gateways remove platform.example/gw/0001 --store ./platform         what is stored of its log stays
+
+Approve before it asks, by the fingerprint that the technician reads out (and the addresses that it may have):
+  suyuan gateways approve platform.example/gw/0001 --store ./platform --fingerprint "1a2b …" --address gw.example
+
+The keys that a log has had, and the newest one put into the registry:
+  suyuan gateways keys platform.example/gw/0001 --store ./platform
+  suyuan gateways rekey platform.example/gw/0001 --store ./platform --fingerprint "1a2b 3c4d 5e6f 7a8b 9c0d"
 
 An application that came as a file, and its answer:
   suyuan gateways approve gateway.enrol --store ./platform --fingerprint "1a2b 3c4d 5e6f 7a8b 9c0d"
@@ -36,7 +46,9 @@ platform's own certificates, into DIR/ca/platform-ca.pem):
 --fingerprint takes what the technician read out, or the text that a scanner found in the QR code.
 DIR/policy (C2SP tlog-policy) says whose receipts count: "witness centre VKEY", then "quorum centre".
 A platform at work (suyuan collect --listen) sees a change at the next request."""
-ACTIONS = ("list", "approve", "refuse", "suspend", "answer", "request", "certificate", "serve")
+ACTIONS = (
+    "list", "approve", "refuse", "suspend", "remove", "keys", "rekey", "answer", "request", "certificate", "serve",
+)  # fmt: skip
 
 
 def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
@@ -49,12 +61,19 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="a gateway's origin, an application's file, or where to serve",
     )
-    parser.add_argument("file", metavar="PEM", nargs="?", help="certificate: what the other authority issued")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?",
+        help="certificate: what the other authority issued (PEM); rekey: an application that the newer key has signed",
+    )  # fmt: skip
     parser.add_argument("--store", required=True, metavar="DIR", type=Path, help="the platform's directory")
     parser.add_argument(
         "--gateways", metavar="FILE", type=Path, help="the file of gateways (default: DIR/gateways)"
     )
     parser.add_argument("--fingerprint", metavar="TEXT", help="as the gateway's technician read it out")
+    parser.add_argument(
+        "--address", action="append", default=[], metavar="HOST",
+        help="approve, before it asks: an address that its certificate may have; more than one may be given",
+    )  # fmt: skip
     parser.add_argument(
         "--days", metavar="N", type=int, default=365, help="how long certificates count (365)"
     )
@@ -69,22 +88,30 @@ def run(_command: str, given: argparse.Namespace) -> int:
     """Do it."""
     from central.authority import AuthorityError
     from central.enrolment import EnrolmentRefused
-    from central.registry import Registry
+    from central.registry import Registry, RegistryError
 
     if not 1 <= given.days <= 3650:
         raise UsageError("--days: from 1 to 3650")
-    registry = Registry(given.gateways or given.store / "gateways", say)
     try:
+        registry = Registry(given.gateways or given.store / "gateways", say)
         enrolments = _enrolments(given, registry)
         if given.action == "list":
             return _list(registry, enrolments)
         if given.which is None:
-            raise UsageError(f"{given.action} what? See: suyuan gateways --help")
+            raise UsageError(f"{given.action} which? See: suyuan gateways --help")
         if given.action == "serve":
             return _serve(given, enrolments)
+        if given.action in ("keys", "rekey"):
+            from gateway.cli import gateway_keys
+
+            return (gateway_keys.show if given.action == "keys" else gateway_keys.change)(
+                given, registry, enrolments
+            )
         return _decide(given, registry, enrolments)
-    except (EnrolmentRefused, AuthorityError) as error:
+    except (EnrolmentRefused, AuthorityError, RegistryError) as error:
         raise UsageError(str(error)) from None
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}") from None
 
 
 def _enrolments(given: argparse.Namespace, registry: Registry) -> Enrolments:
@@ -101,11 +128,21 @@ def _enrolments(given: argparse.Namespace, registry: Registry) -> Enrolments:
 
 def _list(registry: Registry, enrolments: Enrolments) -> int:
     for one in registry.gateways:
-        print(f"{'active   ' if one.active else 'suspended'}  {one.verifier.name}  {one.fingerprint}")
+        name = one.verifier.name
+        until = enrolments.certified(name)
+        certificate = f"  certificate until {until:%Y-%m-%d}" if until is not None else ""
+        if until is None and enrolments.approved(name) is not None:
+            certificate = "  certificate not issued"
+        print(f"{'active   ' if one.active else 'suspended'}  {name}  {one.fingerprint}{certificate}")
+    for expected in enrolments.expected:
+        at = f"  at {', '.join(expected.addresses)}" if expected.addresses else ""
+        print(f"expected   {expected.origin}  {expected.fingerprint}{at}")
     for waiting in enrolments.waiting:
         application = waiting.application
         at = f"  at {', '.join(waiting.addresses)}" if waiting.addresses else ""
-        print(f"waiting    {application.origin}  {application.fingerprint}{at}")
+        source = f"  from {waiting.source}" if waiting.source else ""
+        asked = f"  asked {waiting.asked:%Y-%m-%d %H:%M} UTC"
+        print(f"waiting    {application.origin}  {application.fingerprint}{at}{source}{asked}")
     return DONE
 
 
@@ -116,23 +153,19 @@ def _decide(given: argparse.Namespace, registry: Registry, enrolments: Enrolment
     known = next((one for one in registry.gateways if one.verifier.name == which), None)
     if given.action == "suspend":
         if known is None:
-            raise UsageError(f"{which}: is not registered; see: suyuan gateways list --store {given.store}")
+            raise UsageError(phrase("gateways.unknown", origin=which, store=given.store))
         registry.put(Registered(known.verifier, active=False))
+        say(phrase("gateways.suspended", origin=which))
+    elif given.action == "remove":
+        if not enrolments.forget(which):
+            raise UsageError(phrase("gateways.unknown", origin=which, store=given.store))
+        say(phrase("gateways.removed", origin=which))
     elif given.action == "refuse":
         for one in _waiting(given, enrolments):
             enrolments.refuse(one)
-            say(f"{one.application.origin}: the application {one.application.fingerprint} is dropped")
+            say(phrase("gateways.refused", origin=which, fingerprint=one.application.fingerprint))
     elif given.action == "approve":
-        waiting = [one for one in enrolments.waiting if one.application.origin == which]
-        if waiting:
-            data = _waiting(given, enrolments)[0].data
-        elif known is not None:  # a gateway that was suspended: its key was looked at before
-            registry.put(Registered(known.verifier))
-            return DONE
-        else:
-            data = read_text(which).encode()
-        application = enrolments.approve(data, given.fingerprint or "")
-        say(f"{application.origin}: approved")
+        _approve(given, registry, enrolments)
     elif given.action == "answer":
         print(enrolments.answer(which).encode().decode())
     elif given.action == "request":
@@ -141,31 +174,50 @@ def _decide(given: argparse.Namespace, registry: Registry, enrolments: Enrolment
         if given.file is None:
             raise UsageError("which certificate? suyuan gateways certificate ORIGIN FILE.pem --store DIR")
         enrolments.imported(which, read_text(given.file))
-        say(f"{which}: the certificate is kept; the gateway fetches it")
+        say(phrase("gateways.imported", origin=which))
     return DONE
+
+
+def _approve(given: argparse.Namespace, registry: Registry, enrolments: Enrolments) -> None:
+    from central.registry import Registered
+
+    which: str = given.which
+    known = next((one for one in registry.gateways if one.verifier.name == which), None)
+    waiting = [one for one in enrolments.waiting if one.application.origin == which]
+    if known is not None and not waiting:  # one that was suspended: its key was looked at before
+        registry.put(Registered(known.verifier))
+    elif which == "-" or Path(which).is_file():
+        which = enrolments.approve(read_text(which).encode(), given.fingerprint or "").origin
+    elif known is None and given.fingerprint and not _told(given, waiting):
+        enrolments.expect(which, given.fingerprint, given.address)
+        say(phrase("gateways.expected", origin=which))
+        return
+    else:
+        enrolments.approve(_waiting(given, enrolments)[0].data, given.fingerprint or "")
+    say(phrase("gateways.approved", origin=which))
+
+
+def _told(given: argparse.Namespace, waiting: Sequence[Waiting]) -> list[Waiting]:
+    """Those that the fingerprint names."""
+    from evidence.enrolment import is_told
+
+    return [one for one in waiting if is_told(given.fingerprint or "", one.application.verifier.vkey)]
 
 
 def _waiting(given: argparse.Namespace, enrolments: Enrolments) -> list[Waiting]:
     """The waiting applications of an origin that a fingerprint names; one alone for a refusal needs none."""
-    from evidence.enrolment import is_told
-
     found = [one for one in enrolments.waiting if one.application.origin == given.which]
-    told = given.fingerprint or ""
-    right = [one for one in found if is_told(told, one.application.verifier.vkey)]
-    if right or (given.action == "refuse" and len(found) == 1 and not told):
+    right = _told(given, found)
+    if right or (given.action == "refuse" and len(found) == 1 and not given.fingerprint):
         return right or found
-    theirs = "; ".join(one.application.fingerprint for one in found) or "none"
-    raise UsageError(
-        "compare the fingerprint with what the technician reads from the gateway, then give it with --fingerprint; "
-        f"waiting under {given.which}: {theirs}" + (f", given was {told}" if told else "")
-    )
+    theirs = "; ".join(one.application.fingerprint for one in found) or "-"
+    raise UsageError(phrase("gateways.compare", theirs=theirs))
 
 
 def _serve(given: argparse.Namespace, enrolments: Enrolments) -> int:
     from central.enrolment_door import application
     from central.receive import serve
     from gateway.tls import ServerTls, TlsError, TlsFiles
-    from gateway.words import phrase
 
     host, _, port = given.which.rpartition(":")
     host = host.strip("[]")

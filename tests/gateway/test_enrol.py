@@ -37,7 +37,7 @@ def test_approve_suspend_and_approve_again(tmp_path, enrolment, capsys):
     assert registry() == {}
     capsys.readouterr()
     assert gateways(tmp_path, "list") == 0
-    assert capsys.readouterr().out == f"suspended  {origin}  {fingerprint}\n"
+    assert capsys.readouterr().out == f"suspended  {origin}  {fingerprint}  certificate not issued\n"
     assert gateways(tmp_path, "approve", origin) == 0
     assert list(registry()) == [origin]
 
@@ -55,3 +55,34 @@ def test_a_note_that_was_changed_is_refused(tmp_path, enrolment, change):
 def test_who_is_unknown_cannot_be_suspended(tmp_path, capsys):
     assert gateways(tmp_path, "suspend", "nobody.example/x") == 2
     assert "not registered" in capsys.readouterr().err
+
+
+ORIGIN = "platform.example/gw/0001"
+
+
+def test_a_gateway_approved_before_it_asks_is_listed_and_removed(tmp_path, enrolment, capsys):
+    _, fingerprint = enrolment
+    assert gateways(tmp_path, "approve", ORIGIN) == 2
+    assert gateways(tmp_path, "approve", ORIGIN, "--fingerprint", "1a2b") == 2
+    assert "20 digits" in capsys.readouterr().err
+    assert gateways(tmp_path, "approve", ORIGIN, "--fingerprint", fingerprint, "--address", "gw.example") == 0
+    assert "as soon as the gateway asks" in capsys.readouterr().err
+    assert gateways(tmp_path, "list") == 0
+    assert capsys.readouterr().out == f"expected   {ORIGIN}  {fingerprint}  at gw.example\n"
+    assert gateways(tmp_path, "remove", ORIGIN) == 0
+    assert gateways(tmp_path, "remove", ORIGIN) == 2
+    capsys.readouterr()
+    assert gateways(tmp_path, "list") == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_the_operator_reads_it_in_chinese_too(tmp_path, enrolment, capsys, monkeypatch):
+    note, fingerprint = enrolment
+    monkeypatch.setenv("SUYUAN_LANG", "zh")
+    assert gateways(tmp_path, "approve", str(note), "--fingerprint", fingerprint) == 0
+    assert gateways(tmp_path, "suspend", ORIGIN) == 0
+    assert gateways(tmp_path, "rekey", ORIGIN) == 2
+    err = capsys.readouterr().err
+    assert "已批准" in err
+    assert "已暂停" in err
+    assert "新公钥" in err
