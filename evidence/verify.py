@@ -11,9 +11,11 @@ a directory, a mirrored copy, an archive or a server are the caller's business.
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -23,7 +25,7 @@ from . import log, note
 from .continuity import Continuity, Fact, fact_of
 from .errors import ParseError
 from .findings import Finding, Findings, Report, Severity
-from .record import Seal, decode, decode_all
+from .record import Reading, Seal, decode, decode_all
 from .revocation import Revocation, bounds, refuse_revoked
 
 Read: TypeAlias = Callable[[str], bytes | None]
@@ -33,9 +35,7 @@ PARALLEL_FROM: Final = 20_000  # entries; below, starting processes costs more t
 
 
 class Bundle(NamedTuple):
-    """An entry bundle, hashed and read: leaf hashes end to end, and per entry its fact or why it is no
-    record.
-    """
+    """An entry bundle, hashed and read: leaf hashes end to end, and per entry its fact or why it is no record."""
 
     leaves: bytes
     facts: list[Fact | str]
@@ -46,14 +46,14 @@ def read_bundle(data: bytes, width: int) -> Bundle:
     entries = log.decode_bundle(data, width)
     leaves = b"".join([sha256(b"\0" + entry).digest() for entry in entries])
     try:
-        return Bundle(leaves, list(map(fact_of, decode_all(entries))))
+        return Bundle(leaves, cast("list[Fact | str]", decode_all(entries)))
     except ParseError:
         return Bundle(leaves, [_try_fact(entry) for entry in entries])
 
 
 def _try_fact(entry: bytes) -> Fact | str:
     try:
-        return fact_of(decode(entry))
+        return decode(entry)
     except ParseError as error:
         return str(error)
 
@@ -68,7 +68,26 @@ def _try_bundle(data: bytes | None, width: int) -> Bundle | str:
 
 
 def _try_bundles(jobs: list[tuple[bytes | None, int]]) -> list[Bundle | str]:
-    return [_try_bundle(data, width) for data, width in jobs]
+    """Of several bundles, for another process: of readings no more than their facts."""
+    return [_small(_try_bundle(data, width)) for data, width in jobs]
+
+
+def _small(found: Bundle | str) -> Bundle | str:
+    if isinstance(found, str):
+        return found
+    return Bundle(found.leaves, [fact_of(fact) if type(fact) is Reading else fact for fact in found.facts])
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of cycles: verification makes a dozen objects an entry, and no cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def verify_log(
@@ -122,11 +141,12 @@ def verify_log(
     follow = Continuity(checkpoint.origin, verifiers, findings=findings, limits=limits, previous=previous)
     walk = _Walk(checkpoint, read, follow, findings)
     parallel = jobs > 1 and checkpoint.size >= PARALLEL_FROM
-    if parallel:
-        with ProcessPoolExecutor(jobs) as pool:
-            walk.follow(wanted.sizes, pool, 3 * jobs)
-    else:
-        walk.follow(wanted.sizes, None, 1)
+    with _uncollected():
+        if parallel:
+            with ProcessPoolExecutor(jobs) as pool:
+                walk.follow(wanted.sizes, pool, 3 * jobs)
+        else:
+            walk.follow(wanted.sizes, None, 1)
     walk.compare()
     wanted.compare(walk.roots, checkpoint)
     follow.finish(checkpoint.size)
