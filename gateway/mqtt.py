@@ -4,7 +4,7 @@ Topics and payloads are told in ``docs/sync.md``. What the broker acknowledges (
 platform's answer on the ack topic says what has arrived, and only a cosigned checkpoint there is a receipt. A bounded
 number of bundles is under way beyond it: few at first, more with each answer that moves on. If none comes, the platform
 is asked where it stands, each time with more patience; only if its answer shows that something was lost is that sent
-again. A platform that a whole fleet waits for gets nothing twice, and a bill by the byte does not grow while it is away.
+again. A platform that a whole fleet waits for gets nothing twice, and no bill by the byte grows while it is away.
 
 Present values go out beside it on topics of their own, retained, for screens and home automation. They promise nothing.
 """
