@@ -25,6 +25,7 @@ from . import log, note
 from .continuity import Continuity, Fact, fact_of
 from .errors import ParseError
 from .findings import Finding, Findings, Report, Severity
+from .following import Followed, follow_keys
 from .record import Reading, Seal, decode, decode_all
 from .revocation import Revocation, bounds, refuse_revoked
 
@@ -102,7 +103,8 @@ def verify_log(
 ) -> Report:
     """Verify a whole log.
 
-    ``verifiers``: the log's keys, from outside. ``witnesses``: cosigners whose line on the checkpoint is
+    ``verifiers``: the log's keys, from outside; if a newer one signs, the log's key records lead to it, and a finding
+    says so. ``witnesses``: cosigners whose line on the checkpoint is
     demanded, or on one of ``receipts`` (cosigned checkpoint notes kept from earlier). ``known``: an earlier
     checkpoint that the caller believes. ``revoked``: keys whose word counts up to a size only. ``previous``:
     the last head of the log that this one must continue. ``jobs``: processes that hash and read. Returns the report;
@@ -113,6 +115,10 @@ def verify_log(
     if data is None:
         findings.add("checkpoint_missing", "there is no checkpoint here: is this the directory of a log?")
         return Report(findings.all())
+    given = verifiers
+    for followed in follow_keys(read, data, given, bounds(revoked, ())):
+        verifiers = (*verifiers, followed.key)
+        findings.note(_followed(followed))
     try:
         checkpoint, signed = note.open_checkpoint(data, *verifiers)
     except (ParseError, note.VerifyError) as error:
@@ -138,7 +144,7 @@ def verify_log(
         refuse_revoked(checkpoint, signed, verifiers, limits)
     except note.VerifyError as error:
         findings.add("revoked", str(error), where="checkpoint")
-    follow = Continuity(checkpoint.origin, verifiers, findings=findings, limits=limits, previous=previous)
+    follow = Continuity(checkpoint.origin, given, findings=findings, limits=limits, previous=previous)
     walk = _Walk(checkpoint, read, follow, findings)
     parallel = jobs > 1 and checkpoint.size >= PARALLEL_FROM
     with _uncollected():
@@ -159,6 +165,14 @@ def verify_log(
         follow.completeness(),
         wanted.cosigned,
     )
+
+
+def _followed(followed: Followed) -> Finding:
+    what = (
+        f"the log goes on with a newer key, {note.fingerprint(followed.key.vkey)}, which this record gives, signed by "
+        f"itself and by a key before it, from the one that was given on: {followed.key.vkey}"
+    )
+    return Finding("key_followed", Severity.INFO, what, followed.entry)
 
 
 @dataclass(slots=True)
