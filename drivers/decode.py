@@ -169,6 +169,8 @@ class _DialogueModbus:
     def _values(
         self, frame: modbus.Frame, asked: modbus.Request | None
     ) -> tuple[tuple[Indication, ...], str]:
+        if frame.function == 43:
+            return _device_identification(frame.data), ""
         values = frame.values
         if values is None:
             return (), ""
@@ -213,6 +215,30 @@ def _only_range(profile: Profile, function: int, count: int) -> tuple[int | None
         )
     why = "several places have" if starts else "no place has"
     return None, f"no request in the capture: the addresses are unknown ({why} {count} registers)"
+
+
+_OBJECTS = (
+    "VendorName",
+    "ProductCode",
+    "MajorMinorRevision",
+    "VendorUrl",
+    "ProductName",
+    "ModelName",
+    "UserApplicationName",
+)
+
+
+def _device_identification(data: bytes) -> tuple[Indication, ...]:
+    """The objects of Read Device Identification (43/14; Modbus application protocol 6.21), as text."""
+    found: list[Indication] = []
+    at = 6  # MEI type, code, conformity, more follows, next object, count
+    while at + 2 <= len(data):
+        number, size = data[at], data[at + 1]
+        name = _OBJECTS[number] if number < len(_OBJECTS) else f"object {number}"
+        text = data[at + 2 : at + 2 + size].decode("utf-8", "replace")
+        found.append(Indication(name, "", None, "", Missing.NOT_NUMERIC, text))
+        at += 2 + size
+    return tuple(found)
 
 
 def _bits(values: bytes, asked: modbus.Request | None) -> tuple[Indication, ...]:

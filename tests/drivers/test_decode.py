@@ -180,6 +180,20 @@ def test_coils_are_told_one_by_one():
     assert request.answer_bytes == 1
 
 
+def test_the_identification_that_a_device_tells_is_text():
+    """The example of the Modbus application protocol V1.1b3, 6.21 (read device identification, basic)."""
+    texts = (b"Company identification", b"Product code XX", b"V2.11")
+    objects = b"".join(bytes((n, len(text))) + text for n, text in enumerate(texts))
+    asked = modbus.wrap(17, bytes.fromhex("2B 0E 01 00"), "rtu")
+    answered = modbus.wrap(17, bytes.fromhex("2B 0E 01 01 00 00 03") + objects, "rtu")
+    frames = shown("modbus-rtu", asked + answered)["frames"]
+    assert [(i["item"], i["value"], i["text"]) for i in frames[1]["items"]] == [
+        ("VendorName", None, "Company identification"),
+        ("ProductCode", None, "Product code XX"),
+        ("MajorMinorRevision", None, "V2.11"),
+    ]
+
+
 def test_an_exception_is_an_error_without_items():
     (frame,) = shown("modbus-rtu", bytes.fromhex("FF 83 02 A1 01"))["frames"]
     assert (frame["function"], frame["error"], frame["items"]) == (
