@@ -47,7 +47,7 @@ fi
 
 lock=requirements/$kind.txt
 # what is installed is named by the lock and the project's own declaration: nothing is done twice
-stamp=$(cat "$lock" requirements/fuzzer.txt requirements/judges.txt pyproject.toml | sha256sum | cut -d' ' -f1)
+stamp=$(cat "$lock" requirements/fuzzer.txt requirements/peers.txt requirements/judges.txt pyproject.toml | sha256sum | cut -d' ' -f1)
 if [ -x .venv/bin/suyuan ] && [ "$(cat ".venv/$kind.stamp" 2>/dev/null)" = "$stamp" ]; then
     exit 0
 fi
@@ -59,6 +59,9 @@ if [ "$kind" = test ]; then
     # its metadata asks for a newer Python than its code needs; only the judge of our logs
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
         --require-hashes -r requirements/judges.txt || say "the judges aics-tlog and axe-core could not be installed; their tests will be skipped"
+    # programs that the tests start, in a folder of their own: an import of theirs would disturb ours
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/peers \
+        --require-hashes -r requirements/peers.txt || say "dlms-cosem could not be installed; its tests will be skipped"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
         --require-hashes -r requirements/fuzzer.txt ||
         say "atheris could not be installed (only its wheel for x86-64 Linux, Python 3.11, is pinned); guided fuzzing will be skipped"
