@@ -167,6 +167,7 @@ class LogConfig(Model):
 
     ``keep``: entries that every platform has confirmed are deleted when they are older; without it all are kept.
     ``key_overlap``: how long checkpoints bear the signatures of both keys after a change of keys.
+    ``next_key``: where the key is to be held after ``suyuan key rotate``, if not in the same kind of place.
     ``sm2``: checkpoints bear a second signature, by SM2 with SM3.
     """
 
@@ -176,8 +177,15 @@ class LogConfig(Model):
     aggregate: Positive = 60.0
     keep: Positive | None = None
     key: KeyConfig = KeyConfig()
+    next_key: KeyConfig | None = None
     sm2: bool = False
     key_overlap: Duration = 30 * 86400.0
+
+    @model_validator(mode="after")
+    def _elsewhere(self) -> LogConfig:
+        if self.next_key is not None and self.next_key.held == self.key.held:
+            raise ValueError("next_key is for another kind of place than key; to stay there leave it out")
+        return self
 
 
 class ServeConfig(Model):

@@ -20,6 +20,7 @@ from gateway.anchor import sync
 from gateway.keys import KeyFileError
 
 FORMAT = "suyuan/key-reference/1"
+FILE = "file"
 
 
 class LogKey(Protocol):
@@ -71,6 +72,30 @@ class FileHolder:
 
     def forget(self, key: LogKey) -> None:
         """The file was all that there was."""
+
+
+class MovingHolder:
+    """Two kinds of places: keys are made in the one, and found in both, for a key that moves with its change."""
+
+    def __init__(self, holders: Mapping[str, KeyHolder], make: str) -> None:
+        """``holders``: by kind (file, pkcs11, tpm); ``make``: where new keys are made."""
+        self._holders = holders
+        self._make = make
+
+    def create(self, path: Path, name: str) -> LogKey:
+        """Make a key, and its file."""
+        return self._holders[self._make].create(path, name)
+
+    def load(self, path: Path) -> LogKey:
+        """The key of a file, of either kind."""
+        reference = read_reference(path)
+        held = FILE if reference is None else reference.held
+        return self._holders.get(held, self._holders[self._make]).load(path)
+
+    def forget(self, key: LogKey) -> None:
+        """Destroy it where it is held."""
+        held = key.reference.held if isinstance(key, HeldKey) else FILE
+        self._holders[held].forget(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +181,8 @@ def expect(path: Path, held: str) -> Reference:
     if found is None or found.held != held:
         place = "a file" if found is None else found.held
         raise KeyFileError(
-            f"{path}: its key is held in {place}, the site file says {held}. A key does not move: set [log] key back, "
-            "or begin a log that continues this one (suyuan key successor)"
+            f"{path}: its key is held in {place}, the site file says {held}. A key does not move by that: set [log] "
+            "key back, and for the next change of keys add [log] next_key. If the device is lost, begin a log that "
+            "continues this one (suyuan key successor)"
         )
     return found

@@ -23,8 +23,8 @@ from drivers.link import link
 from gateway import advice
 from gateway.agent import Agent, BusPlan, Plan
 from gateway.compiling import compile_apart
-from gateway.config import SiteFile
-from gateway.key_holder import FileHolder, KeyHolder, LogKey
+from gateway.config import KeyConfig, SiteFile
+from gateway.key_holder import FileHolder, KeyHolder, LogKey, MovingHolder
 from gateway.keyring import KeyRing, SecondLine
 from gateway.keyring import watch as watch_ring
 from gateway.keys import KeyFileError
@@ -58,7 +58,15 @@ def second_ring(site: SiteFile) -> KeyRing:
 
 def key_holder(site: SiteFile) -> KeyHolder:
     """Where the site's log has its keys. Raises KeyFileError."""
-    config = site.site.log.key
+    log = site.site.log
+    present = _holder(site, log.key)
+    if log.next_key is None:
+        return present
+    both: dict[str, KeyHolder] = {log.key.held: present, log.next_key.held: _holder(site, log.next_key)}
+    return MovingHolder(both, log.next_key.held)
+
+
+def _holder(site: SiteFile, config: KeyConfig) -> KeyHolder:
     if config.held == "tpm":
         from gateway.tpm_key import TpmHolder
 

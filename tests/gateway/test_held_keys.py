@@ -8,19 +8,26 @@ import shutil
 import socket
 import subprocess
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from evidence.note import Checkpoint, Ed25519Signer, SignerUnavailable, open_checkpoint
-from evidence.record import Event
+from evidence.note import Checkpoint, Ed25519Signer, Note, SignerUnavailable, Verifier, open_checkpoint
+from evidence.record import Event, Key
+from evidence.verify import verify_log
 from gateway.agent import Agent
 from gateway.cli import main
 from gateway.clock import SystemClock
-from gateway.key_holder import FileHolder, read_reference
+from gateway.config import SiteFile
+from gateway.key_holder import FileHolder, MovingHolder, read_reference
 from gateway.keyring import KeyRing, look
 from gateway.keys import KeyFileError
+from gateway.store import LogStore
+from gateway.toml_source import ConfigError
 from tests.gateway.test_agent import PERIOD, Running, fast, records, until, verified
+from tests.gateway.test_config import SITE
+from tests.gateway.test_restore import copy_of
 from tests.rigs.agent_process import SIGNER, plan
 from tests.rigs.farm import Farm
 
@@ -241,3 +248,59 @@ def test_a_tpm_that_is_not_there_is_told(tmp_path):
 
     with pytest.raises(KeyFileError, match=r"TPM .*tpm2_createprimary"):
         TpmHolder(f"swtpm:path={tmp_path / 'none'}").create(tmp_path / "k", ORIGIN)
+
+
+# ── moving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def moved(directory, holders, way):
+    """An agent's log whose key is changed along the kinds of places of ``way``; the vkeys that signed alone."""
+    origin, seen = plan(directory, 1, []).origin, []
+    async with Farm(1) as farm:
+        for held, to in pairwise(way):
+            ring = KeyRing(directory, origin, MovingHolder({k: holders[k] for k in {held, to}}, to))
+            if not seen:
+                seen.append(KeyRing(directory, origin, holders[held]).current().vkey)
+            made = fast(plan(directory, PERIOD, farm.ports), signer=ring.current().signer, platforms=())
+            async with Running(Agent(made, SystemClock())) as agent:
+                new = ring.prepare()
+                coming = await look(ring, 0, agent, None)
+                await until(lambda agent=agent, new=new: agent.key_is_known(new.vkey, 0))
+                assert await look(ring, 0, agent, coming) is None
+                size = agent.size
+                await until(lambda agent=agent, size=size: agent.store.published.size > size)
+                assert len(Note.parse(agent.store.published.note).signatures) == 1
+                open_checkpoint(agent.store.published.note, new.signer.verifier)
+            seen.append(KeyRing(directory, origin, holders[to]).current().vkey)
+            assert seen[-1] == new.vkey
+            assert ring.current().vkey == new.vkey, (
+                "the site file may name both places for as long as one likes"
+            )
+    return seen
+
+
+@softhsm
+@swtpm
+async def test_a_key_moves_with_its_change_from_a_file_to_a_token_to_a_tpm_and_back(tmp_path, token, tpm):
+    from gateway.tpm_key import TpmHolder
+
+    holders = {"file": FileHolder(), "pkcs11": holder_of(token), "tpm": TpmHolder(tpm)}
+    seen = await moved(tmp_path, holders, ("file", "pkcs11", "tpm", "file"))
+    assert len(set(seen)) == 4
+    assert [r.vkey for r in records(tmp_path) if isinstance(r, Key)] == seen[1:]
+    verdict = verify_log(copy_of_log(tmp_path), Verifier.parse(seen[-1]))
+    assert verdict.ok, verdict.findings
+
+
+def test_a_key_that_moves_goes_to_another_kind_of_place(tmp_path):
+    text = SITE.replace('commit = "1s"', 'commit = "1s"\nnext_key = { held = "file" }')
+    (tmp_path / "site.toml").write_text(text)
+    with pytest.raises(ConfigError, match="another kind of place"):
+        SiteFile(tmp_path / "site.toml")
+
+
+def copy_of_log(directory):
+    store = LogStore(directory, plan(directory, 1, []).origin, ballast=0)
+    copy = copy_of(store)
+    store.close()
+    return copy.get
