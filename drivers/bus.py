@@ -472,7 +472,8 @@ def cycle_time_s(
             continue
         answer = codec.expected_length(request)
         if answer is None:
-            items = (dlt645_items.describe(point.item) for point in query.points)
+            numbered = query.points if query.protocol.startswith("dlt645") else ()
+            items = (dlt645_items.describe(point.item) for point in numbered)
             answer = _AROUND_ITEM + sum(item.size for item in items if item is not None)
             if query.protocol == "dlt698":  # OAD, result, type and number, at most
                 answer += 11 * len(query.points)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers import dlt698, dlt698_get
-from drivers.bus import Bus, Meter
+from drivers.bus import Bus, Meter, cycle_time_s
 from drivers.codec import Answer, Instant, LocalProtocolError, Mismatch, MismatchReason, Missing, Scan
 from drivers.line import Timing as LineTiming
 from drivers.link import MemoryLink
@@ -166,3 +166,8 @@ def test_over_a_bus_the_last_midnights_registers_are_read(side: Callable[[], Dlt
 @pytest.mark.parametrize("kind", [FaultKind.WRONG_CHECKSUM, FaultKind.WRONG_ADDRESS, FaultKind.SILENT])
 def test_faults_give_no_value(kind: FaultKind) -> None:
     assert {i.value for i in scanned(meter(), Fault(kind)).indications} == {None}
+
+
+def test_a_records_time_on_the_line_is_told_beforehand() -> None:
+    taken = cycle_time_s(codec("dlt698"), Meter("m", ADDRESS, PROFILE), (QUERY,), LineTiming(9600, "8E1"))
+    assert 0.1 < taken < 1
