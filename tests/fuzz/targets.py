@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from calibration.dcc_reading import read as read_dcc
@@ -234,6 +235,7 @@ def _evidence(name: str) -> list[bytes]:
     return list({type(record.decode(entry)): entry for _, entry in whole.entries}.values())
 
 
+@cache
 def golden(protocol: str) -> list[bytes]:
     """The answers that the profiles of a protocol keep as captured."""
     if protocol not in ("dlt698", "mbus", "iec62056-21", "cjt188"):
