@@ -9,6 +9,7 @@
   const has = (name) => Object.hasOwn(WORDS, name);
   const say = (name, values = {}) => WORDS[name][view.language].replace(/\{(\w+)\}/g, (_, key) => values[key] ?? "");
   const word = (name) => (has(name) ? say(name) : name);
+  const colon = () => (view.language ? "：" : ": "), and = (names) => names.join(view.language ? "、" : ", ");
   const el = (tag, attributes, ...children) => {
     const node = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes ?? {})) {
@@ -66,7 +67,7 @@
     }
     return measurand;
   }
-  const flagsOf = (flags) => (flags ?? []).map(word).join(", ");
+  const flagsOf = (flags) => and((flags ?? []).map(word));
 
   // ---- what is in the bundle --------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@
   // ---- the parts of the page --------------------------------------------------------------------------------
 
   function header() {
-    const button = (text, number, lang) => el("button", { type: "button", lang, "aria-pressed": String(view.language === number), onclick: () => { view.language = number; draw(); } }, text);
+    const button = (text, number, lang) => el("button", { type: "button", id: `in-${lang}`, lang, "aria-pressed": String(view.language === number), onclick: () => { view.language = number; draw(); } }, text);
       return [
       el("div", { class: "bar" },
         el("p", { class: "quiet" }, `Suyuan 溯源 · ${say("title")}`),
@@ -108,13 +109,13 @@
   function verdict() {
     const { report } = view;
     const box = (kind, mark, title, ...content) => el("div", { class: `verdict ${kind}`, id: "verdict", role: "status", "aria-live": "polite", tabindex: "-1" }, el("strong", {}, icon(mark), ` ${title}`), ...content);
-    if (failure) return box("no", "bad", say("no"), el("p", {}, `${say("damaged")}: ${failure}`));
+    if (failure) return box("no", "bad", say("no"), el("p", {}, say("damaged") + colon() + failure));
     if (view.busy) return box("", "info", say("working"));
-    if (view.problem) return box("unable", "warn", say("policy_wrong"), el("p", {}, view.problem));
+    if (view.problem) return box("unable", "warn", say("policy_wrong"), el("p", { id: "policy-wrong" }, say("policy_wrong_why"), " ", el("span", { lang: "en", class: "mono" }, view.problem)));
     if (!report) return box("", "info", say("waiting"), el("p", {}, say("waiting_why")));
     if (report.findings.some((f) => f.code === "unsupported")) return box("unable", "warn", say("unable"), el("p", {}, say("unable_why")));
     const found = report.findings.map((f) => el("li", {}, icon(f.severity === "error" ? "bad" : "warn"),
-      [f.entry === null ? "" : say("at_entry", { entry: f.entry }), f.where].filter(Boolean).join(", "), f.entry === null && !f.where ? "" : ": ",
+      [f.entry === null ? "" : say("at_entry", { entry: f.entry }), f.where].filter(Boolean).join(", "), f.entry === null && !f.where ? "" : colon(),
       say(`f_${f.code}`, f.params), el("span", { class: "quiet small" }, ` [${f.code}] `), el("span", { class: "quiet small", lang: "en" }, f.what)));
     const more = Math.max(0, found.length - 50);
     const list = found.length ? el("ul", { class: "checks" }, found.slice(0, 50), more ? el("li", {}, `+ ${more}`) : null) : null;
@@ -122,12 +123,12 @@
     const item = (mark, ...content) => el("li", {}, icon(mark), ...content);
     const seen = new Set(report.cosigned.map((c) => c.name));
     return box("yes", "good", say("yes"), el("p", {}, say("yes_why")), el("ul", { class: "checks" },
-      item("good", `${say("signer")}: `, el("code", {}, report.signer.vkey)),
+      item("good", say("signer") + colon(), el("code", {}, report.signer.vkey)),
       [...seen].map((name) => {
         const best = report.cosigned.filter((c) => c.name === name).sort((a, b) => b.size - a.size)[0];
-        return item("good", `${say("cosigners")}: `, say("cosigned", { name, size: best.size, at: local(best.at * 1e6) }));
+        return item("good", say("cosigners") + colon(), say("cosigned", { name, size: best.size, at: local(best.at * 1e6) }));
       }),
-      seen.size ? null : item("warn", `${say("cosigners")}: ${say("no_cosigners")}`),
+      seen.size ? null : item("warn", say("cosigners") + colon() + say("no_cosigners")),
       item("good", say("included", { count: report.records.size, size: report.size })),
       item("good", say("complete", report.polls)), numbers(report, item)), list, el("p", { class: "small" }, say("not_proven")));
   }
@@ -142,7 +143,7 @@
   }
 
   function ask() {
-    const text = el("textarea", { id: "policy", spellcheck: "false", autocomplete: "off", "aria-describedby": "policy-help", oninput: (e) => { view.policy = e.target.value; } });
+    const text = el("textarea", { id: "policy", spellcheck: "false", autocomplete: "off", "aria-invalid": view.problem ? "true" : null, "aria-describedby": view.problem ? "policy-wrong policy-help" : "policy-help", oninput: (e) => { view.policy = e.target.value; } });
     text.value = view.policy;
     const file = el("input", { type: "file", onchange: async (e) => { if (e.target.files[0]) { view.policy = await e.target.files[0].text(); await check(); } } });
     return el("form", { class: "noprint", onsubmit: (e) => { e.preventDefault(); check(); } },
@@ -164,14 +165,14 @@
     }
     view.busy = false;
     draw();
-    document.getElementById("verdict").focus();
+    document.getElementById(view.problem ? "policy" : "verdict").focus();
   }
 
   function overview() {
     const done = readings().length, missed = gaps().reduce((n, [, g]) => n + g.last - g.first + 1, 0), due = done + missed;
     const cards = [el("div", { class: "card" }, say("polls"), el("b", {}, say("polls_card", { received: done, due, share: due ? (100 * done / due).toPrecision(4).replace(/\.?0+$/, "") : DASH })))];
     for (const [measurand, sum] of energySums()) {
-      cards.push(el("div", { class: "card" }, `${say("energy_sum")}: ${nameOf(measurand)}`, el("b", {}, withU(sum.value, sum.u, UNITS[sum.unit] ?? sum.unit)),
+      cards.push(el("div", { class: "card" }, say("energy_sum") + colon() + nameOf(measurand), el("b", {}, withU(sum.value, sum.u, UNITS[sum.unit] ?? sum.unit)),
         el("span", { class: "quiet small" }, moment(sum.from), ` ${DASH} `, moment(sum.to), ", k = 2")));
     }
     return section("overview", say("overview"), el("div", { class: "cards" }, cards));
@@ -222,7 +223,12 @@
     const alt = there.length ? say("chart_alt", { measurand: nameOf(measurand), from: local(from * 1e6), to: local(to * 1e6), unit,
       low: Math.min(...there.map((p) => p.y)), high: Math.max(...there.map((p) => p.y)) }) : "";
     const start = view.page * PAGE, shown = rows.slice(start, start + PAGE), many = measurand.includes("energy.");
-    const turn = (step, text, able) => el("button", { type: "button", disabled: !able, onclick: () => { view.page += step; place("results", results()); document.querySelector("#results table").scrollIntoView({ block: "nearest" }); } }, text);
+    const turn = (step, name, able) => el("button", { type: "button", id: name, disabled: !able, onclick: () => {
+      view.page += step;
+      place("results", results());
+      document.querySelector("#results table").scrollIntoView({ block: "nearest" });
+      document.querySelector(`#${name}:enabled, #${step > 0 ? "earlier" : "later"}:enabled`)?.focus({ preventScroll: true });
+    } }, say(name));
     return section("results", say("results"),
       el("div", { class: "row noprint" }, el("label", { for: "measurand" }, say("measurand")), choose),
       el("h3", {}, [nameOf(measurand), unit].filter(Boolean).join(", ")),
@@ -237,14 +243,14 @@
             el("td", { class: "n" }, stated ? withU(...stated, "") : why ? `▲ ${word(why)}` : say("no_result")),
             el("td", { class: "w" }, flagsOf(r.flags)), el("td", { class: "n" }, String(index)));
         })),
-      rows.length > PAGE ? el("div", { class: "row noprint" }, turn(-1, say("earlier"), view.page > 0), turn(1, say("later"), start + PAGE < rows.length)) : null);
+      rows.length > PAGE ? el("div", { class: "row noprint" }, turn(-1, "earlier", view.page > 0), turn(1, "later", start + PAGE < rows.length)) : null);
   }
 
   function events() {
     const rows = [];
-    for (const [index, r] of gaps()) rows.push([index, r.from_us, `▲ ${say("gap")}`, say("polls_missed", { first: r.first, last: r.last, reason: word(r.reason) }), true]);
+    for (const [index, r] of gaps()) rows.push([index, r.from_us, `▲${NBSP}${say("gap")}`, say("polls_missed", { first: r.first, last: r.last, reason: word(r.reason) }), true]);
     for (const [index, r] of ofType("event")) rows.push([index, r.utc_us, word(r.kind), [...Object.entries(r.detail ?? {}).map(([k, v]) => `${k}: ${v}`), inside(r.utc_us) ? "" : say("outside")].filter(Boolean).join("; "), false]);
-    for (const [index, r] of ofType("advice")) rows.push([index, r.utc_us, `▲ ${say("advice")}`, r.reason, true]);
+    for (const [index, r] of ofType("advice")) rows.push([index, r.utc_us, `▲${NBSP}${say("advice")}`, r.reason, true]);
     rows.sort((a, b) => a[0] - b[0]);
     return section("events", say("events"), rows.length
       ? table(say("events"), [[say("time")], [say("kind")], [say("detail")], [say("entry"), "n"]],
@@ -259,7 +265,7 @@
       all.map(([index, a]) => el("tr", {}, el("td", { class: "t" }, moment(a.from_us)), el("td", { class: "t" }, moment(a.to_us)), el("td", { class: "w" }, nameOf(a.measurand)),
         el("td", { class: "n" }, a.value === null ? say("no_result") : withU(a.value, a.u, UNITS[a.unit] ?? a.unit)), el("td", { class: "n" }, String(a.missing)),
         el("td", { class: "w" }, [flagsOf(a.flags), gone.has(index) ? say("superseded", { by: gone.get(index) }) : "", a.to_us <= bundle.from_us || a.from_us >= bundle.to_us ? say("outside") : ""].filter(Boolean).join("; ")), el("td", { class: "n" }, String(index)))));
-    return section("energies", say("energies"), all.length > 40 ? el("details", {}, el("summary", {}, `${say("energies")}: ${all.length}`), body) : body);
+    return section("energies", say("energies"), all.length > 40 ? el("details", {}, el("summary", {}, say("energies") + colon() + all.length), body) : body);
   }
 
   function calibration() {
@@ -268,7 +274,7 @@
     for (const [index, state] of ofType("calibration_state")) {
       const body = state.body, certificates = body.certificates ?? [];
       parts.push(el("h3", {}, `${say("state")} · ${say("at_entry", { entry: index })}`),
-        facts([say("valid"), `${body.valid_from} ${DASH} ${body.valid_until}`], [say("ratio"), `${body.ratio?.ct ?? "1"} / ${body.ratio?.pt ?? "1"}`],
+        facts([say("valid"), `${body.valid_from ?? ""} ${DASH} ${body.valid_until ?? ""}`], [say("ratio"), `${body.ratio?.ct ?? "1"} / ${body.ratio?.pt ?? "1"}`],
           body.flags?.length ? [say("flags"), flagsOf(body.flags)] : null, [say("digest"), el("code", {}, state.digest)]));
       parts.push(certificates.length
         ? table(say("certificate"), [[say("certificate")], [say("of_instrument")], [say("performed")], [say("digest")]],
@@ -276,7 +282,7 @@
         : el("p", {}, `▲ ${say("class_only")}`));
       const sources = Object.entries(body.sources ?? {});
       if (sources.length) {
-        parts.push(el("details", {}, el("summary", {}, `${say("sources")}: ${sources.length}`),
+        parts.push(el("details", {}, el("summary", {}, say("sources") + colon() + sources.length),
           table(say("sources"), [[say("kind")], [say("owner")], [say("quantity")], ["id"]], sources.map(([id, s]) => {
             const kind = s.kind ?? id.split(":")[0];
             return el("tr", {}, el("th", { scope: "row" }, word(kind)), el("td", {}, [s.owner, s.epoch].filter(Boolean).join(" · ")), el("td", {}, s.quantity ?? ""), el("td", {}, el("code", {}, id)));
@@ -297,7 +303,7 @@
   function others() {
     const told = ofType("configuration").flatMap(([, c]) => (Array.isArray(c.body?.instruments) ? c.body.instruments : Object.keys(c.body?.instruments ?? {})));
     const names = [...new Set(told)].filter((name) => name !== bundle.instrument);
-    return names.length ? say("others_told", { names: names.join(", ") }) : say("others_hidden");
+    return names.length ? say("others_told", { names: and(names) }) : say("others_hidden");
   }
 
   function evidence() {

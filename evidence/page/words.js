@@ -22,6 +22,7 @@ globalThis.SuyuanWords = {
   key_file: ["Load from a file…", "从文件载入……"],
   verify: ["Verify", "核验"],
   policy_wrong: ["The key or policy cannot be used", "该公钥或策略无法使用"],
+  policy_wrong_why: ["Paste the whole key, in one line, or the whole policy, as you were given it:", "请原样粘贴完整公钥（一行）或完整策略："],
   signer: ["Signed by", "签名者"],
   cosigners: ["Cosigned by", "联署者"],
   no_cosigners: ["no cosignature was asked for or found: the newest part of the log could still have been replaced by whoever holds its key", "未要求或未找到联署：日志最新部分仍可能被密钥持有者替换"],
