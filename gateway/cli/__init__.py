@@ -126,6 +126,19 @@ def _overview() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A user's mistake is told in words, never as a stack trace."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _answer(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader of our output went away (`| head`): nothing is wrong, and nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _answer(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_overview())
         return DONE if argv else WRONG_USE
@@ -155,12 +168,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print("  → install the product with its extras: pip install 'suyuan[all]'", file=sys.stderr)
         return WRONG_USE
-    except BrokenPipeError:
-        # the reader of our output went away: nothing is wrong, and nothing more can be said
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except KeyboardInterrupt:
-        return 130
 
 
 def _run(name: str, argv: list[str]) -> int:
@@ -176,11 +183,20 @@ def _run(name: str, argv: list[str]) -> int:
         return int(ended.code or 0)
     try:
         return module.run(name, given)
-    except BrokenPipeError:
-        raise
     except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _output_is_gone():
+            raise
         # every error of ours that a user can mend is a ValueError with its own words; anything else is a bug
         if type(error).__module__ == "builtins" and not isinstance(error, OSError):
             raise
         print(f"suyuan {name}: {error}", file=sys.stderr)
         return WRONG_USE
+
+
+def _output_is_gone() -> bool:
+    """Whether it is our output that nobody reads any more, and not a meter's or a platform's connection."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
