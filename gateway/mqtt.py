@@ -104,9 +104,9 @@ class MqttPusher:
         self._doubted = -1  # a next entry before the one that was known, told once
         self._window = FIRST_WINDOW
         self._silences = 0  # in a row
-        self._answers = 0
         self._heard = asyncio.Event()
         self.sent = 0  # bundles
+        self.heard = 0  # answers
 
     @property
     def acknowledged(self) -> int:
@@ -176,7 +176,7 @@ class MqttPusher:
             _log.error("%s", what)
             self._alarm("contradicted_by_platform", what)
             return
-        self._answers += 1
+        self.heard += 1
         if wanted.next < self._next and wanted.next != self._doubted:
             # of two front ends' answers the older may come last; a platform that did lose entries says so again
             self._doubted = wanted.next
@@ -216,7 +216,7 @@ class MqttPusher:
         parts = packages(self._store, start, end)
         under_way: list[int] = []  # the index after each bundle that has no answer yet
         sent_us = heard_us = self._clock.now().boot_us
-        said, answers = (self._known, self._next), self._answers
+        said, answers = (self._known, self._next), self.heard
         while self.acknowledged < end:
             made = None
             if len(under_way) < self._window:
@@ -246,14 +246,14 @@ class MqttPusher:
                 under_way = [stop for stop in under_way if stop > self._next]
                 if self._known not in (known, end):  # the platform stands elsewhere than was thought
                     return
-            elif self._answers != answers and now_us >= sent_us + min(SETTLE_US, self._patience_us):
+            elif self.heard != answers and now_us >= sent_us + min(SETTLE_US, self._patience_us):
                 self._window = 1
                 return  # it stands where it stood: what is under way was lost
             elif now_us >= heard_us + self._patience():
                 await client.publish(f"{self._topic}/bundle/{end // 256}", question, qos=1)
                 self._silences += 1
                 heard_us = now_us
-            answers = self._answers
+            answers = self.heard
 
     def _patience(self) -> int:
         """How long to wait for an answer that moves on: longer with each time in a row that none came."""

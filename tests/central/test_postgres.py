@@ -166,6 +166,18 @@ def test_what_fails_half_way_leaves_nothing(store):
     assert store.advance(gateway, step, START_US).size == 300
 
 
+@pytest.mark.skipif(
+    not engines.TIMESCALEDB, reason="wants TimescaleDB installed, and SUYUAN_TIMESCALEDB=1 to use it"
+)
+def test_readings_and_aggregates_lie_in_hypertables_where_timescaledb_is(store):
+    advance(store, with_aggregates())
+    found = store.rows(
+        "SELECT hypertable_name::text, num_chunks FROM timescaledb_information.hypertables ORDER BY 1"
+    )
+    assert found == [("aggregate", 1), ("reading", 1)]
+
+
+@pytest.mark.skipif(engines.TIMESCALEDB, reason="TimescaleDB makes its own chunks")
 def test_readings_lie_in_partitions_of_their_month(store):
     day = 86_400_000_000
     writer = Writer()

@@ -19,6 +19,9 @@ import psycopg
 import pytest
 
 PATIENCE_S = 30
+# SUYUAN_TIMESCALEDB=1 runs every test of PostgreSQL with that extension in each database; it must be installed
+TIMESCALEDB = bool(os.environ.get("SUYUAN_TIMESCALEDB"))
+_EXTENSION = ("shared_preload_libraries=timescaledb", "timescaledb.telemetry_level=off")
 
 
 def free_port() -> int:
@@ -57,6 +60,9 @@ class Postgres:
         name = f"platform_{os.getpid()}_{self._count}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as db:
             db.execute(f"CREATE DATABASE {name}".encode())
+        if TIMESCALEDB:
+            with psycopg.connect(self.url(name), autocommit=True) as db:
+                db.execute("CREATE EXTENSION timescaledb")
         return self.url(name)
 
 
@@ -90,7 +96,7 @@ def postgres(*settings: str) -> Iterator[Postgres]:
             process = subprocess.Popen(
                 [
                     programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", directory,
-                    *(part for setting in settings for part in ("-c", setting)),
+                    *(part for each in (*settings, *(_EXTENSION if TIMESCALEDB else ())) for part in ("-c", each)),
                 ],
                 cwd=directory, stdout=log, stderr=log, **owner,
             )  # fmt: skip

@@ -29,7 +29,8 @@ from central.postgres import PostgresStore
 from evidence import record
 from gateway.clock import SystemClock
 from gateway.keys import Key, _encode
-from gateway.mqtt import Broker, MqttPusher
+from gateway.mqtt import PATIENCE_US, Broker, MqttPusher
+from gateway.pacing import BackOff
 from gateway.receipts import PlatformKey, Receipts
 from gateway.store import LogStore
 from tests.central.pushing import PLATFORM, grow
@@ -51,12 +52,12 @@ def writer(number: int) -> Writer:
 # ── the gateways ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def gateways(directory: Path, port: int, count: int, sizes: Sequence[int]) -> None:
+async def gateways(directory: Path, port: int, count: int, patience_us: int, sizes: Sequence[int]) -> None:
     """Push the logs of ``count`` gateways to the broker at ``port``.
 
     Their logs have the first of ``sizes``; with each line on stdin they grow to the next. The first line on stdout
     tells the readings in the logs, by size; each further one their size, how many gateways have the receipt for their
-    whole log, and how many messages with entries were sent in all. It ends when stdin does.
+    whole log, how many messages with entries were sent in all, and how many answers came. It ends when stdin does.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -76,7 +77,13 @@ async def gateways(directory: Path, port: int, count: int, sizes: Sequence[int])
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     await lines.readline()
     broker = Broker(KEY, "127.0.0.1", port)
-    pushers = [MqttPusher(store, Receipts(store, [KEY], clock), broker, clock) for store in stores]
+    pushers = [
+        MqttPusher(
+            store, Receipts(store, [KEY], clock), broker, clock,
+            back_off=BackOff(min(1.0, patience_us / 1e6), 60.0), patience_us=patience_us,
+        )
+        for store in stores
+    ]  # fmt: skip
     later = iter(sizes[1:])
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(pusher.run()) for pusher in pushers]
@@ -88,7 +95,8 @@ async def gateways(directory: Path, port: int, count: int, sizes: Sequence[int])
                     await asyncio.sleep(0)
                 asked = tasks.create_task(lines.readline())
             ready = sum(p.acknowledged == w.size for p, w in zip(pushers, writers, strict=True))
-            print(json.dumps([writers[0].size, ready, sum(p.sent for p in pushers)]), flush=True)
+            heard = sum(p.heard for p in pushers)
+            print(json.dumps([writers[0].size, ready, sum(p.sent for p in pushers), heard]), flush=True)
             await asyncio.sleep(TOLD_S)
         for task in running:
             task.cancel()
@@ -111,6 +119,7 @@ class Site:
     process: subprocess.Popen[bytes]
     readings: list[int]
     sent: int = 0
+    heard: int = 0
 
     def go(self) -> None:
         """First: push what there is. Then: grow."""
@@ -120,25 +129,51 @@ class Site:
 
     def until_acknowledged(self, count: int, size: int) -> float:
         """Until every gateway has the receipt for its log of ``size``; when that was told."""
+        return self._until(lambda told: told[:2] == [size, count])
+
+    def until_heard(self, more: int) -> None:
+        """Until so many answers more have come."""
+        before = self.heard
+        self._until(lambda told: told[3] >= before + more)
+
+    def end(self) -> None:
+        """End it, as whoever closes its stdin."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(PATIENCE_S) == 0
+
+    def _until(self, true: Callable[[list[int]], bool]) -> float:
         assert self.process.stdout is not None
         until = time.monotonic() + PATIENCE_S
-        told = []
+        told: list[int] = []
         while time.monotonic() < until:
             line = self.process.stdout.readline()
             assert line, "the gateways have ended"
             told = json.loads(line)
-            if told[:2] == [size, count]:
-                self.sent = told[2]
+            _, _, self.sent, self.heard = told
+            if true(told):
                 return time.monotonic()
-        raise AssertionError(f"not all receipts within {PATIENCE_S} s: size, gateways, sent: {told}")
+        raise AssertionError(
+            f"not within {PATIENCE_S} s: size, gateways ready, messages sent, answers: {told}"
+        )
 
 
 @contextmanager
-def site(directory: Path, port: int, count: int, sizes: Sequence[int]) -> Iterator[Site]:
-    command = [sys.executable, "-m", "tests.rigs.fleet_mqtt", directory, str(port), str(count)]
+def site(
+    directory: Path,
+    port: int,
+    count: int,
+    sizes: Sequence[int],
+    *,
+    said: IO[str] | None = None,
+    patience_us: int = PATIENCE_US,
+) -> Iterator[Site]:
+    """The gateways. ``said``: where their stderr goes."""
+    numbers = map(str, (port, count, patience_us, *sizes))
     process = subprocess.Popen(
-        [*command, *map(str, sizes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
-    )
+        [sys.executable, "-m", "tests.rigs.fleet_mqtt", directory, *numbers],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, cwd=ROOT,
+    )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -153,12 +188,11 @@ def site(directory: Path, port: int, count: int, sizes: Sequence[int]) -> Iterat
 
 
 @contextmanager
-def mosquitto(directory: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """Debian's mosquitto with the limits of ``deploy/platform/mosquitto.conf``: its port, its process."""
+def mosquitto(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Debian's mosquitto with the limits of ``deploy/platform/mosquitto.conf``."""
     assert MOSQUITTO is not None, ABSENT
     shipped = (ROOT / "deploy" / "platform" / "mosquitto.conf").read_text(encoding="utf-8")
     limits = [line for line in shipped.splitlines() if line.startswith("max_")]
-    port = engines.free_port()
     config = directory / "mosquitto.conf"
     lines = [f"listener {port} 127.0.0.1", "user root", "allow_anonymous true", "persistence false", *limits]
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -166,7 +200,7 @@ def mosquitto(directory: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
         process = subprocess.Popen([MOSQUITTO, "-c", config], stdout=log, stderr=log)
     try:
         engines.answers(port, process)
-        yield port, process
+        yield process
     finally:
         _ended(process, signal.SIGTERM)
 
@@ -194,16 +228,17 @@ class Front:
 
 
 @contextmanager
-def front(directory: Path, url: str, port: int, number: int) -> Iterator[Front]:
-    """`suyuan collect` as the compose file runs it, without TLS."""
+def front(directory: Path, url: str | None, port: int, number: int) -> Iterator[Front]:
+    """`suyuan collect` as the compose file runs it; without a URL on SQLite, alone."""
     place = directory / f"front-{number}"
     place.mkdir()
     with (place / "said").open("w+", encoding="utf-8") as said:
         process = subprocess.Popen(
             [
                 sys.executable, "-m", "gateway.cli", "collect", "--listen", "127.0.0.1:0", "--plain", "--store", place,
-                "--database", url, "--gateways", directory / "pushing.txt", "--sign", directory / "platform.key",
-                "--broker", f"mqtt://127.0.0.1:{port}", "--share", "front", "--stale", "1h",
+                *(() if url is None else ("--database", url, "--share", "front")),
+                "--gateways", directory / "pushing.txt", "--sign", directory / "platform.key",
+                "--broker", f"mqtt://127.0.0.1:{port}", "--stale", "1h",
             ],
             stdout=subprocess.DEVNULL, stderr=said, cwd=ROOT,
         )  # fmt: skip
@@ -229,7 +264,8 @@ def _ended(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         process.wait(60)
 
 
-def _key(directory: Path, count: int) -> None:
+def write_keys(directory: Path, count: int) -> None:
+    """The platform's key, and the file of the gateways that push."""
     key = directory / "platform.key"
     key.touch(0o600)
     key.write_text(_encode(Key(PLATFORM, True, bytes([2]) * 32)), encoding="utf-8")
@@ -249,18 +285,20 @@ def run(
     hold_against: Callable[[str, int, int, int], None],
     *,
     kill: bool = False,
+    patience_us: int = PATIENCE_US,
 ) -> dict[str, object]:
     """Both collections; figures by collection. Raises AssertionError if anything is lost, twice, or ends in a trace."""
     sizes = (backlog, backlog + news)
     told: dict[str, object] = {"gateways": count, "front_ends": fronts, "killed": kill}
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="suyuan-fleet-")))
-        _key(directory, count)
-        port, broker = stack.enter_context(mosquitto(directory))
+        write_keys(directory, count)
+        port = engines.free_port()
+        broker = stack.enter_context(mosquitto(directory, port))
         server = stack.enter_context(engines.postgres("shared_buffers=256MB", "max_wal_size=4GB"))
         url = server.database()
         store = stack.enter_context(PostgresStore(url, connections=1))
-        farm = stack.enter_context(site(directory / "gateways", port, count, sizes))
+        farm = stack.enter_context(site(directory / "gateways", port, count, sizes, patience_us=patience_us))
         running = [stack.enter_context(front(directory, url, port, number)) for number in range(fronts)]
         before, sent = 0, 0
         for name, size, now in zip(("backlog", "round"), sizes, farm.readings, strict=True):
@@ -297,9 +335,6 @@ def run(
             words = each.words()
             assert "Traceback" not in words, words
             assert "never retrieved" not in words, words
-            said = [line for line in words.splitlines() if "127.0.0.1:0" not in line]
-            if os.environ.get("FLEET_WORDS"):
-                print(*said[:20], len(said), sep="\n", file=sys.stderr)
     return told
 
 
@@ -309,4 +344,5 @@ def _begun(store: PostgresStore) -> int:
 
 
 if __name__ == "__main__":
-    asyncio.run(gateways(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), list(map(int, sys.argv[4:]))))
+    asked = list(map(int, sys.argv[2:]))
+    asyncio.run(gateways(Path(sys.argv[1]), asked[0], asked[1], asked[2], asked[3:]))
