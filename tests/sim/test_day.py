@@ -34,7 +34,7 @@ def held(name: str, day: Played, least: float) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_the_day_in_a_part_of_an_hour(morning: int, name: str) -> None:
     length_s, often = SHORT.get(name, USUAL)
-    held(name, played(KINDS[name], morning, length_s, often=often), 0.4)
+    held(name, played(KINDS[name], morning, length_s, often=often), 0.7)
 
 
 @pytest.mark.long

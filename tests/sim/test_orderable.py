@@ -17,7 +17,7 @@ from sim.orderable import checked, refused, table
 from sim.shared_line import SharedLine
 from sim.site import SimBus, SimMeter, SimSite, SimSiteSpec
 from sim.virtual import VirtualLoop
-from tests.sim.day import IN_THE_METER, KINDS, alike, played
+from tests.sim.day import IN_THE_METER, KINDS, alike
 
 ROOT = Path(__file__).parents[2]
 PROTOCOLS = (*FRAMINGS, "modbus-tcp")
@@ -33,15 +33,15 @@ def test_the_documented_table_is_what_is_refused_and_what_is_not() -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("kind", FaultKind)
-def test_what_a_protocol_does_not_know_is_refused_and_nothing_else(protocol: str, kind: FaultKind) -> None:
-    scenario = Scenario(faults=(Fault(kind, meter="a"),))
-    if kind not in refused(protocol):
-        assert checked(scenario, {"a": protocol}).faults == scenario.faults
-        return
-    with pytest.raises(ScenarioError, match=f"fault 1: {kind}: a cannot have it: [a-zA-Z]") as told:
-        checked(scenario, {"a": protocol})
-    assert refused(protocol)[kind] in str(told.value)
+def test_what_a_protocol_does_not_know_is_refused_and_nothing_else(protocol: str) -> None:
+    for kind in FaultKind:
+        scenario = Scenario(faults=(Fault(kind, meter="a"),))
+        if kind not in refused(protocol):
+            assert checked(scenario, {"a": protocol}).faults == scenario.faults
+            continue
+        with pytest.raises(ScenarioError) as told:
+            checked(scenario, {"a": protocol})
+        assert str(told.value) == f"fault 1: {kind}: a cannot have it: {refused(protocol)[kind]}"
 
 
 def test_a_tcp_meter_has_no_baud() -> None:
@@ -137,15 +137,6 @@ def test_the_faults_of_a_connection_do_what_they_say() -> None:
     assert tcp(FaultKind.HALF_OPEN) == b""
     assert tcp(FaultKind.MERGED).startswith(answer)
     assert tcp(FaultKind.NOISE_AFTER, count=9)[: len(answer)] == answer
-
-
-def test_a_connection_that_is_half_open_is_made_anew_after_three_requests(morning: int) -> None:
-    """A device that lost power for a moment has forgotten its connections, and nobody tells the master."""
-    kind = KINDS["modbus-tcp"]
-    day = played(kind, morning, 1200, often=4)
-    assert day.wrong == []
-    assert "half_open" in day.met
-    assert day.values > 0.8 * day.points
 
 
 def test_two_meters_of_two_kinds_are_told_by_name_in_a_refusal() -> None:
