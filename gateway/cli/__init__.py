@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
 DONE, NO, WRONG_USE = 0, 1, 2
+STDOUT = 1
 
 # command: (module, what it does, 中文)
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -131,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # the reader of our output went away (`| head`): nothing is wrong, and nothing more can be said
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         return DONE
     except KeyboardInterrupt:
         return 130
@@ -195,8 +197,6 @@ def _run(name: str, argv: list[str]) -> int:
 
 def _output_is_gone() -> bool:
     """Whether it is our output that nobody reads any more, and not a meter's or a platform's connection."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return True
-    return False
+    watch = select.poll()
+    watch.register(STDOUT, 0)
+    return bool(watch.poll(0))
