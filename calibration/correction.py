@@ -84,9 +84,11 @@ class Correction:
         "_always",
         "_bounds",
         "_hot",
+        "_lines",
         "_lone",
         "_lone_load",
         "_plan",
+        "_reach",
         "_unknown",
         "angle",
         "cells",
@@ -146,6 +148,10 @@ class Correction:
         self.cells = tuple(_corners(self.grid.errors, i, j, nx, nt) for i, j in _cell_indexes(nx, nt))
         self._hot = self._hot_cells()
         self._unknown: dict[Bound, Point] = {}
+        # The angles that an unknown one could be at; of each, its place in the grid, position, uncertainty beyond it.
+        reach = (-T_UNKNOWN, 0.0, T_UNKNOWN)
+        self._reach = sorted({*reach, *(v for v in self.grid.ts if -T_UNKNOWN <= v <= T_UNKNOWN)})
+        self._lines: list[tuple[int, float, float]] = []
         self._set_measurand(primary, resolution)
 
     def sibling(self, *, primary: bool, resolution: Decimal) -> Correction:
@@ -403,6 +409,24 @@ class Correction:
         flags = (*self._always, Flag.OUTSIDE_CALIBRATED_RANGE) if outside else self._always
         return Point(error, found, extra, 0.0, flags)
 
+    def _along(self, x: float, bound: Bound) -> list[Point]:
+        """:meth:`_at` of a known load and every angle of the reach, to the last bit; only the load is looked up."""
+        if not self._lines:
+            low = self.grid.low
+            for t in self._reach:
+                _, j, _, b = self.grid.cell(low, t)
+                beyond = self.grid.t_low - t if t < self.grid.t_low else max(t - self.grid.t_high, 0.0)
+                self._lines.append((j, b, float(self.table.outside_t) * beyond if self.needs_t else 0.0))
+        i, _, a, _ = self.grid.cell(x, 0.0)
+        outside = float(self.table.outside_load) if x < self.grid.low or x > self.grid.high else 0.0
+        first, corners, points = i * max(len(self.grid.ts) - 1, 1), self._bounds[bound].corners, []
+        for j, b, further in self._lines:
+            ab = a * b
+            p, q, r, s = self.cells[first + j]
+            found = tuple([p + q * a + r * b + s * ab for p, q, r, s in corners[first + j]])
+            points.append(Point(p + q * a + r * b + s * ab, found, outside + further, 0.0, ()))
+        return points
+
     def outside(self, x: float, t: float) -> tuple[float, bool]:
         """Standard uncertainty added outside the calibrated range (0 inside), and whether that is flagged."""
         grid, table = self.grid, self.table
@@ -421,11 +445,13 @@ class Correction:
         coefficients.
         """
         grid = self.grid
-        inner = [v for v in grid.xs if grid.low <= v <= grid.high]
-        xs = [x] if x is not None else [grid.low, *inner, grid.high]
-        reach = (-T_UNKNOWN, 0.0, T_UNKNOWN)
-        ts = [t] if t is not None else sorted({*reach, *(v for v in grid.ts if -T_UNKNOWN <= v <= T_UNKNOWN)})
-        points = [self._at(each, other, bound) for each in self._with_left_sides(xs, x) for other in ts]
+        if x is not None and t is None:
+            points = self._along(x, bound)
+        else:
+            inner = [v for v in grid.xs if grid.low <= v <= grid.high]
+            xs = [x] if x is not None else [grid.low, *inner, grid.high]
+            ts = [t] if t is not None else self._reach
+            points = [self._at(each, other, bound) for each in self._with_left_sides(xs, x) for other in ts]
         errors = [point.error for point in points]
         middle, half = (max(errors) + min(errors)) / 2.0, (max(errors) - min(errors)) / 2.0
         widest = tuple(

@@ -14,7 +14,7 @@ from functools import cache
 from types import NoneType
 from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from calibration.operating import OperatingPoint, operating_point, phase_of
+from calibration.operating import OperatingPoint, OperatingPoints, phase_of
 from calibration.state import CalibrationState, format_u, format_value
 from drivers import freeze, pushed
 from drivers.codec import Answer, Indication, LocalProtocolError, Missing, Onward, Reject
@@ -63,6 +63,7 @@ class _Asked:
     refresh_us: int
     cut: int = 0  # bytes of the transaction number, which differs from exchange to exchange
     phases: dict[str, str] = field(default_factory=dict)
+    points: dict[str, OperatingPoints] = field(default_factory=dict)  # by the digest of the calibration state
     # (query, answer) -> what it says: what does not change is decoded once
     seen: dict[tuple[int, bytes], Sequence[Indication]] = field(default_factory=dict)
     pushed: Query | None = None  # what is looked for in what it sends
@@ -276,7 +277,10 @@ class Readings:
         values: Mapping[str, float],
     ) -> OperatingPoint:
         """The results again from the record's own indications; the operating point of the whole."""
-        points: dict[str, OperatingPoint] = {"total": operating_point("total", values, asked.units, state)}
+        points_of = asked.points.get(state.digest)
+        if points_of is None:
+            points_of = asked.points[state.digest] = OperatingPoints(asked.units, state)
+        points: dict[str, OperatingPoint] = {"total": points_of("total", values)}
         results: dict[str, tuple[str, str]] = {}
         flags: dict[str, None] = {}
         correct, phases = state.correct, asked.phases
@@ -286,7 +290,7 @@ class Readings:
                 phase = phases[name] = phase_of(name)
             point = points.get(phase)
             if point is None:
-                point = points[phase] = operating_point(phase, values, asked.units, state)
+                point = points[phase] = points_of(phase, values)
             try:
                 result = correct(name, value, load_a=point[0], power_factor=point[1])
             except ValueError:
