@@ -54,6 +54,10 @@ def sound(name: str) -> list[bytes]:
         return [bytes.fromhex(asdu) for asdu in ASDUS]
     if name == "dlms-axdr":
         return [bytes.fromhex(data) for data in DATA]
+    if name == "dlms-session":
+        from tests.fuzz import dlms_session
+
+        return dlms_session.seeds()
     if name == "modbus-ascii":
         return _ascii()
     if name == "sml":

@@ -23,7 +23,7 @@ from evidence.errors import EvidenceError, ParseError
 from gateway.config import Site
 from gateway.edge import validated
 from gateway.toml_source import ConfigError, TomlSource
-from tests.fuzz import handed_over
+from tests.fuzz import dlms_session, handed_over
 from tests.fuzz.handed_over_seeds import SEEDS as HANDED_OVER
 from tests.fuzz.peers import PEERS
 from tests.fuzz.sound import sound
@@ -197,6 +197,7 @@ TARGETS: Mapping[str, Target] = {
     "modbus-rtu-pieces": rtu_in_pieces,
     "hj212-sm4": hj212_opened,
     "dlms-axdr": axdr_value,
+    "dlms-session": dlms_session.session,
     "iec104-asdu": asdu,
     "record": entry,
     "note": signed_note,
