@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from calibration.certificate import CalibrationPoint, Certificate, CertificateKind, Instrument, ReferenceUse
 from calibration.curve import (
     T_LIMIT,
+    T_UNKNOWN,
     Angle,
     Bound,
     Curve,
@@ -21,6 +24,7 @@ from calibration.curve import (
     operating_t,
     phase_variable,
 )
+from calibration.state import compile_state
 from calibration.uncertainty import UncertaintySource
 
 D = Decimal
@@ -169,3 +173,43 @@ def test_a_curve_refuses_missing_entries_and_impossible_power_factors() -> None:
         curve(("1", "1", "0"), parts=(Part(OWN, ()),))
     with pytest.raises(ValueError, match="power factor"):
         curve(("1", "0", "0"))
+
+
+@settings(max_examples=60)
+@given(
+    load=st.floats(0, 20, allow_nan=False),
+    errors=st.lists(st.decimals("-2", "2", places=3), min_size=6, max_size=6),
+    own=st.booleans(),
+)
+def test_a_known_load_at_an_unknown_angle_is_the_range_over_every_angle_to_the_last_bit(load, errors, own):
+    """The short way over the angles against the point of each angle by itself."""
+    points = tuple(
+        CalibrationPoint(
+            "energy.active", Decimal(a), "A", error, Decimal("0.1"), Decimal(2), "%", Decimal(pf)
+        )
+        for (a, pf), error in zip(
+            [("0.05", "1"), ("1", "1"), ("6", "1"), ("0.1", "0.5"), ("1", "0.5"), ("6", "0.5")],
+            errors,
+            strict=True,
+        )
+    )
+    meter = Instrument(
+        "M-1", rated_current=Decimal(5), maximum_current=Decimal(6), rated_voltage=Decimal("57.7")
+    )
+    paper = Certificate(
+        "C-1", CertificateKind.CALIBRATION, "M-1", "Lab", date(2026, 6, 1), points=points,
+        references=(ReferenceUse("STD-1", "S-2026", share=Decimal("0.03")),),
+    )  # fmt: skip
+    correction = compile_state(meter, [paper], at=date(2026, 11, 1)).correction("power.active.total")
+    assert correction.needs_t
+    bound = Bound.OWN if own else Bound.SHARED
+    reach = {-T_UNKNOWN, 0.0, T_UNKNOWN, *(t for t in correction.grid.ts if -T_UNKNOWN <= t <= T_UNKNOWN)}
+    each = [correction.at(load, t, bound) for t in sorted(reach)]
+    found = correction.at(load, None, bound)
+    both = [point.error for point in each]
+    assert found.error == (max(both) + min(both)) / 2.0
+    assert found.operating_point == (max(both) - min(both)) / 2.0 / 3.0**0.5
+    assert found.extrapolation == max(point.extrapolation for point in each)
+    assert found.coefficients == tuple(
+        max(map(abs, column)) for column in zip(*(point.coefficients for point in each), strict=True)
+    )
