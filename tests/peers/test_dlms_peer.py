@@ -6,12 +6,14 @@ import asyncio
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from drivers import axdr
+from drivers import axdr, dlms_get, dlms_reading
+from drivers.dlms import Attribute
 from sim.site import SimBus, SimMeter, SimSite, SimSiteSpec
 
 pytestmark = pytest.mark.peer
@@ -75,3 +77,51 @@ async def test_its_client_reads_the_simulated_meter(
     assert data[4].text == "202600000011"
     assert axdr.moment(data[5].raw) is not None
     assert told[-1].startswith("OBJECT_UNDEFINED")
+
+
+def parsed(*lines: str) -> list[str]:
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
+    command = [sys.executable, str(HERE / "parse_dlms_cosem.py")]
+    done = subprocess.run(
+        command,
+        input="\n".join(lines),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_what_our_client_says_is_read_by_it_as_it_was_meant() -> None:
+    one = Attribute(4, "1-0:1.6.0", 2)
+    assert parsed(
+        f"aarq {dlms_get.associate(None).hex()}",
+        f"aarq {dlms_get.associate(b'12345678').hex()}",
+        f"get {dlms_get.get(5, one).hex()}",
+        f"next {dlms_get.next_block(5, 3).hex()}",
+    ) == [
+        "none ciphered=False block_transfer_with_get_or_read+get 65535",
+        "LLS ciphered=False block_transfer_with_get_or_read+get 65535",
+        "4 1-0:1.6.0.255 2 5",
+        "3 5",
+    ]
+
+
+def test_our_clients_frames_are_its_frames_byte_for_byte() -> None:
+    first = dlms_reading.request("1/17", "1-0:1.8.0+1-0:2.8.0", wrapped=False)
+    get = replace(first, stage=dlms_reading.Stage.GET, at=1, send=5, receive=7)
+    short = replace(get, longest=9)
+    assert parsed(
+        "disc",
+        "rr 07",
+        f"i 050700{get.information.hex()}",
+        f"i 050701{short.information.hex()}",
+    ) == [
+        dlms_reading.encode(dlms_reading.closing(first)).hex(),
+        dlms_reading.encode(replace(get, poll=True)).hex(),
+        dlms_reading.encode(get).hex(),
+        dlms_reading.encode(short).hex(),
+    ]
