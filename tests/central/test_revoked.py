@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from central.delivery import Delivery
 from central.intake import Intake, Refused
 from central.log_keys import RevokedFile
 from central.packages import Upload
-from central.store import Store
 from evidence import note, record
 from evidence.errors import ParseError
 from evidence.revocation import Revocation
-from tests.central.pushing import PLATFORM, offer
-from tests.central.test_collect import clock, collector, served, slept, store  # noqa: F401 - fixtures
+from tests.central.both_stores import postgres_server, store  # noqa: F401 - fixtures
+from tests.central.pushing import PLATFORM, entries_body, offer
+from tests.central.test_collect import clock, collector, served, slept  # noqa: F401 - fixtures
 from tests.evidence.logs import ORIGIN, START_US, Writer, files, signer
 
 OLD = Writer().signer
@@ -87,17 +88,35 @@ async def test_a_log_whose_key_was_revoked_is_opened_by_the_one_that_a_person_gi
     assert len(store.gateways()) == 1
 
 
-def test_a_gateway_that_pushes_is_refused_likewise(tmp_path):
+def test_a_gateway_that_pushes_is_refused_likewise(store):  # noqa: F811
     writer = Writer().grow(300)
-    with Store(tmp_path) as kept:
-        intake = Intake(
-            kept, lambda: {ORIGIN: KEY}, PLATFORM, lambda: START_US, revoked=revoke(f"size {writer.size - 1}")
-        )
-        with pytest.raises(Refused, match="signed by a revoked key") as refused:
-            intake.add_checkpoint(offer(writer, writer.size, 0))
-        assert refused.value.status == 403
-        assert intake.add_checkpoint(offer(writer, 200, 0)).size == 200
-        intake.begin(Upload(ORIGIN, 0, 200))
+    intake = Intake(
+        store, lambda: {ORIGIN: KEY}, PLATFORM, lambda: START_US, revoked=revoke(f"size {writer.size - 1}")
+    )
+    with pytest.raises(Refused, match="signed by a revoked key") as refused:
+        intake.add_checkpoint(offer(writer, writer.size, 0))
+    assert refused.value.status == 403
+    assert intake.add_checkpoint(offer(writer, 200, 0)).size == 200
+    intake.begin(Upload(ORIGIN, 0, 200))
+
+
+def test_one_that_pushes_through_a_broker_too(store):  # noqa: F811
+    writer = Writer().grow(200).grow(300)
+    revoked = revoke(f"size {writer.size - 1}")
+    intake = Intake(store, lambda: {ORIGIN: KEY}, PLATFORM, lambda: START_US, revoked=revoked)
+    for size in (200, 300):
+        message = offer(writer, size, 0)
+        body = entries_body(writer, 0, size, packed=True)
+        one = Delivery.parse(len(message).to_bytes(4, "big") + message + body)
+        if size < writer.size:
+            standing, ahead = intake.deliver(ORIGIN, [one])
+            assert (standing.next, ahead) == (size, ())
+            assert standing.receipt is not None
+        else:
+            with pytest.raises(Refused, match="signed by a revoked key"):
+                intake.deliver(ORIGIN, [one])
+    (known,) = store.gateways()
+    assert list(store.entries(known)) == writer.entries[:200]
 
 
 def test_the_file_is_read_again_and_a_mistake_changes_nothing(tmp_path):

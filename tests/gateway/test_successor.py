@@ -14,7 +14,8 @@ from gateway.clock import SystemClock
 from gateway.keyring import KeyRing
 from gateway.receipts import PlatformKey
 from gateway.successor import FILE, SuccessorError, begin, previous_log
-from tests.central.test_collect import clock, served, slept, store  # noqa: F401 - fixtures
+from tests.central.both_stores import postgres_server, store  # noqa: F401 - fixtures
+from tests.central.test_collect import clock, served, slept  # noqa: F401 - fixtures
 from tests.evidence.logs import ORIGIN, Writer, signer
 from tests.evidence.test_successor import HEAD, NEXT, OLD, successor
 from tests.gateway.test_agent import PERIOD, Running, fast, until
