@@ -57,8 +57,8 @@ FALSE_PLATFORM = signer(PLATFORM.name, 10)
 FOREIGN_ORIGIN = "platform.example/gw/8"
 _BY_ANOTHER = ", signed by another key"
 SAME = {
-    "whole": "the true log came whole: what was changed is not needed (gzip framing, what follows the end, entries known "
-    "before, a proof where the entries themselves lead to the signed root, the log's own line under a receipt)",
+    "whole": "the true log came whole: what was changed is not needed (gzip framing, what follows the end, entries "
+    "known before, a proof where the entries themselves lead to the signed root, the log's own line under a receipt)",
     "nothing": "what came is known already, or nothing of it is whole: nothing was taken, nothing acknowledged",
 }
 
