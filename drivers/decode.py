@@ -386,6 +386,7 @@ _DECODERS: dict[str, Callable[[bytes, Profile | None], Decoded]] = {
 }
 _SPELLINGS = {
     "dlms": "dlms-hdlc",
+    "dlmswrapper": "dlms-hdlc",  # it understands both
     "dlt645": "dlt645-2007",
     "dlt69845": "dlt698",
     "hdlc": "dlms-hdlc",

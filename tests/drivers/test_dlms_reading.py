@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from drivers import dlms_get, dlms_points, dlms_reading, hdlc, profile_file
 from drivers.codec import Answer, LocalProtocolError, Mismatch, MismatchReason, Missing, Reject
+from drivers.decode import decode_capture
 from drivers.dlms import Attribute
 from drivers.dlms_reading import Request, Stage
 from drivers.points import Point, ProfileError, Query
@@ -565,3 +566,10 @@ def test_a_clock_is_read_and_an_invalid_one_is_none() -> None:
     invalid = right[:-1] + b"\1"
     assert dlms_points.clock((dlms_get.VALUE, invalid)) is None
     assert dlms_points.clock((dlms_get.REFUSED, b"\4")) is None
+
+
+def test_decode_knows_the_protocol_by_the_name_that_a_site_file_has() -> None:
+    raw = hdlc.wrap(16, 1, dlms_get.get(1, Attribute(3, VOLTAGE, 2)))
+    (frame,) = decode_capture("dlms-wrapper", raw).frames
+    assert frame.direction == "request"
+    assert frame.extra["request"]["items"] == [VOLTAGE]
