@@ -428,11 +428,11 @@ def first_sound(protocol, asked, held: bytes) -> bytes | None:
     return None
 
 
-async def naive(port, protocol, asked) -> bytes | None:
+async def naive(port, protocol, asked, patience_s=BRISK.reply_s) -> bytes | None:
     await port.write(protocol.encode(asked))
     held = b""
     try:
-        async with asyncio.timeout(BRISK.reply_s):
+        async with asyncio.timeout(patience_s):
             while True:
                 held += await port.read()
                 if (found := first_sound(protocol, asked, held)) is not None:
@@ -460,7 +460,8 @@ async def ours_and_naive(make_port, protocol, requests, answer) -> None:
     port = await make_port(answer)
     await port.open()
     assert await naive(port, protocol, requests[0]) is None
-    assert await naive(port, protocol, requests[1]) == truth(protocol, requests[0], answer)  # the wrong one
+    # the wrong one, however late a busy machine brings it
+    assert await naive(port, protocol, requests[1], 10) == truth(protocol, requests[0], answer)
     await port.close()
 
 
