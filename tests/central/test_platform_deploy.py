@@ -93,6 +93,41 @@ def test_the_compose_file_runs_commands_that_exist_and_names_files_that_do():
             assert made or (HERE / source).exists(), source
 
 
+SERVICE = {
+    "build", "image", "command", "environment", "secrets", "networks", "restart", "read_only", "tmpfs", "cap_drop",
+    "security_opt", "depends_on", "volumes", "shm_size", "healthcheck", "ports",
+}  # fmt: skip
+CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
+
+
+def test_the_compose_file_says_only_what_its_specification_knows_and_waits_for_what_can_come():
+    """Of the Compose Specification, the part that is used here; no engine was at hand to ask."""
+    yaml = pytest.importorskip("yaml")
+    composed = yaml.safe_load((HERE / "compose.yaml").read_text(encoding="utf-8"))
+    services = composed["services"]
+    assert set(composed) <= {"name", "services", "networks", "volumes", "secrets", "x-suyuan"}
+    for name, service in services.items():
+        assert set(service) <= SERVICE, name
+        assert service["restart"] in ("no", "unless-stopped"), name
+        assert set(service["networks"]) <= set(composed["networks"]), name
+        assert all(isinstance(each, str) for each in service.get("command", ())), name
+        for port in service.get("ports", ()):
+            assert set(service["networks"]) - {"inside"}, f"{name}: published, and only inside"
+            *address, outside, inside = port.split(":")
+            assert 0 < int(outside) < 65536 > int(inside) > 0
+            assert address in ([], ["127.0.0.1"])
+        for other, wanted in service.get("depends_on", {}).items():
+            assert wanted["condition"] in CONDITIONS, name
+            if wanted["condition"] == "service_healthy":
+                assert "healthcheck" in services[other], f"{name} waits for ever"
+            if wanted["condition"] == "service_completed_successfully":
+                assert services[other]["restart"] == "no", f"{name} waits for ever"
+        for mount in service.get("volumes", ()):
+            assert len(mount.split(":")) in (2, 3), mount
+    used = {secret for service in services.values() for secret in service.get("secrets", ())}
+    assert used == set(composed["secrets"]), "each secret has its reader"
+
+
 def test_grafana_reads_the_tables_laid_after_it_was_let_in_and_writes_none(tmp_path):
     if shutil.which("psql") is None:
         pytest.skip("psql is not installed (Debian package postgresql-client)")
