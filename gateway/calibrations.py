@@ -16,7 +16,9 @@ from calibration.loop import Loop, looped
 from calibration.state import CalibrationState, compile_state
 from drivers.profile import Profile
 from gateway.certificate_file import CertificateFile
-from gateway.config import InstrumentConfig, SiteFile, ratio
+from gateway.config import SiteFile
+from gateway.site_lines import InstrumentConfig
+from gateway.site_values import ratio
 from gateway.toml_source import ConfigError, Problem
 
 _IDENTITY = (

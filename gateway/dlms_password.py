@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from drivers.protocols import Codec, Dlms
-from gateway.config import InstrumentConfig, SiteFile
+from gateway.config import SiteFile
+from gateway.site_lines import InstrumentConfig
 from gateway.toml_source import Problem
 
 _LONGEST = 48  # bytes: an AARQ with more would not fit the frames that every meter takes

@@ -9,8 +9,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from calibration.certificate import CertificateKind, InstrumentKind, ReferenceUse
-from gateway.config import ratio
 from gateway.register_words import told
+from gateway.site_values import ratio
 from gateway.words import Language
 
 Answers = Mapping[str, str]

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from drivers import freeze
-from gateway.config import SiteFile, offset_minutes
+from gateway.config import SiteFile
 from gateway.freezing import FreezePlan
+from gateway.site_values import offset_minutes
 from gateway.toml_source import Problem
 
 if TYPE_CHECKING:

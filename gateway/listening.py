@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from drivers.codec import Instant
 from drivers.opcua_points import FLOATS, INTEGERS, Notification, judged
 from gateway.agent import InstrumentPlan, PushPlan
-from gateway.config import offset_minutes
 from gateway.hj212_receiver import Hj212Receiver, Station, Target
 from gateway.opcua_gathering import Monitored
 from gateway.prepare import Prepared, PreparedMeter, PreparedPush
 from gateway.pushed import Source
+from gateway.site_values import offset_minutes
 from gateway.toml_source import Problem
 
 INTERVALS_US = {"2011": 0, "2051": 60_000_000, "2061": 3_600_000_000, "2031": 86_400_000_000}

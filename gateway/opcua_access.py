@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from gateway.config import BusConfig, SecurityConfig
+from gateway.site_lines import BusConfig, SecurityConfig
 
 _URL = re.compile(r"opc\.tcp://(\[[0-9a-fA-F:]+\]|[^:/@\s\[\]]+):\d{1,5}(/[^\s?#@]*)?")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from evidence.note import Verifier
-from gateway.config import Platform, SiteFile
+from gateway.config import SiteFile
 from gateway.enrolment import Enrolment
 from gateway.receipts import PlatformKey
+from gateway.site_log import Platform
 from gateway.tls import TlsFiles
 
 

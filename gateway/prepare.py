@@ -24,13 +24,14 @@ from drivers.protocols import Codec, Iec62056, codec
 from evidence.errors import EvidenceError
 from evidence.note import COSIGNATURE, Verifier
 from gateway.calibrations import Calibrations
-from gateway.config import PUSHED, BusConfig, InstrumentConfig, SiteFile
+from gateway.config import SiteFile
 from gateway.dlms_password import with_password
 from gateway.enrolment import EnrolmentError, request_names
 from gateway.freezing import FreezePlan
 from gateway.freezing_allowed import freeze_plan
 from gateway.opcua_access import Access, AccessError, access_of
 from gateway.platforms import enrolment_of, key_of, server_files
+from gateway.site_lines import PUSHED, BusConfig, InstrumentConfig
 from gateway.site_profile import SiteProfileError, site_profile
 from gateway.tls import ServerTls, TlsError
 from gateway.toml_source import ConfigError, Problem

@@ -23,7 +23,7 @@ from drivers.link import link
 from gateway import advice
 from gateway.agent import Agent, BusPlan, Plan
 from gateway.compiling import compile_apart
-from gateway.config import KeyConfig, SiteFile
+from gateway.config import SiteFile
 from gateway.key_holder import FileHolder, KeyHolder, LogKey, MovingHolder
 from gateway.keyring import KeyRing, SecondLine
 from gateway.keyring import watch as watch_ring
@@ -32,6 +32,7 @@ from gateway.listening import instrument_plans, push_plan
 from gateway.pipeline import DocumentNotice
 from gateway.platforms import enrolment_of, platform_keys, server_files
 from gateway.prepare import Prepared, PreparedBus, PreparedMeter, PreparedPush
+from gateway.site_log import KeyConfig
 from gateway.sm2_key import sm2_ring
 from gateway.successor import previous_log
 from gateway.tls import ServerTls

@@ -14,7 +14,7 @@ from decimal import Decimal
 from drivers.opcua_points import NamespaceError, node_id
 from drivers.points import BY_SITE, Point, Profile, Span
 from drivers.profile_points import unit_complaint
-from gateway.config import BusConfig, FactorConfig, InputConfig, InstrumentConfig, ValueConfig
+from gateway.site_lines import BusConfig, FactorConfig, InputConfig, InstrumentConfig, ValueConfig
 
 
 class SiteProfileError(ValueError):

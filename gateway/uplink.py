@@ -7,11 +7,12 @@ from typing import TypeAlias
 
 from gateway.agent import Agent
 from gateway.clock import Clock
-from gateway.config import Platform, SiteFile
+from gateway.config import SiteFile
 from gateway.mqtt import Broker, MqttPusher
 from gateway.platforms import client_files, key_of
 from gateway.push import Pusher, Target
 from gateway.receipts import PlatformKey
+from gateway.site_log import Platform
 from gateway.tls import ClientTls
 
 _log = logging.getLogger("suyuan.push")

@@ -11,8 +11,10 @@ from typing import Any
 import tomli_w
 
 from calibration.certificate import CalibrationPoint, Certificate, Instrument, InstrumentKind
-from gateway.config import BusConfig, InstrumentConfig, SimulatedLine, SimulatedMeter, SiteFile
+from gateway.config import SiteFile
 from gateway.dlms_password import PasswordError, password_of
+from gateway.site_lines import BusConfig, InstrumentConfig
+from gateway.site_simulation import SimulatedLine, SimulatedMeter
 from gateway.toml_source import ConfigError, Problem
 from sim.demo import demo_certificates, demo_instruments, demo_spec
 from sim.faults import Scenario, ScenarioError, scenario
@@ -51,7 +53,9 @@ def _scenario(site: SiteFile) -> Scenario:
     place = ("simulation", "scenario")
     try:
         ordered = scenario((site.directory / name).read_text(encoding="utf-8"))
-        checked(ordered, {m.id: m.protocol or bus.protocol for bus in site.site.buses for m in bus.instruments})
+        checked(
+            ordered, {m.id: m.protocol or bus.protocol for bus in site.site.buses for m in bus.instruments}
+        )
     except (OSError, UnicodeDecodeError, ScenarioError) as error:
         raise ConfigError([site.source.problem(place, f"{name}: {error}", "", "C141")]) from None
     return ordered

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from gateway.certificate_file import CertificateFile
-from gateway.config import SiteFile, ratio
+from gateway.config import SiteFile
 from gateway.edge import seconds
+from gateway.site_values import ratio
 from gateway.toml_source import ConfigError, TomlSource
 
 SITE = """\
