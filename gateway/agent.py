@@ -343,16 +343,22 @@ class Agent:
         return LogStore(self.plan.data, self.plan.origin, ballast=self.plan.ballast)
 
     async def run(self) -> None:
-        """Run until :meth:`stop`. Raises StoreError if the log cannot be kept, OSError if nothing can be served."""
+        """Run until :meth:`stop`. StoreError: the log cannot be kept; CannotListen: nothing can be served."""
         plan = self.plan
-        self._store = store = await asyncio.to_thread(self.open_store)
+        # first of all: an agent that is started again and again because the port is taken writes nothing
+        bound = listening(plan.listen) if plan.listen else None
+        try:
+            self._store = store = await asyncio.to_thread(self.open_store)
+        except BaseException:
+            if bound is not None:
+                bound.close()
+            raise
         try:
             self._receipts = receipts = Receipts(store, plan.platforms, self._clock)
             self._begin(store)
             await self._commit(seal=True)
             self._written_before, self._size_before = _written(), store.size
-            if plan.listen:
-                self._socket = listening(plan.listen)
+            self._socket = bound
             try:
                 async with asyncio.TaskGroup() as group:
                     lines: list[_Line | PushLine] = [*self._lines, *self._pushes]
@@ -378,8 +384,9 @@ class Agent:
                     raise _first(stores) from None
                 raise
         finally:
-            if self._socket is not None:
-                self._socket.close()
+            for sock in (self._socket, bound):  # one and the same, unless serving began anew
+                if sock is not None:
+                    sock.close()
             for line in self._lines:
                 with suppress(Exception):
                     await line.bus.close()

@@ -7,7 +7,6 @@ The file of a device's key (``log.key``) holds no open secret: a JSON object wit
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Protocol
 from evidence.errors import EvidenceError
 from evidence.note import Signer, Verifier
 from gateway import keys
-from gateway.anchor import sync
 from gateway.keys import KeyFileError
 
 FORMAT = "suyuan/key-reference/1"
@@ -163,12 +161,7 @@ def write_reference(path: Path, reference: Reference) -> None:
     body = {"format": FORMAT, "held": reference.held, "vkey": reference.vkey, **reference.fields}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(body, indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync(path.parent)
+        keys.write_new(path, json.dumps(body, indent=1).encode() + b"\n")
     except FileExistsError:
         raise KeyFileError(f"{path}: exists already; a key is never overwritten") from None
     except OSError as error:

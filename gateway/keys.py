@@ -11,10 +11,12 @@ import base64
 import binascii
 import os
 import stat
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evidence.note import COSIGNATURE, ED25519, Ed25519Signer, key_id
+from gateway.anchor import sync
 
 _PREFIX = "PRIVATE+KEY+"
 
@@ -48,23 +50,33 @@ def create(path: Path, name: str, *, receipts: bool = False) -> Key:
     key = Key(Ed25519Signer.from_seed(name, seed), receipts, seed)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_new(path, f"{_encode(key)}\n".encode())
     except FileExistsError:
         raise KeyFileError(
             f"{path}: exists already; a key is never overwritten. Choose another file"
         ) from None
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(_encode(key) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
     return key
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a new file with mode 0600, durably, whole or not at all: half a key would bar every later start.
+
+    Raises OSError, FileExistsError if it is there.
+    """
+    if path.exists():
+        raise FileExistsError(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)  # unlike a rename it replaces nothing
+    finally:
+        Path(name).unlink()
+    sync(path.parent)
 
 
 def load(path: Path) -> Key:

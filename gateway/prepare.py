@@ -412,24 +412,29 @@ def _tell_unread(
 
 
 async def unreachable(prepared: Prepared, wait_s: float = 5.0) -> list[Problem]:
-    """Try each port: open it and close it again. The problems of those that cannot be opened."""
-    found: list[Problem] = []
-    for b, bus in enumerate(prepared.file.site.buses):
-        if bus.protocol in PUSHED:
-            continue  # who listens, or waits for a broker, finds nobody unreachable
-        port = prepared.file.port(bus)
-        opened = link(port, bus.baud, bus.framing)
-        why = ""
-        try:
-            async with asyncio.timeout(wait_s):
-                await opened.open()
-        except (LinkDown, OSError) as error:
-            why = str(error)
-        except TimeoutError:
-            why = f"no answer within {wait_s:g} s"
-        finally:
-            await opened.close()
-        if why:
-            hint = "is it plugged in, powered, and named rightly? may this user open it (group dialout)?"
-            found.append(prepared.file.source.problem(("bus", b, "port"), why, hint, "C118"))
-    return found
+    """Try all ports at once: open and close again. The problems of those that cannot be opened."""
+    hint = "is it plugged in, powered, and named rightly? may this user open it (group dialout)?"
+    asked = [  # who listens, or waits for a broker, finds nobody unreachable
+        (b, bus) for b, bus in enumerate(prepared.file.site.buses) if bus.protocol not in PUSHED
+    ]
+    tried = await asyncio.gather(*(_tried(prepared.file, bus, wait_s) for _, bus in asked))
+    return [
+        prepared.file.source.problem(("bus", b, "port"), why, hint, "C118")
+        for (b, _), why in zip(asked, tried, strict=True)
+        if why
+    ]
+
+
+async def _tried(site: SiteFile, bus: BusConfig, wait_s: float) -> str:
+    """Why a port cannot be opened; nothing if it can."""
+    opened = link(site.port(bus), bus.baud, bus.framing)
+    try:
+        async with asyncio.timeout(wait_s):
+            await opened.open()
+    except TimeoutError:
+        return f"no answer within {wait_s:g} s"
+    except (LinkDown, OSError) as error:
+        return str(error)
+    finally:
+        await opened.close()
+    return ""

@@ -121,6 +121,17 @@ def _missing(width: int) -> Response:
     return PlainTextResponse(f"{why}\n", 404, headers=_NO_CACHE)
 
 
+class CannotListen(OSError):
+    """The address is not to be had: another program has it, or it is none of this machine's."""
+
+    def __init__(self, listen: str, cause: OSError) -> None:
+        super().__init__(cause.errno, cause.strerror)
+        self.listen = listen
+
+    def __str__(self) -> str:
+        return f"{self.listen}: {self.strerror}"
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: the agent decides when to stop."""
 
@@ -130,7 +141,7 @@ class _Server(uvicorn.Server):
 
 
 def listening(listen: str) -> socket.socket:
-    """A bound socket for ``host:port``. Raises OSError."""
+    """A bound socket for ``host:port``. Raises CannotListen."""
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -139,6 +150,9 @@ def listening(listen: str) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, int(port)))
         sock.listen(128)
+    except OSError as error:
+        sock.close()
+        raise CannotListen(listen, error) from error
     except BaseException:
         sock.close()
         raise

@@ -18,10 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from evidence import sm2
 from evidence.errors import ParseError
 from evidence.note import SignerUnavailable, Verifier
-from gateway.anchor import sync
 from gateway.key_holder import LogKey
 from gateway.keyring import KeyRing
-from gateway.keys import KeyFileError
+from gateway.keys import KeyFileError, write_new
 
 FILE = "log.sm2.pem"
 _COMING = ".next"
@@ -139,12 +138,7 @@ class _read_end:  # noqa: N801 - used as a statement
 def _make(path: Path) -> None:
     key = _openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:SM2")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    sync(path.parent)
+    write_new(path, key)
 
 
 def _openssl(*arguments: str, fds: tuple[int, ...] = ()) -> bytes:

@@ -41,6 +41,14 @@ PHRASES: dict[str, tuple[str, str]] = {
     # run
     "run.key": ("log {origin}, key {key}", "日志 {origin}，公钥 {key}"),
     "run.serving": ("serving checkpoint and tiles at {url}", "在 {url} 提供检查点与数据块"),
+    "run.unreachable": (
+        "ports that cannot be opened: {count}. Their instruments are missing until they can; the others are read",
+        "无法打开的端口：{count} 个。在其恢复之前，所接仪器记为缺失；其余照常采集",
+    ),
+    "run.listen": (
+        "does another agent run on this box, or has another program the port? Set [serve] listen to a free one",
+        "本机是否已有采集代理在运行，或端口被其他程序占用？请将 [serve] listen 改为空闲地址",
+    ),
     "run.stopped": (
         "stopped: {entries} entries in the log, checkpoint signed",
         "已停止：日志 {entries} 条，检查点已签名",

@@ -11,11 +11,13 @@ import argparse
 import importlib
 import os
 import select
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
 DONE, NO, WRONG_USE = 0, 1, 2
+INTERRUPTED = 130  # as shells have it
 STDOUT = 1
 
 # command: (module, what it does, 中文)
@@ -136,7 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         return DONE
     except KeyboardInterrupt:
-        return 130
+        code = INTERRUPTED
+    if arguments is None:  # all is said: a further Ctrl-C shows no trace of the interpreter's end
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 
@@ -185,14 +189,29 @@ def _run(name: str, argv: list[str]) -> int:
         return int(ended.code or 0)
     try:
         return module.run(name, given)
-    except (ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError) and _output_is_gone():
+    except (ValueError, OSError, BaseExceptionGroup) as error:
+        causes = _causes(error)
+        if any(isinstance(cause, BrokenPipeError) for cause in causes) and _output_is_gone():
+            raise BrokenPipeError from None
+        if not all(map(_is_to_mend, causes)):
             raise
-        # every error of ours that a user can mend is a ValueError with its own words; anything else is a bug
-        if type(error).__module__ == "builtins" and not isinstance(error, OSError):
-            raise
-        print(f"suyuan {name}: {error}", file=sys.stderr)
+        for words in dict.fromkeys(map(str, causes)):
+            print(f"suyuan {name}: {words}", file=sys.stderr)
         return WRONG_USE
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """What went wrong in the tasks of a group, each by itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [cause for part in error.exceptions for cause in _causes(part)]
+    return [error]
+
+
+def _is_to_mend(error: BaseException) -> bool:
+    """Every error of ours that a user can mend is a ValueError with its own words; anything else is a bug."""
+    return isinstance(error, OSError) or (
+        isinstance(error, ValueError) and type(error).__module__ != "builtins"
+    )
 
 
 def _output_is_gone() -> bool:

@@ -17,12 +17,17 @@ from gateway.config import SiteFile
 from gateway.notify import Notifier
 from gateway.prepare import prepare, unreachable
 from gateway.running import give_back, log_key, plan_of, watch_advice, watch_certificates, watch_keys
+from gateway.serve import CannotListen
 from gateway.store import StoreError
 from gateway.words import phrase
 
 
 def run_site(path: Path, duration_s: float | None) -> int:
-    """Check the site, then run it. 2 if the site is wrong, 1 if the log could not be kept."""
+    """Check the site, then run it. 2 if the site is wrong or its address taken, 1 if the log could not be kept.
+
+    A port that cannot be opened is told, and its instruments are missing until it can: after a power cut one converter
+    that stays dark must not keep the others from being read.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     site = SiteFile(path)
     prepared = prepare(site, moment)
@@ -30,7 +35,7 @@ def run_site(path: Path, duration_s: float | None) -> int:
     for problem in (*prepared.warnings, *problems):
         say(str(problem))
     if problems:
-        return WRONG_USE
+        say(phrase("run.unreachable", count=len(problems)))
     key = log_key(site)
     say(phrase("run.key", origin=site.site.site.origin, key=key.vkey))
     plan = plan_of(prepared, key)
@@ -44,6 +49,9 @@ def run_site(path: Path, duration_s: float | None) -> int:
     except StoreError as error:
         say(f"suyuan run: {error}")
         return NO
+    except CannotListen as error:
+        say(str(site.source.problem(("serve", "listen"), str(error), phrase("run.listen"), "C118")))
+        return WRONG_USE
     say(phrase("run.stopped", entries=size))
     return DONE
 
@@ -74,8 +82,15 @@ async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s:
                 for task in beside:
                     task.cancel()
     except BaseExceptionGroup as failed:
-        for error in failed.exceptions:
-            if isinstance(error, StoreError):
-                raise error from None
+        for kind in (StoreError, CannotListen):  # they end the agent alone, whatever the others then say
+            if (told := _first(failed, kind)) is not None:
+                raise told from None
         raise
     return agent.store.size
+
+
+def _first(error: BaseException, kind: type[Exception]) -> BaseException | None:
+    """The first of a kind in a group, however deep."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for part in error.exceptions if (found := _first(part, kind))), None)
+    return error if isinstance(error, kind) else None
