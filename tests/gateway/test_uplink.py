@@ -161,7 +161,8 @@ async def test_with_two_platforms_an_old_entry_goes_only_when_both_have_it(tmp_p
         agent = Agent(made, SystemClock())
         async with asyncio.TaskGroup() as group:
             running = group.create_task(agent.run())
-            await until(lambda: agent.store.published is not None and agent.store.published.size > 600)
+            await until(lambda: agent.started and agent.store.published is not None)
+            await until(lambda: agent.store.published.size > 600)
             published = agent.store.published
             agent.receipts.take(Note.parse(published.note).cosigned_by(PLATFORM, 1_800_000_000).encode())
             size = agent.store.size
