@@ -23,7 +23,7 @@ import msgspec
 
 from evidence import record as records
 from evidence.errors import EvidenceError
-from gateway.pipeline import DocumentNotice
+from gateway.references import DocumentNotice
 
 _log = logging.getLogger("suyuan.advice")
 

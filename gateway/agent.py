@@ -39,9 +39,11 @@ from gateway.identity import FLAG as IDENTITY_MISMATCH
 from gateway.identity import Identities, Verdict, beijing, uncorrected
 from gateway.lanes import Channel
 from gateway.notify import Notifier
-from gateway.pipeline import DISK_FULL, STOPPED, Batch, DocumentNotice, Latest, Pipeline
+from gateway.pending import Batch
+from gateway.pipeline import DISK_FULL, STOPPED, Latest, Pipeline
 from gateway.pushed import PushLine, Slots, Source
 from gateway.receipts import PlatformKey, Receipts
+from gateway.references import DocumentNotice
 from gateway.retention import expired
 from gateway.schedule import Agenda, Ticker
 from gateway.serve import application, listening, serve

@@ -8,62 +8,37 @@ disk was full, :meth:`Pipeline.lost` turns it into gaps that say so.
   where no value came of them; a poll without one, or never made, is covered by a gap with its reason.
 * Gaps are written when their reason or their instrument's luck changes, at the latest with the next seal. Until
   then they are in no record; a crash loses nothing by that, because the next start covers the same numbers.
-* The index of a record is known when it is built: the log has one writer.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
 
-from calibration.operating import operating_point
 from calibration.state import CalibrationState
 from drivers.codec import Instant, Missing, Scan
 from evidence import record as records
 from evidence.errors import EncodeError
-from evidence.record import SALT_BYTES, Head, Reading, Reference, Tally
-from gateway.aggregation import Aggregator, IntervalEnergy, record_of
+from evidence.record import Head, Reading, Tally
 from gateway.clock import Clock
-from gateway.configurations import parted
 from gateway.counters import NOT_SCHEDULED, START, STOP, Counter, Counters, KeyPlace
+from gateway.energy_intervals import EnergyIntervals
 from gateway.lanes import Channel, Lane
+from gateway.pending import Batch, Pending
 from gateway.readings import answered, reading_of
+from gateway.references import DocumentNotice, References
 from gateway.schedule import Tick, polls_between
 from gateway.store import LogStore
 
-_SALTS = 1024
-REPLAY_LIMIT = 65_536  # entries that a start reads again at most, to take up open energy intervals
 NO_TIME = "no_time"  # the line or the machine was busy when the poll was due
 STOPPED = "stopped"  # the agent did not run: it had been stopped
 UNCLEAN = "unclean_stop"  # the agent did not run, or its open commit window was lost
 DAMAGED = "log_damaged"  # the same, and a damaged tail of the log was set aside
 DISK_FULL = "disk_full"
 TOO_LONG = "too_long"  # the record of the scan does not fit an entry
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentNotice:
-    """A certificate or other file that the site relies on, by its digest."""
-
-    digest: str
-    kind: str
-    name: str
-    size: int
-    media_type: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Entries to commit together, oldest first; ``state`` goes with a checkpoint."""
-
-    first: int
-    entries: tuple[bytes, ...]
-    state: bytes | None
 
 
 class Latest(NamedTuple):
@@ -94,30 +69,22 @@ class Pipeline:
 
         ``previous_log``: the head that a new log begins from, if it continues another whose key was lost.
         """
-        self._aggregate_us = aggregate_us
         self._clock = clock
         self._origin = origin
         self._keys = tuple(keys)
         self._software = software
-        self._configuration = parted(configuration)
         self._previous_log = previous_log
         self._channels = {channel.instrument: channel for channel in channels}
         self._lanes: dict[str, Lane] = {}
         self._counters = Counters()
-        self._base = 0
-        self._pending: list[bytes] = []
-        self._kept: list[records.Record] = []  # pending or in flight, and to be written again if that fails
-        self._in_flight = 0
-        self._in_flight_kept = 0
+        self._pending = Pending()
+        self._references = References(configuration, self._pending)
+        self._intervals = EnergyIntervals(aggregate_us, self._pending)
         self._sealed_at = 0
         self._latest: dict[str, Latest] = {}
         self._fresh: dict[str, Latest] = {}
         self._fresh_in_flight: dict[str, Latest] = {}
         self._safe_in_flight: dict[str, Counter] = {}
-        self._energies_safe: dict[str, int] = {}
-        self._energies_in_flight: dict[str, int] = {}
-        self._salts = b""
-        self._salt_at = 0
 
     # -- what is known
 
@@ -129,7 +96,7 @@ class Pipeline:
     @property
     def unsealed(self) -> int:
         """Entries since the last seal."""
-        return self._next - self._sealed_at
+        return self._pending.next - self._sealed_at
 
     @property
     def latest(self) -> Mapping[str, Latest]:
@@ -142,10 +109,6 @@ class Pipeline:
             name: Tally(counter.last, counter.received, counter.missed)
             for name, counter in self._counters.instruments.items()
         }
-
-    @property
-    def _next(self) -> int:
-        return self._base + len(self._pending)
 
     # -- beginning
 
@@ -163,13 +126,15 @@ class Pipeline:
         ``first_due_us``: when each instrument's first poll of this run is due (UTC).
         """
         self._counters = counters = Counters.of(store)
-        self._base = store.size
+        self._pending.begin(store.size)
+        self._references.begin(counters)
+        self._intervals.begin(counters)
         self._sealed_at = store.published.size if store.published else 0
         clean = counters.clean and store.damage is None
         now = self._clock.now()
-        if self._base == 0:
+        if store.size == 0:
             genesis = records.Genesis(
-                salt=self._salt(),
+                salt=self._pending.salt(),
                 origin=self._origin,
                 keys=self._keys,
                 software=self._software,
@@ -177,25 +142,23 @@ class Pipeline:
                 boot_us=now.boot_us,
                 previous_log=self._previous_log,
             )
-            counters.take_keys(self._keep(genesis), genesis)
-        previous = "none" if self._base == 0 else "clean" if clean else "unclean"
+            self._references.key(genesis)
+        previous = "none" if store.size == 0 else "clean" if clean else "unclean"
         told = {"boot_id": self._clock.boot_id, "software": self._software, "previous": previous}
         if store.damage is not None:
             told["damaged_from"] = str(store.damage.first)
             told["damaged_entries"] = str(store.damage.count)
             told["damage"] = store.damage.reason
-        self._energies_safe = dict(counters.energies)
         same_boot = bool(counters.boot_id) and counters.boot_id == self._clock.boot_id
         self.event(START, {**told, **(detail or {})})
         for document in documents:
-            self._announce(document, now)
-        self._configure()
+            self._references.document(document, now.utc_us)
+        self._references.configure()
         reason = DAMAGED if store.damage else STOPPED if clean else UNCLEAN
         for name, channel in self._channels.items():
             counter = counters.instruments.setdefault(name, Counter())
-            lane = self._lanes[name] = Lane(channel, counter)
-            self._resume(lane, store)
-        self._feed_again(store)
+            self._lanes[name] = Lane(channel, counter)
+        self._intervals.take_up(self._lanes, store)
         for name, lane in self._lanes.items():
             counter = lane.counter
             self._use_state(lane)
@@ -208,37 +171,6 @@ class Pipeline:
         counters.clean = False
         counters.boot_id = self._clock.boot_id
         return clean
-
-    def _resume(self, lane: Lane, store: LogStore) -> None:
-        """Take up the open energy interval under the state that it was measured with."""
-        name = lane.channel.instrument
-        begun_at = self._counters.intervals.get(name)
-        reference = self._counters.states.get(name)
-        if begun_at is None or reference is None or begun_at < self._base - REPLAY_LIMIT:
-            return
-        entry = next(store.entries(reference.index, reference.index + 1), None)
-        record = records.decode(entry[1]) if entry else None
-        if not isinstance(record, records.CalibrationState):
-            return
-        state = CalibrationState.from_json(bytes(record.body))
-        lane.state = reference
-        lane.aggregator = self._aggregator(lane.channel, state, reference)
-
-    def _feed_again(self, store: LogStore) -> None:
-        """Give the aggregators the readings of their open intervals, out of the log."""
-        begun = {
-            name: at
-            for name, at in self._counters.intervals.items()
-            if name in self._lanes and self._lanes[name].aggregator
-        }
-        for index, data in store.entries(min(begun.values(), default=store.size)):
-            record = records.decode(data)
-            if isinstance(record, Reading) and index >= begun.get(record.instrument, store.size):
-                lane = self._lanes[record.instrument]
-                if lane.aggregator is not None and record.state.digest == lane.aggregator.state.digest:
-                    values = {name: float(text) for name, text in record.indications.items()}
-                    point = operating_point("total", values, lane.channel.units, lane.aggregator.state)
-                    lane.aggregator.add(index, record, point)
 
     def _cover(self, lane: Lane, first_due_us: int, now: Instant, reason: str, *, same_boot: bool) -> None:
         """A gap over the polls between the last record and the first poll of this run."""
@@ -272,9 +204,9 @@ class Pipeline:
             lane,
             tick,
             scan,
-            salt=self._salt(),
+            salt=self._pending.salt(),
             clock=self._clock.state(),
-            configuration=self._configuration_of(lane.channel.instrument),
+            configuration=self._references.configuration_of(lane.channel.instrument),
             said=flags,
         )
         try:
@@ -287,16 +219,14 @@ class Pipeline:
             self._miss(lane, 1, tick.due_us, tick.due_us, TOO_LONG)
             self._at(lane, scan.started)
             return
-        index = self._next
-        self._pending.append(data)
+        index = self._pending.append_encoded(data)
         counter.last += 1
         counter.received += 1
         counter.previous = index
         counter.due_us = tick.due_us
         self._at(lane, scan.started)
         self._fresh[instrument] = Latest(index, reading, lane.channel.state, lane.channel.units)
-        if lane.aggregator is not None:
-            self._aggregated(lane, lane.aggregator.add(index, reading, point))
+        self._intervals.add(lane, index, reading, point)
 
     def number(self, instrument: str) -> int:
         """The newest running number of an instrument."""
@@ -323,9 +253,9 @@ class Pipeline:
             key: value[:4000].encode("utf-8", "replace").decode() for key, value in (detail or {}).items()
         }
         whose = texts.get("instrument", "")
-        self._keep(
+        self._pending.keep(
             records.Event(
-                salt=self._salt(),
+                salt=self._pending.salt(),
                 kind=kind,
                 utc_us=now.utc_us,
                 boot_us=now.boot_us,
@@ -340,13 +270,12 @@ class Pipeline:
 
         None if that document is in the log already. Salt and time are the log's.
         """
-        if document.digest in self._counters.documents:
+        utc_us = self._clock.now().utc_us
+        if not self._references.document(document, utc_us):
             return None
-        now = self._clock.now()
-        self._announce(document, now)
         for entry in advice:
-            self._keep(msgspec.structs.replace(entry, salt=self._salt(), utc_us=now.utc_us))
-        return self._next
+            self._pending.keep(msgspec.structs.replace(entry, salt=self._pending.salt(), utc_us=utc_us))
+        return self._pending.next
 
     @property
     def keys(self) -> Mapping[str, KeyPlace]:
@@ -358,13 +287,13 @@ class Pipeline:
         if vkey in self._counters.keys:
             return
         record = records.Key(
-            salt=self._salt(),
+            salt=self._pending.salt(),
             vkey=vkey,
             replaces=replaces,
             statement=statement,
             utc_us=self._clock.now().utc_us,
         )
-        self._counters.take_keys(self._keep(record), record)
+        self._references.key(record)
 
     def change_state(self, instrument: str, state: CalibrationState) -> None:
         """From now on correct with another state; it is written before its first use."""
@@ -380,9 +309,9 @@ class Pipeline:
         for lane in self._lanes.values():
             self._close_gap(lane)
         now, clock = self._clock.now(), self._clock.state()
-        self._append(
+        self._pending.append(
             records.Seal(
-                salt=self._salt(),
+                salt=self._pending.salt(),
                 utc_us=now.utc_us,
                 boot_us=now.boot_us,
                 boot_id=self._clock.boot_id or "unknown",
@@ -397,7 +326,7 @@ class Pipeline:
                 events=dict(self._counters.events),
             )
         )
-        self._sealed_at = self._next
+        self._sealed_at = self._pending.next
 
     def stop(self) -> None:
         """The last event of a clean run."""
@@ -406,16 +335,10 @@ class Pipeline:
 
     def take(self, *, checkpoint: bool) -> Batch:
         """Hand over what is pending. One batch at a time: ``committed`` or ``lost`` must follow."""
-        if self._in_flight:
-            raise RuntimeError("a batch is in flight: tell what became of it first")
-        entries, self._pending = tuple(self._pending), []
-        batch = Batch(self._base, entries, self._counters.encode() if checkpoint else None)
-        self._base += len(entries)
-        self._in_flight = len(entries)
-        self._in_flight_kept = len(self._kept)
+        batch = self._pending.take(self._counters.encode() if checkpoint else None)
         self._fresh_in_flight, self._fresh = self._fresh, {}
         self._safe_in_flight = {name: lane.written() for name, lane in self._lanes.items()}
-        self._energies_in_flight = dict(self._counters.energies)
+        self._intervals.handed_over()
         return batch
 
     def committed(self) -> None:
@@ -423,9 +346,8 @@ class Pipeline:
         self._latest.update(self._fresh_in_flight)
         for name, counter in self._safe_in_flight.items():
             self._lanes[name].safe = counter
-        self._energies_safe = self._energies_in_flight
-        del self._kept[: self._in_flight_kept]
-        self._in_flight = self._in_flight_kept = 0
+        self._intervals.committed()
+        self._pending.committed()
         self._fresh_in_flight = {}
 
     def lost(self, size: int, reason: str) -> None:
@@ -433,36 +355,17 @@ class Pipeline:
 
         Events, states and configuration are built again; readings are gone and said to be.
         """
-        self._pending = []
-        self._counters.energies = dict(self._energies_safe)  # those after it are not in the log
-        self._base = size
-        self._in_flight = self._in_flight_kept = 0
+        self._intervals.lost()
         self._fresh, self._fresh_in_flight = {}, {}
         self._sealed_at = min(self._sealed_at, size)
-        kept, self._kept = self._kept, []
-        for record in kept:
-            index = self._keep(msgspec.structs.replace(record, salt=self._salt()))
-            if isinstance(record, records.Configuration):
-                self._counters.take_configuration(index, record)
-            elif isinstance(record, records.Genesis | records.Key):
-                self._counters.take_keys(index, record)
-            elif isinstance(record, records.CalibrationState):
-                for name, reference in self._counters.states.items():
-                    if reference.digest == record.digest:
-                        self._counters.states[name] = self._lanes[name].state = Reference(
-                            index, record.digest
-                        )
+        for record in self._pending.lost(size):
+            self._references.again(record)
         for lane in self._lanes.values():
-            if not lane.lose(reason):
-                continue
-            self._counters.intervals.pop(lane.channel.instrument, None)  # its readings are not in the log
-            if lane.state is not None:
-                lane.aggregator = self._aggregator(lane.channel, lane.channel.state, lane.state)
+            lane.state = self._counters.states.get(lane.channel.instrument, lane.state)
+            if lane.lose(reason):
+                self._intervals.begin_anew(lane)
 
     # -- building
-
-    def _aggregator(self, channel: Channel, state: CalibrationState, reference: Reference) -> Aggregator:
-        return Aggregator(state, reference, self._aggregate_us, channel.moduli, channel.refresh_us)
 
     def _miss(self, lane: Lane, count: int, from_us: int, to_us: int, reason: str) -> None:
         """Count polls without a reading; they join the open gap if it has the same reason."""
@@ -470,25 +373,14 @@ class Pipeline:
             self._close_gap(lane)
         lane.miss(count, from_us, to_us, reason)
 
-    def _aggregated(self, lane: Lane, ended: Iterable[IntervalEnergy]) -> None:
-        """Write the intervals that ended, and remember where the open one began."""
-        name, aggregator = lane.channel.instrument, lane.aggregator
-        for interval in ended:
-            unit = lane.channel.units.get(interval.measurand, "kWh")
-            number = self._counters.energies.get(name, 0) + 1
-            self._append(record_of(interval, name, unit, self._salt(), number))
-            self._counters.energies[name] = number
-        if aggregator is not None and aggregator.begun_at is not None:
-            self._counters.intervals[name] = aggregator.begun_at
-
     def _close_gap(self, lane: Lane) -> None:
         gap, counter = lane.gap, lane.counter
         if gap is None:
             return
         lane.gap = None
-        counter.previous = self._append(
+        counter.previous = self._pending.append(
             records.Gap(
-                salt=self._salt(),
+                salt=self._pending.salt(),
                 instrument=lane.channel.instrument,
                 first=gap.first,
                 last=gap.last,
@@ -502,69 +394,7 @@ class Pipeline:
     def _at(self, lane: Lane, instant: Instant) -> None:
         lane.counter.utc_us, lane.counter.boot_us = instant
 
-    def _configure(self) -> None:
-        for name, part in self._configuration.parts.items():
-            self._configured(self._counters.parts.get(name), part)
-        self._configured(self._counters.configuration, self._configuration.site)
-
-    def _configured(self, known: Reference | None, body: bytes) -> None:
-        digest = hashlib.sha256(body).hexdigest()
-        if known is None or known.digest != digest:
-            record = records.Configuration(salt=self._salt(), digest=digest, body=msgspec.Raw(body))
-            self._counters.take_configuration(self._keep(record), record)
-
-    def _configuration_of(self, instrument: str) -> Reference | None:
-        """What its readings refer to: its part, or the site's configuration if that says all."""
-        counters = self._counters
-        return (
-            counters.parts[instrument] if instrument in self._configuration.parts else counters.configuration
-        )
-
     def _use_state(self, lane: Lane) -> None:
-        name, state = lane.channel.instrument, lane.channel.state
-        known = self._counters.states.get(name)
-        if known is None or known.digest != state.digest:
-            index = self._keep(
-                records.CalibrationState(
-                    salt=self._salt(), digest=state.digest, body=msgspec.Raw(state.to_json())
-                )
-            )
-            known = self._counters.states[name] = Reference(index, state.digest)
-        lane.state = known
-        if lane.aggregator is None:
-            lane.aggregator = self._aggregator(lane.channel, state, known)
-        elif lane.aggregator.state.digest != state.digest:
-            self._aggregated(lane, lane.aggregator.change_state(state, known))
-
-    def _announce(self, document: DocumentNotice, now: Instant) -> None:
-        if document.digest in self._counters.documents:
-            return
-        self._counters.documents.add(document.digest)
-        self._keep(
-            records.Document(
-                salt=self._salt(),
-                digest=document.digest,
-                kind=document.kind,
-                name=document.name,
-                media_type=document.media_type,
-                size=document.size,
-                utc_us=now.utc_us,
-            )
-        )
-
-    def _append(self, record: records.Record) -> int:
-        index = self._next
-        self._pending.append(records.encode(record))
-        return index
-
-    def _keep(self, record: records.Record) -> int:
-        self._kept.append(record)
-        return self._append(record)
-
-    def _salt(self) -> bytes:
-        at = self._salt_at
-        if at >= len(self._salts):
-            self._salts = os.urandom(SALT_BYTES * _SALTS)
-            at = 0
-        self._salt_at = at + SALT_BYTES
-        return self._salts[at : at + SALT_BYTES]
+        """Correct by the state of the lane's channel from now on: it stands in the log before."""
+        lane.state = self._references.state(lane.channel.instrument, lane.channel.state)
+        self._intervals.use_state(lane, lane.state)

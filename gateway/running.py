@@ -29,9 +29,9 @@ from gateway.keyring import KeyRing, SecondLine
 from gateway.keyring import watch as watch_ring
 from gateway.keys import KeyFileError
 from gateway.listening import instrument_plans, push_plan
-from gateway.pipeline import DocumentNotice
 from gateway.platforms import enrolment_of, platform_keys, server_files
 from gateway.prepare import Prepared, PreparedBus, PreparedMeter, PreparedPush
+from gateway.references import DocumentNotice
 from gateway.site_log import KeyConfig
 from gateway.sm2_key import sm2_ring
 from gateway.successor import previous_log

@@ -11,7 +11,7 @@ import pytest
 
 from evidence import record as records
 from gateway.advice import AdviceRefused, found, read, take_in, written
-from gateway.pipeline import DocumentNotice
+from gateway.references import DocumentNotice
 
 ORIGIN = "bench.example/gw/1"
 CONTENT: dict[str, Any] = {

@@ -24,8 +24,8 @@ from evidence.record import (
 )
 from gateway.clock import SetClock
 from gateway.counters import Counter, Counters
-from gateway.pipeline import DocumentNotice
 from gateway.readings import u_text, value_text
+from gateway.references import DocumentNotice
 from gateway.schedule import Tick
 from gateway.store import LogStore
 from tests.rigs.meters import ORIGIN, VALUES, S, channel, pipeline, scan, silent, state
