@@ -5,6 +5,7 @@ with its reason. How one exchange is kept free of late and foreign answers is to
 
 * A time-out, a corrupt answer or a mismatch is asked again (``retries``); an error answer is an answer and is not.
 * DL/T 645 answers that go on (B1) are followed to their end and joined, or missing altogether.
+* An M-Bus telegram that may be a repetition of the last reading's is asked for anew (:mod:`drivers.mbus_reading`).
 * A session (IEC 62056-21, DLMS) that broke off is begun anew. Of DLMS a lost frame is asked again within it; what ends
   the session (DISC) is said once, and no value depends on its answer.
 * A meter that is silent about some queries is asked those last, and once; if it stays so, in one scan of 2, 3, 5 … 61.
@@ -23,7 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from drivers import dlms_reading, dlt645_items, iec62056_reading
+from drivers import dlms_reading, dlt645_items, iec62056_reading, mbus, mbus_reading
 from drivers import profile as profiles
 from drivers.codec import (
     Answer,
@@ -32,6 +33,7 @@ from drivers.codec import (
     Indication,
     Instant,
     LocalProtocolError,
+    MismatchReason,
     Missing,
     Scan,
 )
@@ -168,6 +170,7 @@ class Bus:
         self._now = now
         self._lock = asyncio.Lock()
         self._health: dict[str, _Health] = {}
+        self._repeatable: dict[str, mbus_reading.Held] = {}  # by M-Bus address: what the slave may say again
         self._mixed = False  # not all meters of the line speak alike
 
     @property
@@ -204,6 +207,8 @@ class Bus:
             if self._mixed or (meter is not None and (meter.baud or meter.framing)):
                 self.line.tune(meter.baud if meter else 0, meter.framing if meter else "")
             codec = (meter.codec if meter else None) or self.codec
+            if isinstance(request, mbus.Request):
+                self._repeatable.clear()  # whoever answers holds another telegram than before
             return await self.line.exchange(codec, request.address, request, patience or _DEFAULT)
 
     def now(self) -> Instant:
@@ -398,7 +403,28 @@ class Bus:
             if said.exchange is not None:
                 work.exchanges.append(said.exchange)
 
+    async def _telegrams(self, work: _Work, opening: mbus.Request, attempts: int) -> Reply:
+        """A reading over M-Bus. Should it be cancelled, nothing is known of what the slave may say again."""
+        reading = mbus_reading.begun(opening, self._repeatable.pop(opening.address, mbus_reading.UNKNOWN))
+        again = 1 + work.meter.retries
+        reply = Reply(None)
+        while (request := reading.request) is not None:
+            reply = await self._insist(work, request, again if request.part else attempts)
+            if reply.answer is None:
+                self._repeatable[opening.address] = reading.left_behind
+                why = "the first telegram may be one of the reading before; asked once more: "
+                return reply._replace(detail=why + reply.detail) if reading.doubts else reply
+            if reading.caught(reply.answer):
+                self.counts.add(opening.address, MismatchReason.SEQUENCE)
+            reading = reading.answered(reply.answer)
+        self._repeatable[opening.address] = reading.held
+        if reply.answer is not None and reply.answer.error:
+            return reply
+        return Reply(work.codec.join(reading.answers), reply.exchange)
+
     async def _followed(self, work: _Work, request: Request, attempts: int) -> Reply:
+        if isinstance(request, mbus.Request):
+            return await self._telegrams(work, request, attempts)
         reply = await self._insist(work, request, attempts)
         if reply.answer is None or not reply.answer.more:
             return reply

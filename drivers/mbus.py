@@ -6,7 +6,7 @@
     10 C A CS 16                     short: SND_NKE, REQ_UD1, REQ_UD2
     68 L L 68 C A CI data CS 16      long and control; L counts C to the end of data, CS sums the same
 
-* FCB toggles with each new request of one slave and stays in a repetition; ``Station`` keeps it per address.
+* FCB toggles with each new request of one slave and stays in a repetition; ``drivers.mbus_reading`` goes by it.
 * A slave chosen by its identity is addressed as FD (253); FE is the test address that everybody answers, FF nobody.
 * An E5 within bytes already refused is no acknowledge: one byte proves nothing there.
 """
@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from drivers import mbus_records
@@ -230,7 +230,7 @@ class Request:
 def opening(text: str) -> Request:
     """What begins the reading of a slave: SND_NKE to a primary address, the selection of a secondary one.
 
-    Either sets the slave's frame count to its beginning, so that nothing needs to be remembered between readings.
+    Either sets the slave's frame count to its beginning, if the slave hears it.
     """
     canonical = address(text)
     if len(canonical) == 16:
@@ -322,27 +322,3 @@ def match(request: Request, frame: Frame) -> Answer | Mismatch:
     return Answer(
         "", payload, frame.raw, frame.address, telegram.error, more=telegram.more, sequence=request.part
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Station:
-    """The frame count bit of one slave, as a value: ``asked`` gives the request and the station after it.
-
-    After SND_NKE the first request has FCB = 1; a repetition (no answer) is the same request again.
-    """
-
-    unit: int
-    secondary: str = ""
-    fcb: bool = field(default=True)
-
-    def reset(self) -> tuple[Request, Station]:
-        """SND_NKE; the FCB begins anew."""
-        return Request(self.unit, SND_NKE, self.secondary), replace(self, fcb=True)
-
-    def read(self) -> Request:
-        """REQ_UD2 with the present FCB."""
-        return Request(self.unit, REQ_UD2 | (FCB if self.fcb else 0), self.secondary)
-
-    def answered(self) -> Station:
-        """A sound answer came: the next request is a new one."""
-        return replace(self, fcb=not self.fcb)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from drivers import mbus, mbus_records
 from drivers.codec import Answer, Indication, LocalProtocolError, Mismatch, MismatchReason, Missing, Reject
 from drivers.decode import decode_capture
-from drivers.mbus import Decoder, Frame, Request, Station
+from drivers.mbus import Decoder, Frame, Request
 from drivers.profile import Query
 from drivers.protocols import codec
 
@@ -343,15 +343,6 @@ def test_a_captured_selection_is_the_one_that_we_would_send():
 def test_only_reading_is_sent():
     with pytest.raises(LocalProtocolError):
         mbus.encode(Request(1, mbus.SND_UD))
-
-
-def test_the_frame_count_bit_toggles_with_answers_only():
-    station = Station(1)
-    reset, station = station.reset()
-    assert (reset.control, station.read().control) == (0x40, 0x7B)
-    assert station.read() == station.read()
-    assert station.answered().read().control == 0x5B
-    assert station.answered().answered().read().control == 0x7B
 
 
 ANSWER = mbus.long(0x08, 5, 0x72, HEADER + bytes.fromhex("02 13 0100"))
