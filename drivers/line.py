@@ -24,8 +24,8 @@ The rules, in the order in which an exchange meets them:
 5. **Match.** Only a frame that agrees in unit, function, item and length is the answer. All else is counted by cause.
 
 Protocols that number their requests (Modbus TCP) need neither silence nor resynchronising: a late number is a
-mismatch. Their connection is made anew where the boundaries of its frames are lost, and where nothing has come in
-three exchanges: it may be half open.
+mismatch. Their connection is made anew where the boundaries of its frames are lost. Any connection, a converter's too,
+is made anew where nothing comes from anybody any more: it may be half open (:mod:`drivers.half_open`).
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from drivers.codec import (
     Reject,
     RejectReason,
 )
+from drivers.half_open import Silence
 from drivers.hearing import Hearing
 from drivers.link import Link, LinkDown, parse_framing
 from drivers.protocols import Codec, Request, recorded
@@ -56,7 +57,6 @@ from drivers.stray import Strays, shape
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
 _OWED_PATIENCE = 5  # no late answer is feared after so many times what its meter was given, and silence
 _RECENT = 4  # frames that a repetition may repeat
-_DEAF_MOST = 3  # exchanges without a byte, after which a connection is made anew
 _OWED_MOST = 16  # no meter and no converter is further behind than so many requests
 
 
@@ -173,7 +173,7 @@ class Line:
         self._own = self.timing  # as most meters of the line speak
         self._set = self.timing  # as the link is set now, within a session perhaps otherwise than ``timing``
         self._number = 0
-        self._deaf = 0  # exchanges in a row on this connection in which nothing was heard
+        self._silence = Silence()
         self._lost = 0
         self._reopen_at = float("-inf")
         self._reopen_s = 0.0
@@ -478,12 +478,14 @@ class Line:
             for broken in hearing.broken:
                 self._strays.came(broken)
             self.echoes = self.echoes or MismatchReason.ECHO in hearing.causes
-        self._deaf = 0 if hearing.heard or not numbered else self._deaf + 1
-        if numbered and (hearing.torn or self._deaf >= _DEAF_MOST):
-            # The rest of a frame is still to come: the stream's boundaries are lost. Or nothing comes any more, though
-            # nobody has hung up: the other side may have forgotten the connection, or serves it no longer.
+        deaf = False
+        if hearing.heard or hearing.causes:
+            self._silence.heard(address)
+        elif numbered or self.link.connection:
+            deaf = self._silence.went_on(address)
+        if deaf or (numbered and hearing.torn):
+            # Half open; or the rest of a frame is still to come, and the stream's boundaries are lost.
             await self.link.close()
-            self._deaf = 0
         if answer is None:
             self._spoke_at = max(clock(), out)
             failure = hearing.failure
@@ -545,6 +547,7 @@ class Line:
         return Reply(None, exchange, Missing.LINK_DOWN, why)
 
     def _account_heard(self, data: bytes) -> None:
+        self._silence.broken()
         lost, self._lost = self.link.lost - self._lost, self.link.lost
         if lost:
             self.counts.add("", RejectReason.NOISE)

@@ -45,6 +45,10 @@ class Link(Protocol):
     """A byte stream with one owner."""
 
     @property
+    def connection(self) -> bool:
+        """Whether it is a connection: half open, it says nothing, and only a new one helps."""
+
+    @property
     def is_open(self) -> bool:
         """Whether bytes can be exchanged now, as far as is known."""
 
@@ -83,6 +87,8 @@ class Link(Protocol):
 
 class _Inbox:
     """What has arrived, and the reader who waits for it."""
+
+    connection = False
 
     def __init__(self) -> None:
         self.heard_at = 0.0
@@ -273,6 +279,7 @@ class TcpLink(_Descriptor):
     within about ``keepalive_s`` + 30 s even when nothing is sent.
     """
 
+    connection = True
     _hung_up = "the peer closed the connection"
 
     def __init__(self, host: str, port: int, *, connect_s: float = 5.0, keepalive_s: int = 30) -> None:

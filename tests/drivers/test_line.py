@@ -540,6 +540,60 @@ def test_a_modbus_tcp_connection_on_which_nothing_comes_any_more_is_made_anew(vi
     virtual(main)
 
 
+@pytest.mark.parametrize("connection", [True, False])
+def test_a_converter_that_is_silent_about_all_meters_is_connected_anew_a_serial_port_is_not(
+    virtual, scripted, connection
+):
+    """Meters 1 and 2 answer until the converter forgets us; meter 3 has never been there."""
+
+    async def main():
+        forgotten = False
+
+        def respond(request, n):
+            return [] if forgotten or request[0] == 3 else [(0.01, rtu_answer(request))]
+
+        line, meter = await scripted(respond)
+        meter.link.connection = connection
+        open_link = meter.link.open
+
+        async def anew() -> None:
+            nonlocal forgotten
+            forgotten = False
+            await open_link()
+
+        meter.link.open = anew
+
+        async def ask(*units):
+            replies = [await line.exchange(RTU, u, modbus.Request(u, 3, 1000, 2), QUICK) for u in units]
+            return [reply.failure for reply in replies]
+
+        silent = Missing.TIMEOUT
+        assert await ask("1", "2") == [None, None]
+        assert await ask(*"333333333") == [silent] * 9  # one dead meter is no dead connection
+        assert await ask("2", "1") == [None, None]
+        assert line.openings == 1
+        forgotten = True
+        assert await ask("3", "2", "2", "3") == [silent] * 4  # nor is it while another one has not been asked
+        assert line.openings == 1
+        assert await ask("1", "1", "2") == ([silent, None, None] if connection else [silent] * 3)
+        assert line.openings == 1 + connection
+
+    virtual(main)
+
+
+def test_where_all_meters_are_dead_the_connection_is_made_anew_ever_more_seldom(virtual, scripted):
+    async def main():
+        line, meter = await scripted(lambda request, n: [])
+        meter.link.connection = True
+        opened = []
+        for _ in range(200):
+            await line.exchange(RTU, "1", modbus.Request("1", 3, 1000, 2), QUICK)
+            opened.append(line.openings)
+        assert [opened.index(n) for n in range(1, line.openings + 1)] == [0, 3, 9, 21, 45, 93, 141, 189]
+
+    virtual(main)
+
+
 def test_a_late_exception_does_not_open_the_door_for_the_answer_behind_it(virtual, scripted):
     """1000 is refused late; the refusal is taken for 2000's; 2000's own answer must not become 3000's."""
 
