@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from evidence.note import Verifier
@@ -29,15 +30,16 @@ def platform_keys(site: SiteFile) -> tuple[PlatformKey, ...]:
 
 
 def client_files(site: SiteFile, platform: Platform) -> TlsFiles:
-    """What proves us to a platform, and whom we believe there: its own files, else the enrolment's."""
+    """What proves us to a platform, and whom we believe there: its own files, where it has none the enrolment's."""
 
     def path(name: str | None) -> Path | None:
         return None if name is None else site.directory / name
 
-    own = platform.ca is not None or platform.certificate is not None
-    if site.site.enrolment is not None and not own and enrolment_of(site).done:
-        return enrolment_of(site).files
-    return TlsFiles(path(platform.certificate), path(platform.private_key), path(platform.ca))
+    own = TlsFiles(path(platform.certificate), path(platform.private_key), path(platform.ca))
+    if site.site.enrolment is None or own.certificate is not None or not enrolment_of(site).done:
+        return own
+    ours = enrolment_of(site).files
+    return ours if own.ca is None else replace(ours, ca=own.ca)
 
 
 def server_files(site: SiteFile) -> TlsFiles | None:

@@ -151,7 +151,7 @@ class Pusher:
                     raise group.exceptions[0] from group
         except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
             self._packages = 1
-            raise PushError(f"{self._target.url}: {error or 'no answer in time'}") from error
+            raise PushError(f"{self._target.url}: {_why(self._target.url, error)}") from error
         except (ParseError, StoreError) as error:
             raise PushError(str(error)) from error
         return True
@@ -263,3 +263,10 @@ class Pusher:
             piece = body[at : at + _PIECE]
             await self._bucket.take(len(piece))
             yield piece
+
+
+def _why(url: str, error: Exception) -> str:
+    """Why a connection failed, in words: a platform that wants another certificate says nothing and closes."""
+    if url.startswith("https:") and isinstance(error, httpx.ReadError | httpx.RemoteProtocolError):
+        return "it closed the connection: does it ask for a client certificate of an authority that it knows?"
+    return str(error) or "no answer in time"

@@ -130,6 +130,10 @@ def _overview() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A user's mistake is told in words, never as a stack trace."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and argv[:1] in (["run"], ["sim"]):
+        # until they listen to signals nothing is open that needs an orderly end, and an interrupt that is raised amid
+        # an import may be told by the interpreter as a trace
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         code = _answer(argv)
         sys.stdout.flush()

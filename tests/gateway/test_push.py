@@ -275,7 +275,7 @@ async def test_both_sides_show_certificates(tmp_path, log, central, certificates
     tls = ServerTls(TlsFiles(*server, ca)).context
     async with mirror(application(intake(central, writer)), tls) as url:
         async with pusher(log, url, target=Target(KEY, url, ca, *stranger)) as push:
-            with pytest.raises(PushError):
+            with pytest.raises(PushError, match="client certificate of an authority that it knows"):
                 await push.push_once()
         async with pusher(log, url, target=Target(KEY, url, ca, *client)) as push:
             assert await push.push_once()

@@ -62,6 +62,22 @@ def test_the_site_file_says_where_to_push_and_how_long_to_keep(tmp_path: Path) -
     assert read.site.log.keep == 90 * 86400
 
 
+@pytest.mark.parametrize(
+    ("own", "ca"), [("", "data/enrolment/platform-ca.pem"), ('ca = "other-ca.pem"\n', "other-ca.pem")]
+)
+def test_an_enrolled_gateway_shows_the_certificate_that_it_was_given(
+    tmp_path: Path, own: str, ca: str
+) -> None:
+    text = f'[[platform]]\nname = "centre"\nkey = "{KEY}"\npush = "https://centre.example"\n{own}'
+    read = site(tmp_path, with_platforms(text) + '\n[enrolment]\nurl = "https://centre.example:8444"\n')
+    identity = read.data / "enrolment" / "identity.pem"
+    identity.parent.mkdir(parents=True)
+    identity.touch()
+    (target,) = targets(read)
+    assert isinstance(target, Target)
+    assert (target.certificate, target.ca) == (identity, tmp_path / ca)
+
+
 def test_a_broker_is_named_by_its_address(tmp_path: Path) -> None:
     (tmp_path / "word").write_text("secret\n")
     text = f"""
@@ -134,7 +150,7 @@ async def test_an_agent_at_work_is_pushed_and_goes_on_while_its_platform_is_away
                 beside = [group.create_task(push_to(nowhere, agent, clock))]
                 async with mirror(app) as url:
                     beside += [group.create_task(push_to(Target(made.platforms[0], url), agent, clock))]
-                    await until(lambda: agent.started and any(r.size > 20 for r in agent.receipts.newest))
+                    await until(lambda: agent.begun and any(r.size > 20 for r in agent.receipts.newest))
                 size = agent.store.size
                 await until(
                     lambda: agent.store.size >= size + 10
@@ -161,7 +177,7 @@ async def test_with_two_platforms_an_old_entry_goes_only_when_both_have_it(tmp_p
         agent = Agent(made, SystemClock())
         async with asyncio.TaskGroup() as group:
             running = group.create_task(agent.run())
-            await until(lambda: agent.started and agent.store.published is not None)
+            await until(lambda: agent.begun and agent.store.published is not None)
             await until(lambda: agent.store.published.size > 600)
             published = agent.store.published
             agent.receipts.take(Note.parse(published.note).cosigned_by(PLATFORM, 1_800_000_000).encode())
