@@ -84,7 +84,7 @@ async def ask(
                 if len(body) > _ANSWER:
                     raise EnrolmentError(f"{url}: an answer of more than {_ANSWER} bytes")
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-        raise EnrolmentError(f"{url}: {error or 'no answer in time'}") from None
+        raise EnrolmentError(f"{url}: {str(error) or 'no answer in time'}") from None
     if answer.status_code == 200:
         return Said(bytes(body))
     words = body.decode(errors="replace").strip()[:500]
