@@ -6,12 +6,14 @@ that is busy leaves the rest at the broker instead of dropping it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -35,6 +37,23 @@ class _InWords(logging.Filter):
 
 _log = logging.getLogger("suyuan.central.broker")
 _log.addFilter(_InWords())
+
+
+class _Loop:
+    """The event loop, as the library's other thread calls it: for a socket that is gone by then, nothing is done."""
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_soon_threadsafe(self, what: Callable[..., object], *given: object) -> None:
+        def call() -> None:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                what(*given)
+
+        self._loop.call_soon_threadsafe(call)
 
 
 class Connection(aiomqtt.Client):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -21,11 +23,29 @@ _log = logging.getLogger("suyuan.mqtt.connection")
 _log.addFilter(_InWords())
 
 
+class _Loop:
+    """The event loop, as the library's other thread calls it: for a socket that is gone by then, nothing is done."""
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_soon_threadsafe(self, what: Callable[..., object], *given: object) -> None:
+        def call() -> None:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                what(*given)
+
+        self._loop.call_soon_threadsafe(call)
+
+
 class Connection(aiomqtt.Client):
     """``aiomqtt.Client``, and nobody is told of a loss but who was waiting. It raises MqttError."""
 
     def __init__(self, host: str, port: int, **more: Any) -> None:
         super().__init__(host, port, logger=_log, **more)
+        self._loop = _Loop(self._loop)  # type: ignore[assignment]
         self.pending_calls_threshold = 1 << 16
 
     async def __aexit__(
