@@ -119,7 +119,7 @@ class Renewal:
 
     async def run(self) -> None:
         """Until cancelled. A failure stops no measurement."""
-        while not self._agent.started:
+        while not self._agent.begun:
             await self._pause(0.1)
         while True:
             try:
@@ -147,7 +147,7 @@ class Renewal:
             why = "it waits for the platform's operator"
         except EnrolmentRefused as error:
             why = str(error)
-            self._agent.alarm(REFUSED, {"why": why[:200]})
+            self._agent.alarms.begin(REFUSED, {"why": why[:200]})
         except (EnrolmentError, KeyFileError, SignerUnavailable, TlsError, OSError) as error:
             why = str(error)
         pause = self._back_off.failed()
@@ -164,8 +164,8 @@ class Renewal:
             return FIRST_S
         if now < validity.renew:
             self._back_off.worked()
-            self._agent.calm(EXPIRING)
-            self._agent.calm(REFUSED)
+            self._agent.alarms.drop(EXPIRING)
+            self._agent.alarms.drop(REFUSED)
             return min(LOOK_S, max(1.0, (validity.renew - now).total_seconds()))
         unset = self._clock.state().quality is ClockQuality.UNKNOWN
         if unset and boot_us < self._begun_us + CLOCK_S * SECOND_US:
@@ -179,7 +179,7 @@ class Renewal:
         config = self._site.site.enrolment
         assert config is not None
         key = await asyncio.to_thread(self._key)
-        statements = statements_of(await asyncio.to_thread(self._agent.key_statements))
+        statements = statements_of(await asyncio.to_thread(self._agent.signing.statements))
         utc_us = self._clock.now().utc_us
         application = await asyncio.to_thread(
             self._enrolment.apply, key.signer, config.addresses, utc_us, statements
@@ -202,10 +202,12 @@ class Renewal:
         try:
             validity = self._enrolment.validity()
         except EnrolmentError as error:
-            self._agent.alarm(EXPIRING, {"until": "", "why": str(error)})
+            self._agent.alarms.begin(EXPIRING, {"until": "", "why": str(error)})
             return
         if validity is not None and self._now() >= validity.ends - timedelta(seconds=config.alarm):
-            self._agent.alarm(EXPIRING, {"until": f"{validity.ends:%Y-%m-%dT%H:%M:%SZ}", "why": why[:200]})
+            self._agent.alarms.begin(
+                EXPIRING, {"until": f"{validity.ends:%Y-%m-%dT%H:%M:%SZ}", "why": why[:200]}
+            )
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now().utc_us / SECOND_US, UTC)

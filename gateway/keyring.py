@@ -103,7 +103,7 @@ class KeyRing:
 
 
 class Log(Protocol):
-    """What is asked of the agent."""
+    """What is asked of the log's signing."""
 
     @property
     def begun(self) -> bool:
@@ -120,7 +120,7 @@ class Log(Protocol):
 
 
 class SecondLog(Protocol):
-    """What is asked of the agent for its second signature."""
+    """What is asked of it for the second signature."""
 
     @property
     def begun(self) -> bool:
@@ -172,29 +172,29 @@ async def look(ring: KeyRing, overlap_us: int, log: Log, coming: LogKey | None) 
 class SecondLine:
     """A log's second signature, for :func:`watch`: its keys are recorded and changed as the log's are."""
 
-    def __init__(self, agent: SecondLog, current: Signer) -> None:
+    def __init__(self, signing: SecondLog, current: Signer) -> None:
         """``current``: the key that signs now. It is recorded if it was not: switched on later, or made anew."""
-        self._agent = agent
+        self._signing = signing
         self._current: Signer | None = current
 
     @property
     def begun(self) -> bool:
         """Whether the log is open and taken up; then the present key is in it."""
-        if not self._agent.begun:
+        if not self._signing.begun:
             return False
         if self._current is not None:
-            self._agent.take_second_key(self._current)
+            self._signing.take_second_key(self._current)
             self._current = None
         return True
 
     def take_key(self, new: Signer) -> None:
         """Log the new key, unless it was, and sign with it too."""
-        self._agent.take_second_key(new)
+        self._signing.take_second_key(new)
 
     def key_is_known(self, vkey: str, overlap_us: int) -> bool:
         """Whether every platform has the key's record, and the overlap is over."""
-        return self._agent.key_is_known(vkey, overlap_us)
+        return self._signing.key_is_known(vkey, overlap_us)
 
     def sign_alone(self) -> None:
         """Sign with the newest key alone."""
-        self._agent.second_signs_alone()
+        self._signing.second_signs_alone()

@@ -27,6 +27,7 @@ from drivers.codec import Counts, Instant, Missing, Scan
 from gateway.clock import SECOND_US, Clock
 from gateway.pipeline import Pipeline
 from gateway.schedule import Tick, next_multiple
+from gateway.status import BusStatus
 
 REMEMBERED = 4096  # stamps per instrument by which what is sent again is recognised
 AHEAD_US = 300 * SECOND_US  # a sender's clock may be this far ahead before its stamps are not believed
@@ -153,6 +154,19 @@ class PushLine:
                 group.create_task(self._wait_for_silence())
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
+
+    def status(self, elapsed_us: int) -> BusStatus:  # noqa: ARG002 - nobody is asked: no time of ours is busy
+        """What can be seen of it. ``elapsed_us``: since the agent started."""
+        return BusStatus(
+            name=self.name,
+            port=self.source.describe(),
+            counts={address: dict(causes) for address, causes in self.source.counts.by_address.items()},
+            exchanges=self.received,
+            line_time_us=0,
+            busy_us=0,
+            busy_share=0.0,
+            failures=self.failures,
+        )
 
     async def deliver(self, delivery: Delivery) -> bool:
         """Take one message; True once it is durable (or known), False if the sender should send it again."""

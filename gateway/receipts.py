@@ -59,6 +59,11 @@ class Receipts:
         return self._newest
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """How many entries each platform has confirmed, by its name."""
+        return {receipt.platform: receipt.size for receipt in self._newest}
+
+    @property
     def head(self) -> Head | None:
         """Size and root of the receipt that covers most, for the seal."""
         best = max(self._newest, key=lambda receipt: receipt.size, default=None)

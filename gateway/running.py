@@ -21,7 +21,7 @@ from typing import Any
 
 from drivers.link import link
 from gateway import advice
-from gateway.agent import Agent, BusPlan, Plan
+from gateway.agent import Agent
 from gateway.compiling import compile_apart
 from gateway.config import SiteFile
 from gateway.key_holder import FileHolder, KeyHolder, LogKey, MovingHolder
@@ -29,6 +29,7 @@ from gateway.keyring import KeyRing, SecondLine
 from gateway.keyring import watch as watch_ring
 from gateway.keys import KeyFileError
 from gateway.listening import instrument_plans, push_plan
+from gateway.plan import BusPlan, Plan
 from gateway.platforms import enrolment_of, platform_keys, server_files
 from gateway.prepare import Prepared, PreparedBus, PreparedMeter, PreparedPush
 from gateway.references import DocumentNotice
@@ -265,9 +266,9 @@ async def watch_keys(site: SiteFile, agent: Agent) -> None:
     """Change the log's key when a new one is laid beside it. Runs until cancelled."""
     overlap_us = round(site.site.log.key_overlap * 1e6)
     async with asyncio.TaskGroup() as group:
-        group.create_task(watch_ring(key_ring(site), overlap_us, agent))
+        group.create_task(watch_ring(key_ring(site), overlap_us, agent.signing))
         if agent.plan.second_signer is not None:
-            second = SecondLine(agent, agent.plan.second_signer)
+            second = SecondLine(agent.signing, agent.plan.second_signer)
             group.create_task(watch_ring(second_ring(site), overlap_us, second))
 
 

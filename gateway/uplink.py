@@ -57,7 +57,7 @@ async def push_to(uplink: Uplink, agent: Agent, clock: Clock) -> None:
     """Bring the agent's log there until cancelled, or until the agent ends. A failure stops no measurement."""
     while not agent.ended():
         try:
-            while not agent.started:
+            while not agent.begun:
                 await clock.sleep_until(clock.now().boot_us + 100_000)
             await _run(uplink, agent, clock)
         except Exception:
@@ -69,7 +69,7 @@ async def push_to(uplink: Uplink, agent: Agent, clock: Clock) -> None:
 
 async def _run(uplink: Uplink, agent: Agent, clock: Clock) -> None:
     def alarm(name: str, what: str) -> None:
-        agent.alarm(name, {"platform": uplink.platform.name, "what": what})
+        agent.alarms.begin(name, {"platform": uplink.platform.name, "what": what})
 
     if isinstance(uplink, Broker):
         await MqttPusher(agent.store, agent.receipts, uplink, clock, status=agent.status, alarm=alarm).run()

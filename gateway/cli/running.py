@@ -19,6 +19,7 @@ from gateway.prepare import prepare, unreachable
 from gateway.running import give_back, log_key, plan_of, watch_advice, watch_certificates, watch_keys
 from gateway.serve import CannotListen
 from gateway.store import StoreError
+from gateway.supervision import first_of
 from gateway.words import phrase
 
 
@@ -83,14 +84,7 @@ async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s:
                     task.cancel()
     except BaseExceptionGroup as failed:
         for kind in (StoreError, CannotListen):  # they end the agent alone, whatever the others then say
-            if (told := _first(failed, kind)) is not None:
+            if (told := first_of(kind, failed)) is not None:
                 raise told from None
         raise
     return agent.store.size
-
-
-def _first(error: BaseException, kind: type[Exception]) -> BaseException | None:
-    """The first of a kind in a group, however deep."""
-    if isinstance(error, BaseExceptionGroup):
-        return next((found for part in error.exceptions if (found := _first(part, kind))), None)
-    return error if isinstance(error, kind) else None

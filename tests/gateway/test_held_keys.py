@@ -129,9 +129,9 @@ async def test_an_agents_log_is_signed_by_a_token_and_its_key_changed(tmp_path, 
         made = fast(plan(tmp_path, PERIOD, farm.ports), signer=old.signer, platforms=())
         async with Running(Agent(made, SystemClock())) as agent:
             new = ring.prepare()
-            coming = await look(ring, 0, agent, None)
-            await until(lambda: agent.key_is_known(new.vkey, 0))
-            assert await look(ring, 0, agent, coming) is None
+            coming = await look(ring, 0, agent.signing, None)
+            await until(lambda: agent.signing.key_is_known(new.vkey, 0))
+            assert await look(ring, 0, agent.signing, coming) is None
             size = agent.size
             await until(lambda: agent.store.published.size > size)
             head, note = open_checkpoint(agent.store.published.note, new.signer.verifier)
@@ -264,9 +264,9 @@ async def moved(directory, holders, way):
             made = fast(plan(directory, PERIOD, farm.ports), signer=ring.current().signer, platforms=())
             async with Running(Agent(made, SystemClock())) as agent:
                 new = ring.prepare()
-                coming = await look(ring, 0, agent, None)
-                await until(lambda agent=agent, new=new: agent.key_is_known(new.vkey, 0))
-                assert await look(ring, 0, agent, coming) is None
+                coming = await look(ring, 0, agent.signing, None)
+                await until(lambda agent=agent, new=new: agent.signing.key_is_known(new.vkey, 0))
+                assert await look(ring, 0, agent.signing, coming) is None
                 size = agent.size
                 await until(lambda agent=agent, size=size: agent.store.published.size > size)
                 assert len(Note.parse(agent.store.published.note).signatures) == 1

@@ -263,10 +263,10 @@ async def running(tmp_path, file):
     task = asyncio.get_running_loop().create_task(agent.run())
     try:
         async with asyncio.timeout(20):
-            while agent.address is None or agent._pushes[0].source.bound is None:
+            while agent.address is None or agent.pushed[0].source.bound is None:
                 assert not task.done(), task.result()
                 await asyncio.sleep(0.005)
-        yield agent, agent._pushes[0].source.bound
+        yield agent, agent.pushed[0].source.bound
     finally:
         agent.stop()
         await asyncio.wait((task,))

@@ -22,9 +22,10 @@ from drivers.link import link
 from drivers.profile import encode_answer, load, plan
 from drivers.protocols import codec
 from evidence.record import Event, Reading, Record, decode
-from gateway.agent import Agent, BusPlan, InstrumentPlan, Plan
+from gateway.agent import Agent
 from gateway.clock import SystemClock
 from gateway.identity import DAILY_US, Identities, Verdict, same, uncorrected
+from gateway.plan import BusPlan, InstrumentPlan, Plan
 from gateway.store import LogStore
 from sim.faults import Fault, FaultKind, Scenario
 from sim.site import SimBus, SimMeter, SimSite, SimSiteSpec
@@ -67,7 +68,7 @@ async def run(
     )  # fmt: skip
     agent = Agent(made, SystemClock())
     task = asyncio.get_running_loop().create_task(agent.run())
-    await come(lambda: agent._store is not None)
+    await come(lambda: agent.begun)
     if during is not None:
         await during(agent)
     await come(lambda: until(agent))

@@ -66,18 +66,22 @@ async def test_both_keys_sign_until_the_platform_has_the_record_then_the_new_one
         agent = Agent(planned(tmp_path / "data", farm.ports, ring), SystemClock())
         with Store(tmp_path / "platform") as store:
             async with Running(agent), collecting(agent, store, old.signer.verifier) as collector:
-                assert await look(ring, 0, agent, None) is None, "nothing is to be changed"
+                assert await look(ring, 0, agent.signing, None) is None, "nothing is to be changed"
                 new = ring.prepare()
-                coming = await look(ring, 0, agent, None)
+                coming = await look(ring, 0, agent.signing, None)
                 assert coming.vkey == new.vkey
                 await until(lambda: signed_by(agent, old, new))
-                assert (await look(ring, 0, agent, coming)).vkey == new.vkey, "no platform has the record yet"
+                assert (await look(ring, 0, agent.signing, coming)).vkey == new.vkey, (
+                    "no platform has the record yet"
+                )
                 assert ring.current().vkey == old.vkey
                 await until(lambda: agent.store.published.size > agent._pipeline.keys[new.vkey].entry)
                 outcome = await collector.collect_once()
                 assert outcome.ok, outcome
-                assert await look(ring, 3600_000_000, agent, coming) is coming, "the overlap is not over"
-                assert await look(ring, 0, agent, coming) is None
+                assert await look(ring, 3600_000_000, agent.signing, coming) is coming, (
+                    "the overlap is not over"
+                )
+                assert await look(ring, 0, agent.signing, coming) is None
                 assert ring.current().vkey == new.vkey
                 assert not ring.next_path.exists(), "the old key is nowhere any more"
                 await until(lambda: signed_by(agent, new))
@@ -107,10 +111,10 @@ async def test_a_change_of_keys_goes_on_after_a_restart(tmp_path):
     async with Farm(1) as farm:
         async with Running(Agent(planned(tmp_path, farm.ports, ring), SystemClock())) as agent:
             new = ring.prepare()
-            await look(ring, 0, agent, None)
+            await look(ring, 0, agent.signing, None)
             await until(lambda: signed_by(agent, old, new))
         async with Running(Agent(planned(tmp_path, farm.ports, ring), SystemClock())) as agent:
-            assert (await look(ring, 0, agent, None)).vkey == new.vkey
+            assert (await look(ring, 0, agent.signing, None)).vkey == new.vkey
             await until(lambda: signed_by(agent, old, new))
     assert len([r for r in records_of(tmp_path) if isinstance(r, Key)]) == 1
 

@@ -194,7 +194,7 @@ async def test_what_meters_publish_is_in_the_log_and_a_lost_broker_is_a_gap(tmp_
     file = site(tmp_path, SITE.replace(":1883", f":{port}"))
     made = plan_of(prepare(file, today), log_key(file))
     agent = Agent(replace(made, ballast=0), SystemClock())
-    source = agent._pushes[0].source
+    source = agent.pushed[0].source
     source.waits_s = (0.05,)
 
     def received():

@@ -287,7 +287,7 @@ async def telling(server, status=lambda: 0):
 
 def agent_of(file):
     agent = Agent(replace(plan_of(prepare(file, today), log_key(file)), ballast=0), SystemClock())
-    source = agent._pushes[0].source
+    source = agent.pushed[0].source
     source.waits_s = (0.05,)
     return agent, source
 
@@ -367,7 +367,7 @@ async def test_a_node_that_tells_nothing_new_is_missing_and_a_number_of_any_size
             await server.tell("Press.Energy", extremes[n // 10 % len(extremes)], today())
             await asyncio.sleep(0.05)
         await stopped(agent, task)
-    assert agent._pushes[0].failures == 0
+    assert agent.pushed[0].failures == 0
     readings = [r for r in records(file) if isinstance(r, Reading)]
     assert len(readings) >= 7
     assert {r.indications["energy.active.import"] for r in readings[:3]} == {"100.125"}
@@ -446,7 +446,7 @@ async def test_whatever_answers_at_the_port_is_a_lost_connection_and_no_more(tmp
         task = asyncio.get_running_loop().create_task(agent.run())
         await until(lambda: source.counts.by_address.get("", {}).get("link_down", 0) >= 2)
         await stopped(agent, task)
-    assert agent._pushes[0].failures == 0, "the line's own task never failed"
+    assert agent.pushed[0].failures == 0, "the line's own task never failed"
 
 
 def test_check_counts_instruments_that_send_by_themselves(tmp_path, capsys):

@@ -13,14 +13,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from evidence.note import Ed25519Signer
-from gateway.agent import Agent, Plan, run_until_signal
+from gateway.agent import Agent
 from gateway.clock import SystemClock
 from gateway.mqtt import Broker
+from gateway.plan import Plan
 from gateway.push import Target
 from gateway.receipts import PlatformKey
 from gateway.tls import ServerTls, TlsFiles
@@ -67,11 +69,13 @@ async def main(
             await asyncio.sleep(0.01)
         print(json.dumps({"port": agent.address[1]}), flush=True)
 
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, agent.stop)
     async with asyncio.TaskGroup() as group:
         beside = [group.create_task(told())]
         if push:
             beside.append(group.create_task(push_to(uplink(made.platforms[0], push), agent, clock)))
-        await run_until_signal(agent)
+        await agent.run()
         for task in beside:
             task.cancel()
 

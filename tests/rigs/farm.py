@@ -21,7 +21,7 @@ from drivers import profile
 from drivers.bus import Meter
 from drivers.link import TcpLink
 from drivers.protocols import codec
-from gateway.agent import BusPlan, InstrumentPlan
+from gateway.plan import BusPlan, InstrumentPlan
 
 REGISTERS = 20
 PROFILE = profile.parse(
