@@ -43,6 +43,8 @@ CAUSES = {
 ON_TCP = CAUSES | {Missing.LINK_DOWN}
 # A readout in which a line is missing, or the total is replaced by its tariffs: "the readout has no such code".
 OF_A_READOUT = CAUSES | {Missing.NOT_SUPPORTED}
+# A scaler whose data were cut short: "scaler and unit are not known".
+OF_DLMS = CAUSES | {Missing.UNKNOWN_FORMAT}
 PRINTED = COARSE | {"W": Decimal("0.05"), "var": Decimal("0.05")}
 
 
@@ -78,6 +80,7 @@ def _mixed() -> SimBus:
         ("16", "dlt698-three-phase", "dlt698", 0, ""),
         ("17", "iskra-mt174", "iec62056-21", 0, ""),
         ("18", "eastron-sdm630", "modbus-ascii", 19200, "7E1"),
+        ("1/19", "dlms-three-phase", "dlms-hdlc", 0, "8N1"),
     )
     meters = tuple(
         SimMeter(f"m{k}", a, p, seed=k, protocol=protocol, baud=baud, framing=framing, refresh_ms=60_000)
@@ -98,6 +101,11 @@ KINDS: Mapping[str, Kind] = {
     "dlt698": Kind(alike("dlt698", "dlt698-three-phase")),
     "iec62056-21": Kind(alike("iec62056-21", "iskra-mt174"), period_s=30, timeout_s=2),
     "iec62056-21 at 300": Kind(alike("iec62056-21-300", "iskra-mt174"), period_s=120, timeout_s=2),
+    "iec62056-21-fixed": Kind(
+        alike("iec62056-21-fixed", "iskra-mt174", framing="7E1"), period_s=30, timeout_s=2
+    ),
+    "dlms-hdlc": Kind(alike("dlms-hdlc", "dlms-three-phase"), period_s=30),
+    "dlms-wrapper": Kind(alike("dlms-wrapper", "dlms-three-phase"), period_s=30, chunk=512),
     "mixed": Kind(_mixed(), period_s=30),
 }
 
@@ -188,8 +196,9 @@ def played(kind: Kind, morning: int, length_s: float, seed: int | None = None, o
     line = site.line(bus_spec.name, kind.chunk)
     stuck = {f.meter: morning + round(f.from_s * 1e6) for f in faults.faults if f.kind == FaultKind.STUCK}
     events_us = [morning + round(f.from_s * 1e6) for f in faults.faults if f.kind in IN_THE_METER]
-    allowed = ON_TCP if bus_spec.protocol == "modbus-tcp" else CAUSES
-    readouts = {m.id for m in bus_spec.meters if m.profile == "iskra-mt174"}
+    usual = ON_TCP if bus_spec.protocol == "modbus-tcp" else CAUSES
+    of_profile = {"iskra-mt174": OF_A_READOUT, "dlms-three-phase": OF_DLMS}
+    allowed = {m.id: of_profile.get(m.profile, usual) for m in bus_spec.meters}
     told = Played()
 
     def now() -> Instant:
@@ -213,7 +222,7 @@ def played(kind: Kind, morning: int, length_s: float, seed: int | None = None, o
         told.points += 1
         if i.value is None:
             told.causes[str(i.missing)] += 1
-            if i.missing not in (OF_A_READOUT if k in readouts else allowed) or not i.detail:
+            if i.missing not in allowed[k] or not i.detail:
                 told.unexplained.append(f"{k} {i}")
             return
         told.values += 1
