@@ -41,10 +41,15 @@ DAYS: Final = 365
 
 
 class EnrolmentRefused(ValueError):
-    """Why an application is not taken. ``status`` is the HTTP status that says so."""
+    """Why an application is not taken. ``status`` is the HTTP status that says so.
 
-    def __init__(self, status: int, why: str) -> None:
+    ``kind`` and ``about`` are for who tells it in another language; without a kind there are only the words.
+    """
+
+    def __init__(self, status: int, why: str, kind: str = "", **about: str) -> None:
         self.status = status
+        self.kind = kind
+        self.about = about
         super().__init__(why)
 
 
@@ -132,7 +137,9 @@ class Enrolments:
         """Approve a gateway before it asks, by the fingerprint that was read out. Raises EnrolmentRefused."""
         digits = "".join(told.split()).lower()
         if not re.fullmatch("[0-9a-f]{20}", digits):
-            raise EnrolmentRefused(400, "a fingerprint has 20 digits: suyuan enrol shows it on the gateway")
+            raise EnrolmentRefused(
+                400, "a fingerprint has 20 digits: suyuan enrol shows it on the gateway", "no_fingerprint"
+            )
         try:
             names = tuple(sorted({_address(address(one)) for one in addresses}))
         except AuthorityError as error:
@@ -140,7 +147,11 @@ class Enrolments:
         with self._lock:
             if (known := self._known(origin)) is not None:
                 raise EnrolmentRefused(
-                    409, f"{origin} is registered already, with the key {known.fingerprint}"
+                    409,
+                    f"{origin} is registered already, with the key {known.fingerprint}",
+                    "registered",
+                    origin=origin,
+                    fingerprint=known.fingerprint,
                 )
             place = self._place(origin)
             place.mkdir(parents=True, exist_ok=True)
@@ -168,8 +179,10 @@ class Enrolments:
             raise EnrolmentRefused(
                 403,
                 "compare the fingerprint with what the technician reads from the gateway, then give it with "
-                f"--fingerprint; the application's is {application.fingerprint}"
-                + (f", given was {told}" if told else ""),
+                f"--fingerprint; the application's is {application.fingerprint}, given was {told or '-'}",
+                "compare",
+                fingerprint=application.fingerprint,
+                told=told or "-",
             )
         with self._lock:
             self._admit(application, wanted, data)
@@ -178,7 +191,12 @@ class Enrolments:
     def _admit(self, application: Application, wanted: Wanted | None, data: bytes) -> None:
         before = self.approved(application.origin)
         if wanted is not None and before is not None and application.number < before.number:
-            raise EnrolmentRefused(409, f"a newer enrolment of {application.origin} was approved before")
+            raise EnrolmentRefused(
+                409,
+                f"a newer enrolment of {application.origin} was approved before",
+                "newer_approved",
+                origin=application.origin,
+            )
         known = self._known(application.origin)
         if known is None:
             self._registry.put(Registered(application.verifier))
@@ -216,9 +234,7 @@ class Enrolments:
         """What an approved gateway asks for. Raises EnrolmentRefused."""
         approved = self.approved(origin)
         if approved is None:
-            raise EnrolmentRefused(
-                404, f"{origin}: no enrolment with a request for a certificate was approved"
-            )
+            raise _no_request(origin)
         return _wanted(approved)
 
     def imported(self, origin: str, pem: str) -> None:
@@ -234,15 +250,20 @@ class Enrolments:
         with self._lock:
             approved = self.approved(origin)
             if approved is None:
-                raise EnrolmentRefused(
-                    404, f"{origin}: no enrolment with a request for a certificate was approved"
-                )
+                raise _no_request(origin)
             known = self._known(origin)
             if known is None or not known.active:
-                raise EnrolmentRefused(403, f"{origin}: is not registered, or suspended")
+                raise EnrolmentRefused(
+                    403, f"{origin}: is not registered, or suspended", "not_active", origin=origin
+                )
             made = self._answer(approved)
         if made is None:
-            raise EnrolmentRefused(404, f"{origin}: there is no certificate yet: suyuan gateways certificate")
+            raise EnrolmentRefused(
+                404,
+                f"{origin}: there is no certificate yet: suyuan gateways certificate",
+                "no_certificate",
+                origin=origin,
+            )
         return made
 
     def _answer(self, application: Application) -> Answer | None:
@@ -263,9 +284,9 @@ class Enrolments:
             Policy.parse(policy)
             return self._platform_ca.read_text(encoding="ascii"), policy
         except (OSError, UnicodeDecodeError) as error:
-            raise EnrolmentRefused(503, f"the platform is not set up: {error}") from None
+            raise _not_set_up(str(error)) from None
         except ParseError as error:
-            raise EnrolmentRefused(503, f"the platform is not set up: {self._policy}: {error}") from None
+            raise _not_set_up(f"{self._policy}: {error}") from None
 
     def _issue(self, application: Application) -> None:
         assert self._authority is not None
@@ -288,6 +309,9 @@ class Enrolments:
                 409,
                 f"{application.origin} is enrolled already, with another key ({known.fingerprint}): a new box takes "
                 "a new origin, or continues the old log (suyuan key successor)",
+                "other_key",
+                origin=application.origin,
+                fingerprint=known.fingerprint,
             )
 
     def _known(self, origin: str) -> Registered | None:
@@ -306,6 +330,15 @@ def _wanted(application: Application) -> Wanted:
     if not application.request:
         raise AuthorityError("the enrolment asks for no certificate: it was made by an older suyuan")
     return Wanted.parse(application.request)
+
+
+def _no_request(origin: str) -> EnrolmentRefused:
+    why = f"{origin}: no enrolment with a request for a certificate was approved"
+    return EnrolmentRefused(404, why, "no_request", origin=origin)
+
+
+def _not_set_up(what: str) -> EnrolmentRefused:
+    return EnrolmentRefused(503, f"the platform is not set up: {what}", "not_set_up", what=what)
 
 
 def _read_expected(path: Path) -> Expected | None:

@@ -73,6 +73,80 @@ PHRASES: dict[str, tuple[str, str]] = {
         "{origin}: nothing waits under this fingerprint yet; it is approved as soon as the gateway asks",
         "{origin}：尚无此指纹的申请；网关一经申请即自动批准",
     ),
+    "gateways.expected_other": (
+        (
+            "{origin}: what waits under this origin has another fingerprint: {theirs}. Compare again; for a mistyped one: "
+            "suyuan gateways approve {origin} with the right one"
+        ),
+        "{origin}：该标识下等候的申请指纹不同：{theirs}。请重新核对；若系输错，请用正确的指纹再次执行 suyuan gateways approve {origin}",
+    ),
+    "gateways.active": ("active", "启用"),
+    "gateways.inactive": ("suspended", "暂停"),
+    "gateways.awaited": ("expected", "预批"),
+    "gateways.waiting": ("waiting", "待批"),
+    "gateways.until": ("certificate until {until}", "证书有效期至 {until}"),
+    "gateways.unissued": ("certificate not issued", "证书未签发"),
+    "gateways.at": ("at {addresses}", "地址 {addresses}"),
+    "gateways.from": ("from {source}", "来自 {source}"),
+    "gateways.asked": ("asked {asked} UTC", "申请于 {asked} UTC"),
+    "gateways.key_until": ("until {day}", "至 {day}"),
+    "gateways.registered": ("registered", "已登记"),
+    "gateways.application": ("application", "登记申请"),
+    "gateways.entry": ("entry {entry}", "第 {entry} 条"),
+    "gateways.which": (
+        "{action} which? See: suyuan gateways --help",
+        "{action} 哪一个？请看：suyuan gateways --help",
+    ),
+    "gateways.days": ("--days: from 1 to 3650", "--days：1 至 3650"),
+    "gateways.which_certificate": (
+        "which certificate? suyuan gateways certificate ORIGIN FILE.pem --store DIR",
+        "哪一份证书？suyuan gateways certificate ORIGIN FILE.pem --store DIR",
+    ),
+    "gateways.address": (
+        "{address}: write HOST:PORT, for example 0.0.0.0:8444",
+        "{address}：请写成 HOST:PORT，例如 0.0.0.0:8444",
+    ),
+    "gateways.no_certificate": (
+        "give the server's --certificate: suyuan platform ca issue makes one",
+        "请用 --certificate 给出服务器证书：可由 suyuan platform ca issue 签发",
+    ),
+    # why an enrolment is refused: the English is also what the gateway is told
+    "refused.no_fingerprint": (
+        "a fingerprint has 20 digits: suyuan enrol shows it on the gateway",
+        "指纹为 20 位十六进制数字：在网关上执行 suyuan enrol 即可显示",
+    ),
+    "refused.registered": (
+        "{origin} is registered already, with the key {fingerprint}",
+        "{origin} 已登记，公钥指纹 {fingerprint}",
+    ),
+    "refused.compare": (
+        (
+            "compare the fingerprint with what the technician reads from the gateway, then give it with --fingerprint; the "
+            "application's is {fingerprint}, given was {told}"
+        ),
+        "请与技术人员从网关读出的指纹核对后用 --fingerprint 给出；申请的指纹为 {fingerprint}，给出的为 {told}",
+    ),
+    "refused.newer_approved": (
+        "a newer enrolment of {origin} was approved before",
+        "{origin} 较新的登记申请此前已批准",
+    ),
+    "refused.no_request": (
+        "{origin}: no enrolment with a request for a certificate was approved",
+        "{origin}：没有已批准且带证书请求的登记申请",
+    ),
+    "refused.not_active": ("{origin}: is not registered, or suspended", "{origin}：未登记或已暂停"),
+    "refused.no_certificate": (
+        "{origin}: there is no certificate yet: suyuan gateways certificate",
+        "{origin}：尚无证书：请执行 suyuan gateways certificate",
+    ),
+    "refused.not_set_up": ("the platform is not set up: {what}", "平台尚未配置好：{what}"),
+    "refused.other_key": (
+        (
+            "{origin} is enrolled already, with another key ({fingerprint}): a new box takes a new origin, or continues the "
+            "old log (suyuan key successor)"
+        ),
+        "{origin} 已用另一公钥（{fingerprint}）登记：新设备须用新的标识，或接续旧日志（suyuan key successor）",
+    ),
     "gateways.suspended": (
         "{origin}: suspended; nothing is taken from it until it is approved again",
         "{origin}：已暂停；再次批准之前不接收其数据",
@@ -84,6 +158,19 @@ PHRASES: dict[str, tuple[str, str]] = {
     "gateways.removed": (
         "{origin}: removed; what is stored of its log stays, and nothing is taken from it any more",
         "{origin}：已删除；已存日志保留，不再接收其数据",
+    ),
+    "gateways.removed_certificate": (
+        (
+            "its TLS certificate counts until {until}: nothing here revokes it. Its holder still gets through a door that asks "
+            "for one (and reads what is mirrored there) and onto the broker. If it may be in wrong hands, deny its name in "
+            "the broker's access list, and put a proxy with a list of its own before the door, or make a new authority in "
+            "another directory (suyuan platform ca new) and enrol the others again"
+        ),
+        (
+            "其 TLS 证书在 {until} 之前仍然有效，此处无法吊销：持有者仍可通过凭证书的入口（并读取镜像日志），也可连接代理服务器。若证书可能落入"
+            "他人之手：请在代理服务器的访问列表中拒绝其名称，并在入口前设置带吊销列表的反向代理，或在另一目录新建 CA（suyuan platform ca new）"
+            "并重新登记其余网关"
+        ),
     ),
     "gateways.unknown": (
         "{origin}: is not registered; see: suyuan gateways list --store {store}",

@@ -21,10 +21,8 @@ def show(given: argparse.Namespace, registry: Registry, enrolments: Enrolments) 
     """List the keys of a gateway, oldest first."""
     known = _known(given, registry)
     for day, key in registry.replaced(given.which):
-        print(f"until {day}            {_print(key.vkey)}  {key.vkey}")
-    print(
-        f"{'registered' if known.active else 'suspended '}                  {known.fingerprint}  {known.verifier.vkey}"
-    )
+        _row(phrase("gateways.key_until", day=day), key.vkey)
+    _row(phrase("gateways.registered" if known.active else "gateways.inactive"), known.verifier.vkey)
     brought, whole = history(given, known, enrolments)
     for one in brought:
         when = (
@@ -32,11 +30,10 @@ def show(given: argparse.Namespace, registry: Registry, enrolments: Enrolments) 
             if one.utc_us is None
             else f"{datetime.fromtimestamp(one.utc_us / 1e6, UTC):%Y-%m-%d %H:%M} UTC"
         )
-        place = "application" if one.entry is None else f"entry {one.entry}"
-        print(
-            f"{when or place:<26}  {_print(one.verifier.vkey)}  {one.verifier.vkey}"
-            + (f"  {place}" if when else "")
+        place = (
+            phrase("gateways.application") if one.entry is None else phrase("gateways.entry", entry=one.entry)
         )
+        _row(when or place, one.verifier.vkey, *([place] if when else []))
     if not whole:
         say(phrase("gateways.store_busy"))
     return DONE
@@ -106,6 +103,10 @@ def _known(given: argparse.Namespace, registry: Registry) -> Registered:
     if found is None:
         raise UsageError(phrase("gateways.unknown", origin=given.which, store=given.store))
     return found
+
+
+def _row(state: str, vkey: str, *more: str) -> None:
+    print("  ".join([f"{state:<26}", _print(vkey), vkey, *more]))
 
 
 def _print(vkey: str) -> str:

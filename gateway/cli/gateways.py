@@ -91,14 +91,14 @@ def run(_command: str, given: argparse.Namespace) -> int:
     from central.registry import Registry, RegistryError
 
     if not 1 <= given.days <= 3650:
-        raise UsageError("--days: from 1 to 3650")
+        raise UsageError(phrase("gateways.days"))
     try:
         registry = Registry(given.gateways or given.store / "gateways", say)
         enrolments = _enrolments(given, registry)
         if given.action == "list":
             return _list(registry, enrolments)
         if given.which is None:
-            raise UsageError(f"{given.action} which? See: suyuan gateways --help")
+            raise UsageError(phrase("gateways.which", action=given.action))
         if given.action == "serve":
             return _serve(given, enrolments)
         if given.action in ("keys", "rekey"):
@@ -108,7 +108,10 @@ def run(_command: str, given: argparse.Namespace) -> int:
                 given, registry, enrolments
             )
         return _decide(given, registry, enrolments)
-    except (EnrolmentRefused, AuthorityError, RegistryError) as error:
+    except EnrolmentRefused as error:
+        told = phrase(f"refused.{error.kind}", **error.about) if error.kind else str(error)
+        raise UsageError(told) from None
+    except (AuthorityError, RegistryError) as error:
         raise UsageError(str(error)) from None
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from None
@@ -130,24 +133,33 @@ def _list(registry: Registry, enrolments: Enrolments) -> int:
     for one in registry.gateways:
         name = one.verifier.name
         until = enrolments.certified(name)
-        certificate = f"  certificate until {until:%Y-%m-%d}" if until is not None else ""
-        if until is None and enrolments.approved(name) is not None:
-            certificate = "  certificate not issued"
-        print(f"{'active   ' if one.active else 'suspended'}  {name}  {one.fingerprint}{certificate}")
+        certificate = ""
+        if until is not None:
+            certificate = phrase("gateways.until", until=f"{until:%Y-%m-%d}")
+        elif enrolments.approved(name) is not None:
+            certificate = phrase("gateways.unissued")
+        _row("active" if one.active else "inactive", name, one.fingerprint, certificate)
     for expected in enrolments.expected:
-        at = f"  at {', '.join(expected.addresses)}" if expected.addresses else ""
-        print(f"expected   {expected.origin}  {expected.fingerprint}{at}")
+        _row("awaited", expected.origin, expected.fingerprint, _at(expected.addresses))
     for waiting in enrolments.waiting:
         application = waiting.application
-        at = f"  at {', '.join(waiting.addresses)}" if waiting.addresses else ""
-        source = f"  from {waiting.source}" if waiting.source else ""
-        asked = f"  asked {waiting.asked:%Y-%m-%d %H:%M} UTC"
-        print(f"waiting    {application.origin}  {application.fingerprint}{at}{source}{asked}")
+        source = phrase("gateways.from", source=waiting.source) if waiting.source else ""
+        asked = phrase("gateways.asked", asked=f"{waiting.asked:%Y-%m-%d %H:%M}")
+        _row("waiting", application.origin, application.fingerprint, _at(waiting.addresses), source, asked)
     return DONE
+
+
+def _row(state: str, origin: str, fingerprint: str, *more: str) -> None:
+    print("  ".join([f"{phrase(f'gateways.{state}'):<9}", origin, fingerprint, *filter(None, more)]))
+
+
+def _at(addresses: Sequence[str]) -> str:
+    return phrase("gateways.at", addresses=", ".join(addresses)) if addresses else ""
 
 
 def _decide(given: argparse.Namespace, registry: Registry, enrolments: Enrolments) -> int:
     from central.registry import Registered
+    from gateway.clock import moment
 
     which: str = given.which
     known = next((one for one in registry.gateways if one.verifier.name == which), None)
@@ -157,9 +169,12 @@ def _decide(given: argparse.Namespace, registry: Registry, enrolments: Enrolment
         registry.put(Registered(known.verifier, active=False))
         say(phrase("gateways.suspended", origin=which))
     elif given.action == "remove":
+        until = enrolments.certified(which)
         if not enrolments.forget(which):
             raise UsageError(phrase("gateways.unknown", origin=which, store=given.store))
         say(phrase("gateways.removed", origin=which))
+        if until is not None and until > moment():
+            say(f"  → {phrase('gateways.removed_certificate', until=f'{until:%Y-%m-%d}')}")
     elif given.action == "refuse":
         for one in _waiting(given, enrolments):
             enrolments.refuse(one)
@@ -172,7 +187,7 @@ def _decide(given: argparse.Namespace, registry: Registry, enrolments: Enrolment
         print(enrolments.request(which).pem, end="")
     else:
         if given.file is None:
-            raise UsageError("which certificate? suyuan gateways certificate ORIGIN FILE.pem --store DIR")
+            raise UsageError(phrase("gateways.which_certificate"))
         enrolments.imported(which, read_text(given.file))
         say(phrase("gateways.imported", origin=which))
     return DONE
@@ -191,6 +206,9 @@ def _approve(given: argparse.Namespace, registry: Registry, enrolments: Enrolmen
     elif known is None and given.fingerprint and not _told(given, waiting):
         enrolments.expect(which, given.fingerprint, given.address)
         say(phrase("gateways.expected", origin=which))
+        if waiting:
+            theirs = "; ".join(one.application.fingerprint for one in waiting)
+            say(f"  → {phrase('gateways.expected_other', origin=which, theirs=theirs)}")
         return
     else:
         enrolments.approve(_waiting(given, enrolments)[0].data, given.fingerprint or "")
@@ -222,9 +240,9 @@ def _serve(given: argparse.Namespace, enrolments: Enrolments) -> int:
     host, _, port = given.which.rpartition(":")
     host = host.strip("[]")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise UsageError(f"{given.which}: write HOST:PORT, for example 0.0.0.0:8444")
+        raise UsageError(phrase("gateways.address", address=given.which))
     if given.certificate is None:
-        raise UsageError("give the server's --certificate: suyuan platform ca issue makes one")
+        raise UsageError(phrase("gateways.no_certificate"))
     try:
         tls = ServerTls(TlsFiles(given.certificate, given.private_key), say)
         enrolments.check()

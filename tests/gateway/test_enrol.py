@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from central.enrolment import EnrolmentRefused, Enrolments
 from central.registry import Registry
 from gateway.cli import main
+from gateway.clock import moment
+from gateway.keys import create
+from gateway.words import phrase
 from tests.gateway.test_config import SITE
 
 
@@ -86,3 +91,69 @@ def test_the_operator_reads_it_in_chinese_too(tmp_path, enrolment, capsys, monke
     assert "已批准" in err
     assert "已暂停" in err
     assert "新公钥" in err
+
+
+def waits(tmp_path: Path, note: Path) -> None:
+    """An application that a gateway left at the door."""
+    platform = tmp_path / "platform"
+    Enrolments(platform, Registry(platform / "gateways"), moment).take(note.read_bytes(), "192.0.2.7")
+
+
+def test_what_waits_is_told_to_who_approves_another_fingerprint(tmp_path, enrolment, capsys):
+    note, fingerprint = enrolment
+    waits(tmp_path, note)
+    assert gateways(tmp_path, "approve", ORIGIN, "--fingerprint", "0000 0000 0000 0000 0000") == 0
+    assert f"has another fingerprint: {fingerprint}" in capsys.readouterr().err
+
+
+def test_who_is_removed_keeps_a_certificate_and_that_is_told(tmp_path, enrolment, capsys):
+    note, fingerprint = enrolment
+    assert main(["platform", "ca", "new", "--store", str(tmp_path / "platform"), "--name", "Smelter"]) == 0
+    vkey = create(tmp_path / "receipts.key", "platform.example/receipts", receipts=True).vkey
+    (tmp_path / "platform" / "policy").write_text(f"witness centre {vkey}\nquorum centre\n")
+    assert gateways(tmp_path, "approve", str(note), "--fingerprint", fingerprint) == 0
+    assert gateways(tmp_path, "answer", ORIGIN) == 0
+    capsys.readouterr()
+    assert gateways(tmp_path, "remove", ORIGIN) == 0
+    until = moment().replace(year=moment().year + 1)
+    assert f"its TLS certificate counts until {until:%Y-%m}" in capsys.readouterr().err
+
+
+def test_the_tables_and_refusals_are_chinese_for_who_reads_chinese(tmp_path, enrolment, capsys, monkeypatch):
+    note, fingerprint = enrolment
+    monkeypatch.setenv("SUYUAN_LANG", "zh")
+    waits(tmp_path, note)
+    assert gateways(tmp_path, "list") == 0
+    assert re.fullmatch(
+        f"待批 +{ORIGIN}  {fingerprint}  来自 192.0.2.7  申请于 .+ UTC\n", capsys.readouterr().out
+    )
+    assert gateways(tmp_path, "approve", str(note), "--fingerprint", "0000 0000 0000 0000 0000") == 2
+    assert f"申请的指纹为 {fingerprint}" in capsys.readouterr().err
+    assert gateways(tmp_path, "approve", str(note), "--fingerprint", fingerprint) == 0
+    assert gateways(tmp_path, "keys", ORIGIN) == 0
+    assert capsys.readouterr().out.startswith("已登记")
+
+
+def test_a_refusal_says_in_english_what_the_gateway_is_told(tmp_path, enrolment, monkeypatch):
+    monkeypatch.setenv("SUYUAN_LANG", "en")
+    note, fingerprint = enrolment
+    enrolments = Enrolments(tmp_path, Registry(tmp_path / "gateways"), moment)
+    asked = (
+        lambda: enrolments.expect(ORIGIN, "1a2b", ()),
+        lambda: enrolments.approve(note.read_bytes(), ""),
+        lambda: enrolments.answer(ORIGIN),
+        lambda: enrolments.request(ORIGIN),
+        lambda: enrolments.check(),
+    )
+    kinds = []
+    for ask in asked:
+        with pytest.raises(EnrolmentRefused) as refused:
+            ask()
+        error = refused.value
+        assert phrase(f"refused.{error.kind}", **error.about) == str(error)
+        kinds.append(error.kind)
+    enrolments.approve(note.read_bytes(), fingerprint)
+    with pytest.raises(EnrolmentRefused) as refused:
+        enrolments.expect(ORIGIN, fingerprint, ())
+    assert phrase(f"refused.{refused.value.kind}", **refused.value.about) == str(refused.value)
+    assert kinds == ["no_fingerprint", "compare", "no_request", "no_request", "not_set_up"]
