@@ -220,7 +220,7 @@ def _logs(given: argparse.Namespace, stack: ExitStack) -> Iterator[_Log]:
 @contextmanager
 def _reader(source: str, origin: str) -> Iterator[Read]:
     from evidence.command import directory_reader
-    from gateway.cli.verify import remote_reader
+    from gateway.cli.remote_log import remote_reader
 
     place = Path(source)
     if "://" in source:

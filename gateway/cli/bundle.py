@@ -11,13 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from evidence import bundle as bundles
-from evidence.bundle_page import extract, page
-from evidence.bundle_verify import verify_page
-from evidence.command import UsageError as KeyRefused
-from evidence.command import load_key, load_revocations
-from evidence.errors import EvidenceError, ParseError
-from evidence.note import COSIGNATURE
-from evidence.policy import Policy
+from evidence.bundle_page import page
 from evidence.verify import Read
 from gateway.cli import DONE
 from gateway.cli.output import UsageError, emit, say
@@ -106,46 +100,6 @@ def run(_command: str, given: argparse.Namespace) -> int:
     return DONE
 
 
-def verify_file(file: Path, given: argparse.Namespace) -> int:
-    """`suyuan verify FILE.html`: the page's own checks, without its page."""
-    from gateway.cli.verify import told
-
-    if given.known or given.receipt:
-        raise UsageError(f"{file}: --known and --receipt are for a log; a bundle brings its receipts")
-    try:
-        policy = _policy(given, file)
-        text = file.read_bytes()
-        report = verify_page(text, policy)
-    except (KeyRefused, EvidenceError) as error:
-        raise UsageError(str(error)) from None
-    computed = None
-    if given.recompute and report.size:
-        from gateway.cli.recomputing import recomputed
-
-        computed = recomputed(bundles.decode(extract(text)).entries, partial=True)
-    return told(report, computed, as_json=given.json)
-
-
-def _policy(given: argparse.Namespace, file: Path) -> Policy:
-    keys = [load_key(text, file) for text in given.key]
-    witnesses = [load_key(text, file) for text in given.witness]
-    revoked = [one for text in given.revoked for one in load_revocations(text, file)]
-    if given.policy is None:
-        if not keys:
-            raise UsageError("whom do you believe? give the log's key (--key) or your policy (--policy FILE)")
-        if any(witness.kind != COSIGNATURE for witness in witnesses):
-            raise UsageError("--witness: a log's key, not one for receipts")
-        return Policy.of_keys(keys, witnesses, revoked)
-    if keys or witnesses or revoked:
-        raise UsageError("--policy says all: give no --key, --witness or --revoked beside it")
-    try:
-        return Policy.parse(given.policy.read_bytes())
-    except OSError as error:
-        raise UsageError(f"--policy {given.policy}: cannot be read: {error.strerror}") from None
-    except ParseError as error:
-        raise UsageError(f"{given.policy}: {error}") from None
-
-
 def moment(text: str) -> int:
     """A date (00:00 UTC) or an ISO 8601 instant with its offset, in µs since 1970. Raises UsageError."""
     try:
@@ -178,7 +132,7 @@ def _media_type(path: Path) -> str:
 def _reader(source: str, origin: str) -> Iterator[Read]:
     """Reads whatever the source is, as a log."""
     from evidence.command import directory_reader
-    from gateway.cli.verify import remote_reader
+    from gateway.cli.remote_log import remote_reader
 
     place = Path(source)
     with ExitStack() as stack:

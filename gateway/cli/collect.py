@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from gateway.cli import DONE, connecting, listening
 from gateway.cli.output import UsageError, emit, say
+from gateway.cli.platform_keys import receipts_key, revoked_of
 from gateway.words import phrase
 
 if TYPE_CHECKING:
     from central.collect import Collector, Outcome
-    from central.log_keys import Revoked
     from gateway.tls import ClientTls
 
 EPILOG = """The receipt (a cosignature of the checkpoint) is given only after the entries are stored durably.
@@ -70,7 +70,6 @@ def run(_command: str, given: argparse.Namespace) -> int:
     from evidence.errors import EvidenceError
     from gateway.clock import SystemClock
     from gateway.edge import seconds
-    from gateway.keys import load
 
     if given.listen is not None:
         if given.url is not None or given.key is not None:
@@ -88,9 +87,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
         verifier = load_key(given.key, given.store)
     except (KeyRefused, EvidenceError) as error:
         raise UsageError(str(error)) from None
-    signer = load(given.sign) if given.sign else None
-    if signer is not None and not signer.receipts:
-        raise UsageError(f"{given.sign}: is a log's key; make one for receipts: suyuan key new … --receipts")
+    signer = receipts_key(given.sign) if given.sign else None
     clock = SystemClock()
     with Store(given.store) as store:
         if given.release:
@@ -106,17 +103,6 @@ def run(_command: str, given: argparse.Namespace) -> int:
             revoked=revoked_of(given.revoked),
         )
         return asyncio.run(_collect(collector, every, given.mirror, tls, as_json=given.json))
-
-
-def revoked_of(path: Path | None) -> Revoked:
-    """What a file of revocations says now and later; nothing without a file. Raises UsageError."""
-    from central.log_keys import RevokedFile, none_revoked
-    from evidence.errors import ParseError
-
-    try:
-        return none_revoked if path is None else RevokedFile(path, say)
-    except ParseError as error:
-        raise UsageError(f"--revoked {error}") from None
 
 
 async def _collect(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gateway.cli import DONE
 from gateway.cli.output import UsageError, say
+from gateway.cli.platform_keys import receipts_key, revoked_of
 from gateway.words import phrase
 
 LOOK_US = 5_000_000
@@ -62,10 +63,8 @@ def listen(given: argparse.Namespace) -> int:
     from central.receive import application, serve
     from central.registry import Registry
     from central.store import Store, StoreError
-    from gateway.cli.collect import revoked_of
     from gateway.clock import SystemClock
     from gateway.edge import seconds
-    from gateway.keys import load
     from gateway.tls import ServerTls, TlsError, TlsFiles
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -75,9 +74,7 @@ def listen(given: argparse.Namespace) -> int:
         raise UsageError(f"{given.listen}: write --listen host:port, for example 0.0.0.0:8443")
     if given.sign is None:
         raise UsageError("a receipt is what a gateway waits for: give the platform's key, --sign FILE")
-    key = load(given.sign)
-    if not key.receipts:
-        raise UsageError(f"{given.sign}: is a log's key; make one for receipts: suyuan key new … --receipts")
+    key = receipts_key(given.sign)
     if given.certificate is None and given.private_key is not None:
         raise UsageError("--private-key belongs to a --certificate")
     if given.certificate is None and (not given.plain or given.clients is not None):

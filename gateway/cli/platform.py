@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli import DONE, NO, authority, connecting
 from gateway.cli.output import UsageError, emit, read_text, say
+from gateway.cli.platform_keys import receipts_key, revoked_of
 
 if TYPE_CHECKING:
     from central.collect import Outcome
@@ -125,12 +126,8 @@ def _enrol(store: PostgresStore, given: argparse.Namespace) -> int:
 
 def _work(store: PostgresStore, given: argparse.Namespace) -> int:
     from central.workers import Worker
-    from gateway.cli.collect import revoked_of
-    from gateway.keys import load
 
-    signer = load(given.sign) if given.sign else None
-    if signer is not None and not signer.receipts:
-        raise UsageError(f"{given.sign}: is a log's key; make one for receipts: suyuan key new … --receipts")
+    signer = receipts_key(given.sign) if given.sign else None
     if not 1 <= given.at_once <= 256:
         raise UsageError("--at-once: from 1 to 256")
     if given.tls_name not in (None, connecting.OF_THE_LOG):

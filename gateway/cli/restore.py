@@ -30,7 +30,7 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 def run(_command: str, given: argparse.Namespace) -> int:
     """Restore; 1 if the copy cannot take the log's place."""
     from evidence.command import directory_reader
-    from gateway.cli.verify import remote_reader
+    from gateway.cli.remote_log import remote_reader
     from gateway.config import SiteFile
     from gateway.restore import restore
     from gateway.running import key_ring

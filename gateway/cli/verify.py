@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import os
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evidence.command import UsageError as KeyRefused
 from evidence.command import directory_reader, known_checkpoint, load_key, load_revocations, previous_head
-from evidence.errors import EvidenceError
+from evidence.errors import EvidenceError, ParseError
 from evidence.findings import Report
+from evidence.note import COSIGNATURE
+from evidence.policy import Policy
 from evidence.verify import Read, verify_log
 from gateway.cli import DONE, NO, connecting
 from gateway.cli.output import UsageError, emit, say
 from gateway.cli.recomputing import entries_of, joined, recomputed
+from gateway.cli.remote_log import remote_reader
 from gateway.words import phrase
 
 if TYPE_CHECKING:
@@ -38,9 +36,6 @@ examples:
   suyuan verify meter.html --policy auditor.policy      an audit bundle (suyuan bundle)
 
 Exit code 0: verified. 1: not verified; every finding names its entry or tile. 2: the question was wrong."""
-
-TIMEOUT_S = 30
-MAX_RESOURCE = 32 * 1024 * 1024
 
 
 def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
@@ -98,9 +93,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     remote = "://" in given.source
     data = Path(given.source)
     if not remote and data.is_file():
-        from gateway.cli.bundle import verify_file
-
-        return verify_file(data, given)
+        return _bundle(data, given)
     if given.policy or not given.key:
         raise UsageError("a log is verified with --key; --policy is for an audit bundle (FILE.html)")
     if not remote and not data.is_dir():
@@ -126,10 +119,51 @@ def run(_command: str, given: argparse.Namespace) -> int:
             jobs=os.cpu_count() or 1,
         )
         computed = recomputed(entries_of(read)) if given.recompute else None
-    return told(report, computed, as_json=given.json)
+    return _told(report, computed, as_json=given.json)
 
 
-def told(report: Report, computed: Recomputed | None, *, as_json: bool) -> int:
+def _bundle(file: Path, given: argparse.Namespace) -> int:
+    """`suyuan verify FILE.html`: the page's own checks, without its page."""
+    from evidence.bundle import decode as decode_bundle
+    from evidence.bundle_page import extract
+    from evidence.bundle_verify import verify_page
+
+    if given.known or given.receipt:
+        raise UsageError(f"{file}: --known and --receipt are for a log; a bundle brings its receipts")
+    try:
+        policy = _policy(given, file)
+        text = file.read_bytes()
+        report = verify_page(text, policy)
+    except (KeyRefused, EvidenceError) as error:
+        raise UsageError(str(error)) from None
+    computed = None
+    if given.recompute and report.size:
+        computed = recomputed(decode_bundle(extract(text)).entries, partial=True)
+    return _told(report, computed, as_json=given.json)
+
+
+def _policy(given: argparse.Namespace, file: Path) -> Policy:
+    """Whom the reader of a bundle believes."""
+    keys = [load_key(text, file) for text in given.key]
+    witnesses = [load_key(text, file) for text in given.witness]
+    revoked = [one for text in given.revoked for one in load_revocations(text, file)]
+    if given.policy is None:
+        if not keys:
+            raise UsageError("whom do you believe? give the log's key (--key) or your policy (--policy FILE)")
+        if any(witness.kind != COSIGNATURE for witness in witnesses):
+            raise UsageError("--witness: a log's key, not one for receipts")
+        return Policy.of_keys(keys, witnesses, revoked)
+    if keys or witnesses or revoked:
+        raise UsageError("--policy says all: give no --key, --witness or --revoked beside it")
+    try:
+        return Policy.parse(given.policy.read_bytes())
+    except OSError as error:
+        raise UsageError(f"--policy {given.policy}: cannot be read: {error.strerror}") from None
+    except ParseError as error:
+        raise UsageError(f"{given.policy}: {error}") from None
+
+
+def _told(report: Report, computed: Recomputed | None, *, as_json: bool) -> int:
     """Print a report, with what was computed again; the exit code."""
     if computed is not None:
         report = joined(report, computed)
@@ -140,7 +174,7 @@ def told(report: Report, computed: Recomputed | None, *, as_json: bool) -> int:
         if computed is not None:
             print(computed.to_text())
         print(report.to_text().rstrip())
-        say(verdict(report))
+        say(_verdict(report))
     return DONE if report.ok else NO
 
 
@@ -159,63 +193,8 @@ def _reader(given: argparse.Namespace, data: Path, origin: str, *, remote: bool)
         yield directory_reader(data)
 
 
-def verdict(report: Report) -> str:
+def _verdict(report: Report) -> str:
     """The answer in one line."""
     if report.ok:
         return phrase("verify.yes", entries=report.size)
     return phrase("verify.no", findings=len(report.findings))
-
-
-def remote_reader(url: str, tls: ssl.SSLContext | None = None, tls_name: str | None = None) -> Read:
-    """A reader over HTTP(S); what is not there is None, a server that does not answer is the reader's problem."""
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"{url}: give an http:// or https:// address")
-    opener = urllib.request.build_opener(_Https(tls, tls_name))
-
-    def read(path: str) -> bytes | None:
-        address = f"{url.rstrip('/')}/{path}"
-        try:
-            with opener.open(address, timeout=TIMEOUT_S) as answer:
-                body: bytes = answer.read(MAX_RESOURCE + 1)
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return None
-            raise UsageError(f"{address}: the server answered {error.code}") from None
-        except (urllib.error.URLError, OSError) as error:
-            reason = getattr(error, "reason", error)
-            if url.startswith("https:") and isinstance(reason, ConnectionResetError | ssl.SSLError):
-                reason = f"{reason} (or does it ask for a client certificate of an authority that it knows?)"
-            raise UsageError(f"{address}: cannot be read: {reason}") from None
-        if len(body) > MAX_RESOURCE:
-            raise UsageError(f"{address}: is larger than any resource of a log")
-        return body
-
-    return read
-
-
-class _Https(urllib.request.HTTPSHandler):
-    """Opens https:// with a context of ours, and checks the certificate for ``name`` instead of the host."""
-
-    def __init__(self, context: ssl.SSLContext | None, name: str | None) -> None:
-        self._own = context or ssl.create_default_context()
-        self._name = name
-        super().__init__(context=self._own)
-
-    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        """As urllib calls it."""
-        return self.do_open(partial(_Connection, context=self._own, name=self._name), request)
-
-
-class _Connection(http.client.HTTPSConnection):
-    """One connection; ``name``: whose certificate must be shown."""
-
-    def __init__(
-        self, host: str, *, context: ssl.SSLContext, name: str | None, timeout: float = TIMEOUT_S
-    ) -> None:
-        super().__init__(host, context=context, timeout=timeout)
-        self._tls, self._name = context, name
-
-    def connect(self) -> None:
-        """Connect, then speak TLS."""
-        http.client.HTTPConnection.connect(self)
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name or self.host)
