@@ -25,6 +25,7 @@ MAX_TILE: Final = log.TILE_WIDTH * log.HASH_SIZE
 CLOSED: Final = (
     "it closed the connection: does it ask for a client certificate of an authority that it knows?"
 )
+_WORDS: Final = 300  # of a refusal's text
 _CLOSED: Final = (httpx.ReadError, httpx.RemoteProtocolError)
 
 
@@ -111,11 +112,12 @@ class LogClient:
                 headers={"Content-Type": "text/plain; charset=utf-8"},
                 extensions=self._extensions,
             )
-            return answer.status_code, b""
+            return answer.status_code, answer.content[:_WORDS]
 
-        status, _ = await self._try(post)
+        status, body = await self._try(post)
         if status not in (200, 204):
-            raise FetchError(f"{url}: the gateway did not take it ({status})")
+            words = "".join(c if c.isprintable() else " " for c in body.decode(errors="replace")).strip()
+            raise FetchError(f"{url}: the gateway did not take it ({status}{words and f': {words}'})")
 
     async def _get(self, path: str, limit: int) -> bytes | None:
         url = f"{self.url}/{path}"

@@ -20,6 +20,7 @@ class Served:
         self.asked: list[str] = []
         self.fault: Callable[[str, bytes | None], bytes | int | None] = lambda path, data: data
         self.receipt_status = 204
+        self.receipt_words = b""
         self.compress = False
         self.url = ""
 
@@ -41,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.served.receipts.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self._answer(self.served.receipt_status, b"")
+        self._answer(self.served.receipt_status, self.served.receipt_words)
 
     def _answer(self, status: int, data: bytes) -> None:
         self.send_response(status)

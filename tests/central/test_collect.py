@@ -289,6 +289,15 @@ async def test_a_receipt_that_did_not_arrive_is_brought_again_the_same(collector
     assert len(set(served.receipts)) == 1
 
 
+async def test_why_a_gateway_takes_no_receipt_is_told_in_its_own_words(collector, served):
+    served.contents = Writer().grow(100).files()
+    served.receipt_status, served.receipt_words = 403, b"no platform of this site has\x1b[31m this key\n"
+    told = (await collector.collect_once()).error
+    assert "(403: no platform of this site has" in told
+    assert told.endswith(" this key)")
+    assert "\x1b" not in told
+
+
 async def test_no_receipt_without_a_key(store, served, clock):
     served.contents = Writer().grow(100).files()
     made = Collector(store, served.url, LOG.verifier, clock)
