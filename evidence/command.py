@@ -134,6 +134,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="TEXT|FILE",
         help="a revoked key: 'VKEY size N', 'VKEY witnessed-before TIME', or a file of such lines",
     )
+    options.add_argument(
+        "--structure",
+        action="store_true",
+        help="hashes, signatures, numbers and links only: faster, but what readings say is not read",
+    )
     options.add_argument("--json", action="store_true", help="report as JSON")
     options.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: all)"
@@ -170,6 +175,7 @@ def main(arguments: Sequence[str]) -> int:
             receipts=receipts,
             revoked=revoked,
             previous=previous,
+            structure=options.structure,
             jobs=max(1, options.jobs),
         )
     except OSError as error:  # not evidence: a disk or a permission

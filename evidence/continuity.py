@@ -32,6 +32,7 @@ from .record import (
     Seal,
 )
 from .revocation import honoured
+from .structure import Bound
 
 
 class Place(NamedTuple):
@@ -55,14 +56,14 @@ class ReadingFact(NamedTuple):
     configuration: tuple[int, str]
 
 
-Fact: TypeAlias = ReadingFact | Record  # a reading may stand for its fact
+Fact: TypeAlias = ReadingFact | Bound | Record  # a reading, or what binds it, may stand for its fact
 START = Place(0, -1, 0, 0)
 _new: Final = tuple.__new__  # what a named tuple's own constructor calls, at half the time
 
 
-def fact_of(record: Record) -> Fact:
+def fact_of(record: Bound | Record) -> Fact:
     """What continuity needs to know of a record."""
-    if type(record) is Reading:
+    if type(record) is Reading or type(record) is Bound:
         state, configuration = record.state, record.configuration
         fact = (
             record.instrument,
@@ -118,7 +119,7 @@ class Continuity:
         places, readings = self.places, 0
         states, configurations = self.references["calibration_state"], self.references["configuration"]
         for index, fact in enumerate(facts, start):
-            if type(fact) is Reading:
+            if type(fact) is Reading or type(fact) is Bound:
                 instrument, number, previous = fact.instrument, fact.number, fact.previous
                 state = (fact.state.index, fact.state.digest)
                 configuration = (fact.configuration.index, fact.configuration.digest)
@@ -144,7 +145,7 @@ class Continuity:
 
     def add(self, index: int, fact: Fact) -> None:
         """Follow one entry."""
-        if isinstance(fact, ReadingFact | Reading):
+        if isinstance(fact, ReadingFact | Bound | Reading):
             self.follow(index, (fact,))
             return
         kind = str(type(fact).__struct_config__.tag)

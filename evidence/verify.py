@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from typing import Final, NamedTuple, TypeAlias, cast
@@ -28,9 +29,14 @@ from .findings import Finding, Findings, Report, Severity
 from .following import Followed, follow_keys
 from .record import Reading, Seal, decode, decode_all
 from .revocation import Revocation, bounds, refuse_revoked
+from .structure import Bound, bind, bind_all
 
 Read: TypeAlias = Callable[[str], bytes | None]
 MISSING: Final = "the entry bundle is missing: what its entries say was not checked"
+VALUES_UNREAD: Final = (
+    "hashes, signatures, running numbers, links and seals were checked, as was asked for; the values, times and bytes "
+    "of readings were not read"
+)
 GROUP: Final = 8  # bundles handed to a process at once
 PARALLEL_FROM: Final = 20_000  # entries; below, starting processes costs more than it gives
 
@@ -42,41 +48,47 @@ class Bundle(NamedTuple):
     facts: list[Fact | str]
 
 
-def read_bundle(data: bytes, width: int) -> Bundle:
-    """Hash and read the entries of a bundle. Raises ParseError if it is not ``width`` entries."""
+def read_bundle(data: bytes, width: int, *, structure: bool = False) -> Bundle:
+    """Hash and read the entries of a bundle, of readings with ``structure`` no more than what binds them.
+
+    Raises ParseError if it is not ``width`` entries.
+    """
     entries = log.decode_bundle(data, width)
     leaves = b"".join([sha256(b"\0" + entry).digest() for entry in entries])
     try:
-        return Bundle(leaves, cast("list[Fact | str]", decode_all(entries)))
+        return Bundle(
+            leaves, cast("list[Fact | str]", bind_all(entries) if structure else decode_all(entries))
+        )
     except ParseError:
-        return Bundle(leaves, [_try_fact(entry) for entry in entries])
+        return Bundle(leaves, [_try_fact(entry, structure=structure) for entry in entries])
 
 
-def _try_fact(entry: bytes) -> Fact | str:
+def _try_fact(entry: bytes, *, structure: bool) -> Fact | str:
     try:
-        return decode(entry)
+        return bind(entry) if structure else decode(entry)
     except ParseError as error:
         return str(error)
 
 
-def _try_bundle(data: bytes | None, width: int) -> Bundle | str:
+def _try_bundle(data: bytes | None, width: int, *, structure: bool) -> Bundle | str:
     if data is None:
         return MISSING
     try:
-        return read_bundle(data, width)
+        return read_bundle(data, width, structure=structure)
     except ParseError as error:
         return str(error)
 
 
-def _try_bundles(jobs: list[tuple[bytes | None, int]]) -> list[Bundle | str]:
+def _try_bundles(jobs: list[tuple[bytes | None, int]], *, structure: bool) -> list[Bundle | str]:
     """Of several bundles, for another process: of readings no more than their facts."""
-    return [_small(_try_bundle(data, width)) for data, width in jobs]
+    return [_small(_try_bundle(data, width, structure=structure)) for data, width in jobs]
 
 
 def _small(found: Bundle | str) -> Bundle | str:
     if isinstance(found, str):
         return found
-    return Bundle(found.leaves, [fact_of(fact) if type(fact) is Reading else fact for fact in found.facts])
+    kinds = (Reading, Bound)
+    return Bundle(found.leaves, [fact_of(fact) if type(fact) in kinds else fact for fact in found.facts])  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -99,6 +111,7 @@ def verify_log(
     receipts: Iterable[bytes] = (),
     revoked: Sequence[Revocation] = (),
     previous: note.Checkpoint | None = None,
+    structure: bool = False,
     jobs: int = 1,
 ) -> Report:
     """Verify a whole log.
@@ -107,8 +120,9 @@ def verify_log(
     says so. ``witnesses``: cosigners whose line on the checkpoint is
     demanded, or on one of ``receipts`` (cosigned checkpoint notes kept from earlier). ``known``: an earlier
     checkpoint that the caller believes. ``revoked``: keys whose word counts up to a size only. ``previous``:
-    the last head of the log that this one must continue. ``jobs``: processes that hash and read. Returns the report;
-    raises nothing for bad evidence.
+    the last head of the log that this one must continue. ``structure``: hashes, signatures, numbers and links only;
+    what readings say is passed over, and the report says so. ``jobs``: processes that hash and read. Returns the
+    report; raises nothing for bad evidence.
     """
     findings = Findings()
     data = read("checkpoint")
@@ -145,7 +159,9 @@ def verify_log(
     except note.VerifyError as error:
         findings.add("revoked", str(error), where="checkpoint")
     follow = Continuity(checkpoint.origin, given, findings=findings, limits=limits, previous=previous)
-    walk = _Walk(checkpoint, read, follow, findings)
+    walk = _Walk(checkpoint, read, follow, findings, structure)
+    if structure:
+        findings.note(Finding("values_unread", Severity.INFO, VALUES_UNREAD))
     parallel = jobs > 1 and checkpoint.size >= PARALLEL_FROM
     with _uncollected():
         if parallel:
@@ -183,6 +199,7 @@ class _Walk:
     read: Read
     continuity: Continuity
     findings: Findings
+    structure: bool = False  # of readings, only what binds them
     tree: log.Tree = field(default_factory=log.Tree)
     roots: dict[int, bytes] = field(default_factory=dict)  # at the sizes that were asked for
     rows: list[bytes] = field(default_factory=list)  # roots of full level-0 tiles, by the entries
@@ -223,10 +240,11 @@ class _Walk:
         waiting: deque[tuple[list[log.Tile], Future[list[Bundle | str]]]] = deque()
         while group := list(islice(tiles, GROUP)):
             if pool is None:
-                yield from ((tile, _try_bundle(self.read(tile.path), tile.width)) for tile in group)
+                for tile in group:
+                    yield tile, _try_bundle(self.read(tile.path), tile.width, structure=self.structure)
                 continue
             jobs = [(self.read(tile.path), tile.width) for tile in group]
-            waiting.append((group, pool.submit(_try_bundles, jobs)))
+            waiting.append((group, pool.submit(partial(_try_bundles, structure=self.structure), jobs)))
             if len(waiting) > ahead:
                 first, found = waiting.popleft()
                 yield from zip(first, found.result(), strict=True)

@@ -84,6 +84,11 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recompute", action="store_true", help="decode and correct every reading again, add up every energy"
     )
+    parser.add_argument(
+        "--structure",
+        action="store_true",
+        help="hashes, signatures, numbers and links only: faster, but what readings say is not read",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     connecting.arguments(parser)
 
@@ -92,6 +97,10 @@ def run(_command: str, given: argparse.Namespace) -> int:
     """Verify and report."""
     remote = "://" in given.source
     data = Path(given.source)
+    if given.structure and (given.recompute or (not remote and data.is_file())):
+        raise UsageError(
+            "--structure passes over what readings say: it is for a log, and not with --recompute"
+        )
     if not remote and data.is_file():
         return _bundle(data, given)
     if given.policy or not given.key:
@@ -116,6 +125,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
             receipts=receipts,
             revoked=revoked,
             previous=previous,
+            structure=given.structure,
             jobs=os.cpu_count() or 1,
         )
         computed = recomputed(entries_of(read)) if given.recompute else None

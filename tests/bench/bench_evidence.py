@@ -117,6 +117,11 @@ def main() -> None:
             with timed(f"verify a log of {count}, {jobs} process(es)", count):
                 report = verify_log(directory_reader(directory), writer.signer.verifier, jobs=jobs)
             assert report.ok, report.to_text()
+            with timed(f"  --structure, {jobs} process(es)", count):
+                report = verify_log(
+                    directory_reader(directory), writer.signer.verifier, structure=True, jobs=jobs
+                )
+            assert report.ok, report.to_text()
         with timed("  ceiling: read and hash the bundles", count):
             for tile in log.bundles(count):
                 for entry in log.decode_bundle((directory / tile.path).read_bytes(), tile.width):

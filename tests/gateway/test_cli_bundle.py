@@ -99,6 +99,14 @@ def test_a_log_is_recomputed_too(place, capsys):
     assert "recomputed 149 readings" in capsys.readouterr().out
 
 
+def test_a_logs_structure_alone_is_verified_and_the_rest_said_to_be_unread(place, capsys):
+    mirror, key = str(place / "mirror"), ["--key", SIGNER.verifier.vkey]
+    assert main(["verify", mirror, *key, "--structure"]) == 0
+    assert "values_unread" in capsys.readouterr().out
+    assert main(["verify", mirror, *key, "--structure", "--recompute"]) == 2
+    assert "--structure" in capsys.readouterr().err
+
+
 def test_a_changed_file_is_no(place, capsys):
     assert bundle(place, "--source", place / "mirror", output="e.html") == 0
     file = place / "e.html"
