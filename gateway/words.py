@@ -53,6 +53,13 @@ PHRASES: dict[str, tuple[str, str]] = {
         "stopped: {entries} entries in the log, checkpoint signed",
         "已停止：日志 {entries} 条，检查点已签名",
     ),
+    "run.stopped_unsigned": (
+        (
+            "stopped: {entries} entries in the log, a checkpoint over {signed} of them: the rest is signed when there is room "
+            "on the disk, and the key's device answers"
+        ),
+        "已停止：日志 {entries} 条，检查点只覆盖其中 {signed} 条：其余待磁盘有空间、密钥设备恢复应答后签名",
+    ),
     "enrol.fingerprint": ("fingerprint of {origin}: {fingerprint}", "{origin} 的指纹：{fingerprint}"),
     "enrol.compare": (
         "read it to the platform's operator by telephone, or let them scan it: it must not go with the application",

@@ -30,6 +30,9 @@ def run_site(path: Path, duration_s: float | None) -> int:
     that stays dark must not keep the others from being read.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(
+        logging.WARNING
+    )  # it tells each request: 17,000 lines a day that say nothing
     site = SiteFile(path)
     prepared = prepare(site, moment)
     problems = asyncio.run(unreachable(prepared))
@@ -46,18 +49,19 @@ def run_site(path: Path, duration_s: float | None) -> int:
     clock = SystemClock()
     agent = Agent(plan, clock, Notifier())
     try:
-        size = asyncio.run(_until_stopped(agent, site, clock, duration_s))
+        asyncio.run(_until_stopped(agent, site, clock, duration_s))
     except StoreError as error:
         say(f"suyuan run: {error}")
         return NO
     except CannotListen as error:
         say(str(site.source.problem(("serve", "listen"), str(error), phrase("run.listen"), "C118")))
         return WRONG_USE
-    say(phrase("run.stopped", entries=size))
+    size, signed = agent.size, agent.store.published.size if agent.store.published else 0
+    say(phrase("run.stopped" if signed == size else "run.stopped_unsigned", entries=size, signed=signed))
     return DONE
 
 
-async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s: float | None) -> int:
+async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s: float | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):
@@ -87,4 +91,3 @@ async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s:
             if (told := first_of(kind, failed)) is not None:
                 raise told from None
         raise
-    return agent.store.size

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from evidence.note import Ed25519Signer, SignerUnavailable
 from gateway import keys
 from gateway.cli import decode, main
 from gateway.keys import KeyFileError, create
@@ -151,3 +152,16 @@ def test_a_key_that_could_not_be_written_whole_is_not_there(tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
     made = create(tmp_path / "log.key", "platform.example/gw/0001")
     assert keys.load(tmp_path / "log.key").vkey == made.vkey
+
+
+def test_what_is_not_signed_at_the_end_is_not_called_signed(tmp_path, meter, monkeypatch, capsys):
+    def away(_signer, _message: bytes) -> bytes:
+        raise SignerUnavailable("the token does not answer")
+
+    listen = free_port()
+    path = site(tmp_path, listen, mill=meter)
+    monkeypatch.setattr(Ed25519Signer, "sign", away)
+    stopping = stop_when_read(listen, {})
+    assert main(["run", path]) == 0
+    stopping.join()
+    assert "a checkpoint over 0 of them" in capsys.readouterr().err
