@@ -144,7 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     if arguments is None:  # all is said: a further Ctrl-C shows no trace of the interpreter's end
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        except KeyboardInterrupt:  # it came just now
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 
