@@ -20,7 +20,7 @@ from gateway.calibrations import Calibrations
 from gateway.toml_source import ConfigError
 
 if TYPE_CHECKING:
-    from gateway.prepare import Prepared
+    from gateway.prepared import Prepared
 
 LIMIT_S = 600
 NONE_KNOWN: Mapping[str, str] = MappingProxyType({})

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from drivers import freeze
 from gateway.config import SiteFile
 from gateway.freezing import FreezePlan
+from gateway.prepared import PreparedMeter
 from gateway.site_values import offset_minutes
 from gateway.toml_source import Problem
-
-if TYPE_CHECKING:
-    from gateway.prepare import PreparedMeter
 
 _USUAL_CLOCK_US = 300_000_000
 """What a meter's clock may be off by before it is set again, by usual rules of operation; less for short periods."""

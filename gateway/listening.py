@@ -9,7 +9,7 @@ from drivers.opcua_points import FLOATS, INTEGERS, Notification, judged
 from gateway.hj212_receiver import Hj212Receiver, Station, Target
 from gateway.opcua_gathering import Monitored
 from gateway.plan import InstrumentPlan, PushPlan
-from gateway.prepare import Prepared, PreparedMeter, PreparedPush
+from gateway.prepared import Prepared, PreparedMeter, PreparedPush
 from gateway.pushed import Source
 from gateway.site_values import offset_minutes
 from gateway.toml_source import Problem

@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from calibration.state import CalibrationState
 from drivers.bus import Meter, cycle_time_s
 from drivers.hj212_sm4 import sm4_key
 from drivers.iec62056_reading import Times
@@ -27,72 +26,16 @@ from gateway.calibrations import Calibrations
 from gateway.config import SiteFile
 from gateway.dlms_password import with_password
 from gateway.enrolment import EnrolmentError, request_names
-from gateway.freezing import FreezePlan
 from gateway.freezing_allowed import freeze_plan
 from gateway.opcua_access import Access, AccessError, access_of
 from gateway.platforms import enrolment_of, key_of, server_files
+from gateway.prepared import Prepared, PreparedBus, PreparedMeter, PreparedPush
 from gateway.site_lines import PUSHED, BusConfig, InstrumentConfig
 from gateway.site_profile import SiteProfileError, site_profile
 from gateway.tls import ServerTls, TlsError
 from gateway.toml_source import ConfigError, Problem
 
 TYPICAL_REPLY_S = 0.1  # a serial meter's reply delay where nothing is known of it; TCP answers sooner
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedMeter:
-    """One meter, ready to be asked and corrected."""
-
-    config: InstrumentConfig
-    meter: Meter
-    profile: Profile
-    queries: tuple[Query, ...]
-    state: CalibrationState
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedBus:
-    """One line with its meters; ``share`` is the part of the period that its line time takes, replies included."""
-
-    config: BusConfig
-    codec: Codec
-    port: str
-    timing: Timing
-    meters: tuple[PreparedMeter, ...]
-    share: float
-    freeze: FreezePlan | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedPush:
-    """A port at which instruments send by themselves."""
-
-    config: BusConfig
-    port: str
-    meters: tuple[PreparedMeter, ...]
-    keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # of loggers that encrypt, by MN
-    access: Access | None = None  # of an OPC UA server
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A site that holds together. ``warnings`` do not stop it."""
-
-    file: SiteFile
-    buses: tuple[PreparedBus, ...]
-    receivers: tuple[Verifier, ...]
-    warnings: tuple[Problem, ...]
-    pushes: tuple[PreparedPush, ...] = ()
-
-    @property
-    def lines(self) -> tuple[PreparedBus | PreparedPush, ...]:
-        """Where instruments are asked, then where they send by themselves."""
-        return (*self.buses, *self.pushes)
-
-    @property
-    def meters(self) -> tuple[PreparedMeter, ...]:
-        """All instruments, asked or not."""
-        return tuple(meter for line in self.lines for meter in line.meters)
 
 
 class SharedProfiles:

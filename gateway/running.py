@@ -31,7 +31,7 @@ from gateway.keys import KeyFileError
 from gateway.listening import instrument_plans, push_plan
 from gateway.plan import BusPlan, Plan
 from gateway.platforms import enrolment_of, platform_keys, server_files
-from gateway.prepare import Prepared, PreparedBus, PreparedMeter, PreparedPush
+from gateway.prepared import Prepared, PreparedBus, PreparedMeter, PreparedPush
 from gateway.references import DocumentNotice
 from gateway.site_log import KeyConfig
 from gateway.sm2_key import sm2_ring

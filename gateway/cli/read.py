@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from drivers.bus import Bus, Meter
     from drivers.codec import Scan
     from drivers.profile import Query
-    from gateway.prepare import PreparedBus
+    from gateway.prepared import PreparedBus
 
 EPILOG = """With a site file the instrument is named by its id or address, and its indications are corrected by the
 site's certificates: results with U (k = 2). The line must be free: stop the agent first, or use another line.

@@ -14,7 +14,7 @@ from gateway.words import phrase
 
 if TYPE_CHECKING:
     from gateway.freezing import FreezePlan
-    from gateway.prepare import Prepared
+    from gateway.prepared import Prepared
     from gateway.toml_source import Problem
 
 CHECK_EPILOG = """Reads the site file and its certificates, compiles the calibration states, counts the line time, and
@@ -91,7 +91,7 @@ def _plain(problem: Problem) -> dict[str, str | int]:
 
 
 def _document(prepared: Prepared | None, problems: list[Problem]) -> dict[str, object]:
-    from gateway.prepare import PreparedBus
+    from gateway.prepared import PreparedBus
 
     lines = prepared.lines if prepared else ()
     return {
@@ -122,7 +122,7 @@ def _document(prepared: Prepared | None, problems: list[Problem]) -> dict[str, o
 
 
 def _tell(file: Path, prepared: Prepared | None, problems: list[Problem]) -> None:
-    from gateway.prepare import PreparedBus
+    from gateway.prepared import PreparedBus
 
     for problem in problems:
         say(str(problem))

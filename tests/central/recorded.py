@@ -17,7 +17,8 @@ from gateway.clock import SetClock
 from gateway.config import SiteFile
 from gateway.lanes import Channel
 from gateway.pipeline import Pipeline
-from gateway.prepare import Prepared, PreparedBus, PreparedMeter, prepare
+from gateway.prepare import prepare
+from gateway.prepared import Prepared, PreparedBus, PreparedMeter
 from gateway.running import configuration
 from gateway.schedule import Tick
 from gateway.store import LogStore

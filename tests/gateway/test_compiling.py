@@ -11,7 +11,8 @@ from gateway.cli.simulated_site import write_demo
 from gateway.compiling import StatesRefused, compile_apart
 from gateway.config import SiteFile
 from gateway.keys import create
-from gateway.prepare import Prepared, prepare
+from gateway.prepare import prepare
+from gateway.prepared import Prepared
 
 DAY = date(2026, 11, 24)
 

@@ -29,7 +29,8 @@ from gateway.config import SiteFile
 from gateway.freezing import Freezer
 from gateway.lanes import Channel
 from gateway.pipeline import Pipeline
-from gateway.prepare import Prepared, prepare
+from gateway.prepare import prepare
+from gateway.prepared import Prepared
 from gateway.running import configuration, log_key, plan_of
 from gateway.schedule import Tick
 from gateway.store import LogStore

@@ -11,7 +11,8 @@ import pytest
 from central.audit_readings import asked_of
 from drivers import iec62056_reading
 from gateway.config import SiteFile
-from gateway.prepare import Prepared, prepare
+from gateway.prepare import prepare
+from gateway.prepared import Prepared
 from gateway.running import configuration
 from gateway.toml_source import ConfigError
 

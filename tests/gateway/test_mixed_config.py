@@ -8,7 +8,8 @@ import pytest
 
 from gateway.clock import moment
 from gateway.config import SiteFile
-from gateway.prepare import Prepared, prepare
+from gateway.prepare import prepare
+from gateway.prepared import Prepared
 from gateway.toml_source import ConfigError
 
 HEAD = """
