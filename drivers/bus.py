@@ -418,6 +418,9 @@ class Bus:
                 self.counts.add(opening.address, MismatchReason.SEQUENCE)
             reading = reading.answered(reply.answer)
         self._repeatable[opening.address] = reading.held
+        if reading.refused:
+            self.counts.add(opening.address, MismatchReason.ADDRESS)
+            return Reply(None, reply.exchange, Missing.MISMATCH, reading.refused)
         if reply.answer is not None and reply.answer.error:
             return reply
         return Reply(work.codec.join(reading.answers), reply.exchange)

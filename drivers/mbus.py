@@ -300,8 +300,8 @@ def match(request: Request, frame: Frame) -> Answer | Mismatch:
         if frame.acknowledge:
             return Answer("acknowledge", b"", frame.raw, request.address, more=True)
         return no(MismatchReason.FUNCTION, "an acknowledge was expected")
-    if frame.acknowledge:
-        return Answer("", b"", frame.raw, str(request.unit), "the slave has no data")
+    if frame.acknowledge:  # one character may be noise, and the telegram comes behind it
+        return no(MismatchReason.FUNCTION, "an acknowledge, and no data")
     if frame.unit != request.unit and request.unit not in (SELECTED, TEST):
         return no(MismatchReason.ADDRESS, f"asked {request.unit}, {frame.unit} answered")
     if frame.kind != RSP_UD or frame.ci is None:

@@ -9,8 +9,11 @@ values pass for new. Hence:
 * ``Held`` is what is known of the telegram that a slave may say again: those of the last reading, or nothing. Nothing
   is known of a slave that has not been read yet, or whose last answer was not heard.
 * A first telegram that may be a repetition (byte for byte one of those held, the same access number above all, or
-  nothing is known) is not believed. It is asked once more with FCB = 0: the slave has answered to 1, so this is new.
+  nothing is known), or names another meter than the last reading, is not believed. It is asked once more with FCB = 0:
+  the slave has answered to 1, so this is new. It is believed if it names the meter of the last reading, or the same as
+  the telegram before it: the meter has been replaced.
 * A reading of several telegrams is begun anew behind that: whether or not the opening is heard, FCB = 1 is new.
+* All telegrams of a reading name one meter.
 * A telegram that is new and the same all the same is believed: the values stand still, the meter does not count.
 """
 
@@ -21,16 +24,24 @@ from dataclasses import dataclass, replace
 from drivers import mbus
 from drivers.codec import Answer
 
+_NAMED = {0x72: 8, 0x76: 8, 0x73: 4, 0x77: 4}  # CI -> bytes that name the meter
+
+
+def name(answer: Answer) -> bytes:
+    """Who a telegram says that it is from: identity, maker, version, medium as far as it tells them; else empty."""
+    return answer.payload[1 : 1 + _NAMED.get(answer.payload[0], 0)] if answer.payload else b""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The telegrams that a slave may say again; None: it is not known which."""
+    """The telegrams that a slave may say again, and its name; None: it is not known which."""
 
     telegrams: frozenset[bytes] | None = None
+    name: bytes = b""
 
-    def repeats(self, raw: bytes) -> bool:
-        """Whether a telegram may be one that the slave said before this reading."""
-        return self.telegrams is None or raw in self.telegrams
+    def doubts(self, answer: Answer) -> bool:
+        """Whether a telegram may be one that the slave said before this reading, or another slave's."""
+        return self.telegrams is None or answer.raw in self.telegrams or name(answer) != self.name
 
 
 UNKNOWN = Held()
@@ -38,10 +49,10 @@ UNKNOWN = Held()
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A reading as it stands. ``request`` is to be asked next, None: it is over, and ``answers`` are all of it.
+    """A reading as it stands. ``request`` is to be asked next; None: it is over, and ``answers`` are all of it.
 
     ``doubted`` is the first telegram, once it has been found to be a possible repetition; ``sure``: no further one can
-    be.
+    be. ``refused`` says why nothing of it is believed.
     """
 
     opening: mbus.Request
@@ -50,27 +61,44 @@ class Reading:
     answers: tuple[Answer, ...] = ()
     doubted: Answer | None = None
     sure: bool = False
+    refused: str = ""
 
     def answered(self, answer: Answer) -> Reading:
         """After an answer to ``request``. LocalProtocolError for a reading without an end."""
-        if self.request is None:
+        request = self.request
+        if request is None:
             raise ValueError("the reading is over")
         if answer.error:
             return replace(self, request=None, answers=(*self.answers, answer), held=UNKNOWN)
+        if answer.sequence and (strangers := self._strangers(answer)):
+            detail = "telegrams of two meters came: " + " and ".join(
+                sorted(n.hex().upper() for n in strangers)
+            )
+            return replace(self, request=None, held=UNKNOWN, refused=detail)
         if answer.sequence == 1 and not self.sure:
-            if self.doubted is None and self.held.repeats(answer.raw):
-                again = replace(self.request, control=mbus.REQ_UD2)
-                return replace(self, request=again, doubted=answer)
+            if self.doubted is None and self.held.doubts(answer):
+                return replace(self, request=replace(request, control=mbus.REQ_UD2), doubted=answer)
             if self.doubted is not None and (self.doubted.more or answer.more):
                 return replace(self, request=self.opening, answers=(), sure=True)
         told = (*self.answers, answer)
-        following = mbus.follow(self.request, answer)
+        following = mbus.follow(request, answer)
         held = self.held
         if following is None:
-            held = Held(frozenset(a.raw for a in told if a.sequence))
+            held = Held(frozenset(a.raw for a in told if a.sequence), name(answer))
         return replace(
             self, request=following, answers=told, held=held, sure=self.sure or answer.sequence > 0
         )
+
+    def _strangers(self, answer: Answer) -> set[bytes]:
+        """The names that a telegram should have had one of, and its own, if it has none of them."""
+        before = [a for a in self.answers if a.sequence]
+        if before:
+            known = {name(before[0])}
+        elif self.doubted is not None:
+            known = {name(self.doubted)} | ({self.held.name} if self.held.telegrams is not None else set())
+        else:
+            return set()
+        return set() if name(answer) in known else known | {name(answer)}
 
     @property
     def doubts(self) -> bool:
@@ -79,8 +107,8 @@ class Reading:
 
     def caught(self, answer: Answer) -> bool:
         """Whether ``answer`` shows that the telegram in doubt was one of the reading before."""
-        doubted = self.doubted if self.doubts else None
-        return doubted is not None and self.held.telegrams is not None and doubted.raw != answer.raw
+        doubted, known = self.doubted if self.doubts else None, self.held.telegrams or ()
+        return doubted is not None and doubted.raw in known and doubted.raw != answer.raw
 
     @property
     def left_behind(self) -> Held:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers import mbus
-from drivers.codec import Answer
+from drivers.codec import Answer, Mismatch, MismatchReason
 from drivers.mbus_reading import UNKNOWN, Held, Reading, begun
 
 ADDRESSES = pytest.mark.parametrize("address", ["5", "12345678"])
@@ -132,6 +132,60 @@ def test_several_telegrams_are_begun_anew_behind_a_doubt() -> None:
     assert [raw[-3 - (n < 2)] for n, raw in enumerate(believed(reading))] == [0, 0, 0]
     assert believed(reading) == slave.told[-3:]
     assert len(slave.told) == 5
+
+
+OTHER = bytes.fromhex("79563412 2440 01 07")
+
+
+def telegram(head: bytes, access: int, *, more: bool = False) -> bytes:
+    return mbus.long(0x08, 5, 0x72, head + bytes((access, 0, 0, 0)) + b"\x02\x13\1\0" + b"\x1f" * more)
+
+
+def after(held: Held, *raws: bytes) -> Reading:
+    reading = begun(mbus.opening("5"), held)
+    reading = reading.answered(match(reading.request, b"\xe5"))
+    for raw in raws:
+        reading = reading.answered(match(reading.request, raw))
+    return reading
+
+
+def test_a_telegram_that_names_another_meter_is_not_believed_at_the_first_time() -> None:
+    held = after(UNKNOWN, telegram(HEAD, 1), telegram(HEAD, 2)).held
+    foreign = after(held, telegram(OTHER, 9))
+    assert foreign.doubts
+    own = telegram(HEAD, 3)
+    assert believed(foreign.answered(match(foreign.request, own))) == [own]
+    replaced = telegram(OTHER, 10)
+    assert believed(foreign.answered(match(foreign.request, replaced))) == [replaced], (
+        "it is another meter now"
+    )
+
+
+@pytest.mark.parametrize(
+    "raws",
+    [
+        (telegram(HEAD, 1), telegram(OTHER, 2)),
+        (
+            telegram(HEAD, 1),
+            telegram(HEAD, 2, more=True),
+            b"\xe5",
+            telegram(HEAD, 3, more=True),
+            telegram(OTHER, 4),
+        ),
+    ],
+)
+def test_telegrams_of_two_meters_are_no_reading(raws: tuple[bytes, ...]) -> None:
+    reading = after(UNKNOWN, *raws)
+    assert reading.request is None
+    assert reading.refused == f"telegrams of two meters came: {HEAD.hex().upper()} and {OTHER.hex().upper()}"
+    assert reading.held == UNKNOWN
+
+
+def test_one_character_is_no_answer_where_data_were_asked_for() -> None:
+    """Noise may be E5, and the telegram come behind it."""
+    found = mbus.match(mbus.Request(5, 0x7B, part=1), *mbus.Decoder().feed(b"\xe5"))  # type: ignore[arg-type]
+    assert isinstance(found, Mismatch)
+    assert found.reason is MismatchReason.FUNCTION
 
 
 def test_an_application_error_ends_the_reading_and_leaves_the_slave_unknown() -> None:
