@@ -56,6 +56,8 @@ class FaultKind(StrEnum):
     STALE_ANSWER = "stale_answer"  # the answer to an earlier transaction comes once more, before this one's
     CONNECTION_RESET = "connection_reset"  # in the middle of the answer
     HALF_OPEN = "half_open"  # nothing comes and nothing is heard any more, and nobody has hung up
+    # of an HJ 212 logger
+    REPEATED = "repeated"  # an earlier message is uploaded again
     # in the meter
     STUCK = "stuck"  # indications stay as they were when the fault began
     ROLLOVER = "rollover"  # the import register passes its modulus at from_s

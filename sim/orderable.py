@@ -28,6 +28,9 @@ _TCP: Mapping[FaultKind, str] = MappingProxyType(
         FaultKind.BAUD_MISMATCH: "a TCP meter has no baud",
     }
 )
+_ASKED: Mapping[FaultKind, str] = MappingProxyType(
+    {FaultKind.REPEATED: "only an HJ 212 logger uploads a message again by itself; order late"}
+)
 _NO_BROADCAST: Mapping[FaultKind, str] = MappingProxyType(
     {FaultKind.MISSED_BROADCAST: "only DL/T 645 meters are ordered by broadcast"}
 )
@@ -44,11 +47,27 @@ _WRAPPER: Mapping[FaultKind, str] = MappingProxyType(
     }
 )
 
+_LOGGER: Mapping[FaultKind, str] = MappingProxyType(
+    {
+        FaultKind.ECHO: "a TCP connection has no echo",
+        FaultKind.BAUD_MISMATCH: "a TCP connection has no baud",
+        FaultKind.WRONG_TRANSACTION: "nobody asks a logger: its messages answer to no transaction",
+        FaultKind.STALE_ANSWER: "nobody asks a logger; order repeated",
+        FaultKind.HALF_OPEN: "the logger connects, and anew; order silent or connection_reset",
+        **dict.fromkeys(
+            (FaultKind.ROLLOVER, FaultKind.RESET, FaultKind.SWAP), "a logger's factors are no registers"
+        ),
+    }
+)
+
 
 def refused(protocol: str) -> Mapping[FaultKind, str]:
     """The faults that a simulated meter of a protocol cannot have, each with the reason."""
+    if protocol == "hj212":
+        return {**_LOGGER, **_NO_BROADCAST}
     of_link = {"modbus-tcp": _TCP, "dlms-wrapper": _WRAPPER}.get(protocol, _CONNECTION)
-    return of_link if protocol.startswith("dlt645") else {**of_link, **_NO_BROADCAST}
+    of_all = {**of_link, **_ASKED}
+    return of_all if protocol.startswith("dlt645") else {**of_all, **_NO_BROADCAST}
 
 
 def checked(scenario: Scenario, protocols: Mapping[str, str]) -> Scenario:

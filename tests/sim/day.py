@@ -166,17 +166,22 @@ class Port(MemoryLink):
 
 def ordered(kind: Kind, length_s: float, seed: int | None = None, often: float = 1.0) -> Scenario:
     """The day's faults that this kind knows, gone through in ``length_s``; ``often``: times as many answers are met."""
+    return ordered_of({m.id: m.protocol or kind.bus.protocol for m in kind.bus.meters}, length_s, seed, often)
+
+
+def ordered_of(
+    speaks: Mapping[str, str], length_s: float, seed: int | None = None, often: float = 1.0
+) -> Scenario:
+    """The same, of meters by the protocols that they speak. A fault of a meter that is not there is everybody's."""
     text = (Path(__file__).parent / "scenarios" / "day.toml").read_text(encoding="utf-8")
     whole = scenario(text)
     assert {fault.kind for fault in whole.faults} == set(FaultKind)
-    speaks = {meter.id: meter.protocol or kind.bus.protocol for meter in kind.bus.meters}
+    faults = [f if f.meter in speaks else replace(f, meter="") for f in whole.faults]
     known = [
-        f
-        for f in whole.faults
-        if any(f.kind not in refused(p) for m, p in speaks.items() if f.meter in ("", m))
+        f for f in faults if any(f.kind not in refused(p) for m, p in speaks.items() if f.meter in ("", m))
     ]
     part = length_s / DAY_S
-    faults = tuple(
+    gone_through = tuple(
         replace(
             f,
             from_s=f.from_s * part,
@@ -185,7 +190,7 @@ def ordered(kind: Kind, length_s: float, seed: int | None = None, often: float =
         )
         for f in known
     )
-    return Scenario(whole.seed if seed is None else seed, faults)
+    return Scenario(whole.seed if seed is None else seed, gone_through)
 
 
 def played(kind: Kind, morning: int, length_s: float, seed: int | None = None, often: float = 1.0) -> Played:

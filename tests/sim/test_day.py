@@ -42,6 +42,21 @@ def test_the_day_in_a_part_of_an_hour(morning: int, name: str) -> None:
     held(name, played(KINDS[name], morning, length_s, often=often), 0.7)
 
 
+def test_a_seed_in_which_an_m_bus_meter_had_anothers_values(morning: int) -> None:
+    """An E5 in the noise passed for "no data", and what came behind it for the answer of the meter asked next."""
+    day = played(KINDS["mbus"], morning, 2400, 16, 4)
+    assert day.wrong == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("length_s", [1800, 3600])
+def test_long_a_seed_in_which_an_m_bus_meter_said_its_last_telegram_again(
+    morning: int, length_s: float
+) -> None:
+    """A selection was lost, and a stray E5 acknowledged it."""
+    assert played(KINDS["mixed"], morning, length_s, 2, 4).wrong == []
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", KINDS)
