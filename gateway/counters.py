@@ -25,7 +25,8 @@ from evidence.record import (
     decode,
 )
 from gateway.configurations import whose
-from gateway.store import LogStore, StoreError
+from gateway.logfile import StoreError
+from gateway.store import LogStore
 
 START = "start"
 STOP = "stop"

@@ -26,7 +26,9 @@ from evidence.log import (
     tile_node_reader,
 )
 from evidence.note import Note
-from gateway.store import LogStore, Published, StoreError
+from gateway.log_tables import Published
+from gateway.logfile import StoreError
+from gateway.store import LogStore
 
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 

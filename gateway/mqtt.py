@@ -25,12 +25,14 @@ from aiomqtt import ProtocolVersion
 from evidence.enrolment import common_name
 from evidence.errors import ParseError
 from gateway.clock import SECOND_US, Clock
+from gateway.log_tables import Published
+from gateway.logfile import StoreError
 from gateway.mirroring import Wanted, offer, pack, packages, upload_head
 from gateway.mqtt_connection import Connection
 from gateway.pacing import BackOff, TokenBucket
 from gateway.receipts import PlatformKey, ReceiptRefused, Receipts
 from gateway.status import AgentStatus
-from gateway.store import LogStore, Published, StoreError
+from gateway.store import LogStore
 from gateway.tls import ClientTls
 
 _log = logging.getLogger("suyuan.mqtt")

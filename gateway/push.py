@@ -21,10 +21,12 @@ import httpx
 
 from evidence.errors import ParseError
 from gateway.clock import SECOND_US, Clock
+from gateway.log_tables import Published
+from gateway.logfile import StoreError
 from gateway.mirroring import Wanted, offer, pack, packages, receipt, upload_head
 from gateway.pacing import BackOff, TokenBucket
 from gateway.receipts import PlatformKey, ReceiptRefused, Receipts
-from gateway.store import LogStore, Published, StoreError
+from gateway.store import LogStore
 from gateway.tls import ClientTls, TlsFiles
 
 _log = logging.getLogger("suyuan.push")

@@ -13,7 +13,8 @@ from evidence.errors import ParseError
 from evidence.note import COSIGNATURE, Checkpoint, Note, Verifier
 from evidence.record import Head
 from gateway.clock import Clock
-from gateway.store import LogStore, StoredReceipt
+from gateway.log_tables import StoredReceipt
+from gateway.store import LogStore
 
 LIMIT = 64 * 1024  # bytes of a receipt
 

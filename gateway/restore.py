@@ -15,7 +15,8 @@ from evidence.errors import EvidenceError, ParseError
 from evidence.log import bundles, decode_bundle
 from evidence.note import Verifier, open_checkpoint
 from gateway.anchor import Anchor, sync
-from gateway.store import LogStore, StoreError
+from gateway.logfile import StoreError
+from gateway.store import LogStore
 
 _FILES = ("log.db", "log.db-wal", "anchor")
 

@@ -24,9 +24,10 @@ from starlette.routing import Route
 
 from evidence.errors import ParseError
 from evidence.log import TILE_WIDTH, Tile, parse_path
+from gateway.logfile import StoreError
 from gateway.receipts import LIMIT, ReceiptRefused, Receipts
 from gateway.status import AgentStatus, metrics
-from gateway.store import LogStore, StoreError
+from gateway.store import LogStore
 
 _IMMUTABLE = {"cache-control": "public, max-age=31536000, immutable"}
 _NO_CACHE = {"cache-control": "no-cache"}

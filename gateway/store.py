@@ -5,115 +5,26 @@ entries survive a power cut. A checkpoint is signed over a size and root before 
 only after the COMMIT returned; otherwise a power cut would leave a signed statement about entries that no
 longer exist (a fork).
 
-How the file is laid out:
-
-* ``segment``: one row per commit, the entries of the open tile (fewer than 256), compressed, with the root of
-  the tree after them. Start-up recomputes the open tile and compares.
-* ``bundle``: 256 entries, compressed once, never changed. Its segments go in the same transaction.
-* ``tile``: the hashes of each full tile (8 192 B) and its root, level by level. The root of any earlier size,
-  any partial tile and any proof come from at most 256 hashes per level: start-up does not read the log.
-* ``state``: what the agent needs to go on counting, as of the last checkpoint; later entries are replayed.
-
-How writes may fail is told in :mod:`gateway.logfile`; what the anchor is for, in :mod:`gateway.anchor`.
+How the file is laid out is told in :mod:`gateway.log_tables`; what is looked at when it is opened, in
+:mod:`gateway.log_opening`; how writes may fail, in :mod:`gateway.logfile`; what the anchor is for, in
+:mod:`gateway.anchor`.
 """
 
 from __future__ import annotations
 
 import errno
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 import apsw
 
-from evidence.log import (
-    TILE_WIDTH,
-    Tile,
-    decode_bundle,
-    encode_bundle,
-    full_root,
-    leaf_hash,
-    root_from,
-    tile_hashes,
-    tile_node_reader,
-)
+from evidence.log import TILE_WIDTH, decode_bundle, encode_bundle, full_root, leaf_hash
 from gateway.anchor import Anchor
-from gateway.logfile import BALLAST_BYTES, LogFile, StoreError, StoreFull
-from gateway.tiles import OpenTiles
-
-_LEVEL_SHIFT: Final = 48  # tile rows of one level lie side by side: id = level << 48 | n
-_FORMAT: Final = "suyuan-log-store/1"
-
-_SCHEMA: Final = """
-CREATE TABLE log (id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, origin TEXT NOT NULL) STRICT;
-CREATE TABLE segment (first INTEGER PRIMARY KEY, count INTEGER NOT NULL, root BLOB NOT NULL, body BLOB NOT NULL)
-    STRICT;
-CREATE TABLE bundle (n INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
-CREATE TABLE tile (id INTEGER PRIMARY KEY, root BLOB NOT NULL, hashes BLOB NOT NULL) STRICT;
-CREATE TABLE checkpoint (id INTEGER PRIMARY KEY CHECK (id = 1), size INTEGER NOT NULL, root BLOB NOT NULL,
-    note BLOB NOT NULL) STRICT;
-CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), size INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
-CREATE TABLE receipt (id INTEGER PRIMARY KEY, platform TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL,
-    received_us INTEGER NOT NULL, note BLOB NOT NULL) STRICT;
-CREATE TABLE quarantine (id INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL, reason TEXT NOT NULL,
-    body BLOB NOT NULL) STRICT;
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A checkpoint that is durable and may leave the box."""
-
-    size: int
-    root: bytes
-    note: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReceipt:
-    """A platform's cosignature over a checkpoint of ours: its acknowledgement."""
-
-    platform: str
-    size: int
-    root: bytes
-    received_us: int
-    note: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """A tail that was set aside: entries from ``first`` on, ``count`` of them as far as is known, and why."""
-
-    first: int
-    count: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """The bytes of a resource as they are stored; ``gzip`` says that they are compressed."""
-
-    data: bytes
-    gzip: bool = False
-
-    def plain(self) -> bytes:
-        """The bytes uncompressed. Raises ValueError if they are damaged."""
-        return _decompress(self.data) if self.gzip else self.data
-
-
-def _compress(data: bytes) -> bytes:
-    packer = zlib.compressobj(6, zlib.DEFLATED, 31)  # gzip: served as it is stored
-    return packer.compress(data) + packer.flush()
-
-
-def _decompress(data: bytes) -> bytes:
-    try:
-        return zlib.decompress(data, 31)
-    except (zlib.error, TypeError) as error:
-        raise ValueError(f"compressed bytes are damaged ({error})") from None
+from gateway.log_opening import LogOpening
+from gateway.log_tables import FORMAT, SCHEMA, Body, Published, StoredReceipt, packed, tile_id, unpacked
+from gateway.logfile import BALLAST_BYTES, LogFile, StoreError
+from gateway.tile_rows import TileRows
 
 
 class LogStore:
@@ -138,11 +49,7 @@ class LogStore:
         """
         self.directory = directory
         self.origin = origin
-        self.damage: Damage | None = None
         self._lock = threading.Lock()
-        self._tree = OpenTiles()
-        self._open_entries: list[bytes] = []
-        self._published: Published | None = None
         self._anchor = Anchor(directory / "anchor") if vfs is None else None
         self._file = LogFile(
             directory,
@@ -151,8 +58,14 @@ class LogStore:
             ballast=ballast,
             autocheckpoint_pages=autocheckpoint_pages,
         )
+        self._rows = TileRows(self._file)
         try:
-            self._load()
+            found = LogOpening(self._file, self._rows, origin, self._anchor)
+            self.damage = found.damage
+            self._tree, self._open_entries = found.tree, found.open_entries
+            self._published = found.published
+            if self._published is not None:
+                self._drop_anchor(self._published.note)  # a kill may have come between the COMMIT and this
             self._file.fill_ballast()
         except (TypeError, ValueError, apsw.Error) as error:  # a damaged file gives values of any type
             self._file.close()
@@ -186,27 +99,7 @@ class LogStore:
     def root_at(self, size: int) -> bytes:
         """The root that the log had at an earlier size. Raises ValueError beyond the end."""
         with self._lock:
-            return self._root_at(size)
-
-    def _root_at(self, size: int) -> bytes:
-        if not 0 <= size <= self._tree.size:
-            raise ValueError(f"the log has {self._tree.size} entries, not {size}")
-        return root_from(size, tile_node_reader(self._read_tile, size))
-
-    def _read_tile(self, tile: Tile) -> bytes:
-        return b"".join(self._hashes(tile.level or 0, tile.index, tile.width))
-
-    def _hashes(self, level: int, n: int, width: int) -> list[bytes]:
-        """The first hashes of a tile, from memory if it is the open one."""
-        tree = self._tree
-        if level < len(tree.open) and n == tree.full[level]:
-            if width > len(tree.open[level]):
-                raise ValueError(f"tile {level}/{n} has {len(tree.open[level])} hashes, not {width}")
-            return tree.open[level][:width]
-        blob = self._file.one("SELECT hashes FROM tile WHERE id = ?", (level << _LEVEL_SHIFT | n,))
-        if blob is None:
-            raise ValueError(f"tile {level}/{n} is not there")
-        return tile_hashes(blob)[:width]
+            return self._rows.root_at(self._tree, size)
 
     def tile(self, level: int, n: int, width: int) -> bytes | None:
         """The hashes of a tile as far as the published checkpoint covers them; None beyond that."""
@@ -214,7 +107,7 @@ class LogStore:
         if not 1 <= width <= TILE_WIDTH or (n * TILE_WIDTH + width) << 8 * level > size:
             return None
         with self._lock:
-            return b"".join(self._hashes(level, n, width))
+            return b"".join(self._rows.hashes(self._tree, level, n, width))
 
     def bundle(self, n: int, width: int) -> Body | None:
         """Entries as an entry bundle, as far as the published checkpoint covers them; None beyond, or if pruned."""
@@ -255,7 +148,7 @@ class LogStore:
         if body is None:
             return None
         try:
-            return decode_bundle(_decompress(body))
+            return decode_bundle(unpacked(body))
         except ValueError as error:
             raise StoreError(f"{self._file.path}: bundle {n} is damaged: {error}") from None
 
@@ -291,15 +184,13 @@ class LogStore:
             pending = [*self._open_entries, *entries]
             cut = (tree.full[0] - first_n) * TILE_WIDTH
             bundles = [
-                (first_n + i // TILE_WIDTH, _compress(encode_bundle(pending[i : i + TILE_WIDTH])))
+                (first_n + i // TILE_WIDTH, packed(encode_bundle(pending[i : i + TILE_WIDTH])))
                 for i in range(0, cut, TILE_WIDTH)
             ]
             tail = pending[max(cut, len(self._open_entries)) :]
             root = tree.root()
             note = sign(tree.size, root) if sign else None
-            segment = (
-                (tree.size - len(tail), len(tail), root, _compress(encode_bundle(tail))) if tail else None
-            )
+            segment = (tree.size - len(tail), len(tail), root, packed(encode_bundle(tail))) if tail else None
             published = Published(tree.size, root, note) if note is not None else None
             self._file.write(lambda: self._append(bundles, filled, segment, published, state, tree.size))
             self._tree = tree
@@ -336,7 +227,7 @@ class LogStore:
             file.run_many("INSERT INTO bundle VALUES (?, ?)", bundles)
             file.run_many(
                 "INSERT INTO tile VALUES (?, ?, ?)",
-                [(level << _LEVEL_SHIFT | n, root, hashes) for level, n, root, hashes in filled],
+                [(tile_id(level, n), root, hashes) for level, n, root, hashes in filled],
             )
             file.run("DELETE FROM segment WHERE first < ?", ((bundles[-1][0] + 1) * TILE_WIDTH,))
         if segment is not None:
@@ -358,7 +249,7 @@ class LogStore:
             published = self._published
             if published is None or receipt.size > published.size:
                 raise ValueError(f"no checkpoint of size {receipt.size} was published")
-            if self._root_at(receipt.size) != receipt.root:
+            if self._rows.root_at(self._tree, receipt.size) != receipt.root:
                 raise ValueError(f"at size {receipt.size} this log has another root: a fork, keep both notes")
             row = (receipt.platform, receipt.size, receipt.root, receipt.received_us, receipt.note)
             held = self._file.one("SELECT max(size) FROM receipt WHERE platform = ?", (receipt.platform,))
@@ -405,7 +296,7 @@ class LogStore:
         if body is None or row is None:
             return False
         try:
-            leaves = [leaf_hash(entry) for entry in decode_bundle(_decompress(body))]
+            leaves = [leaf_hash(entry) for entry in decode_bundle(unpacked(body))]
         except ValueError:
             return False
         return bool(b"".join(leaves) == row[1] and full_root(leaves) == row[0])
@@ -418,119 +309,5 @@ class LogStore:
     # -- starting
 
     def _create(self, db: apsw.Connection) -> None:
-        db.execute(_SCHEMA)
-        db.execute("INSERT INTO log VALUES (1, ?, ?)", (_FORMAT, self.origin))
-
-    def _load(self) -> None:
-        row = self._file.row("SELECT format, origin FROM log")
-        if row is None or row[0] != _FORMAT:
-            raise StoreError(
-                f"{self._file.path}: format {row and row[0]!r} is not {_FORMAT!r}: use the version that wrote it"
-            )
-        if row[1] != self.origin:
-            raise StoreError(
-                f"{self._file.path}: is the log of {row[1]!r}, not of {self.origin!r}: one log per origin"
-            )
-        row = self._file.row("SELECT size, root, note FROM checkpoint WHERE id = 1")
-        if row is not None:
-            self._published = Published(int(row[0]), bytes(row[1]), bytes(row[2]))
-        self._tree = self._load_tree()
-        self._load_segments()
-        self._check_published()
-        if self._published is not None:
-            self._drop_anchor(self._published.note)  # a kill may have come between the COMMIT and this
-
-    def _load_tree(self) -> OpenTiles:
-        newest = self._file.one("SELECT max(id) FROM tile WHERE id < ?", (1 << _LEVEL_SHIFT,))
-        full = [0 if newest is None else newest + 1]
-        opened: list[list[bytes]] = [[]]
-        while full[-1]:
-            level, count = len(full) - 1, full[-1]
-            start = level << _LEVEL_SHIFT | count // TILE_WIDTH * TILE_WIDTH
-            rows = self._file.rows(
-                "SELECT root FROM tile WHERE id >= ? AND id < ? ORDER BY id",
-                (start, level << _LEVEL_SHIFT | count),
-            )
-            if len(rows) != count % TILE_WIDTH:
-                raise StoreError(
-                    f"{self._file.path}: hash tiles of level {level} are missing: restore the log"
-                )
-            opened.append([bytes(root) for (root,) in rows])
-            full.append(count // TILE_WIDTH)
-        return OpenTiles(opened, full)
-
-    def _load_segments(self) -> None:
-        rows = self._file.rows("SELECT first, count, root, body FROM segment ORDER BY first")
-        for position, (first, count, root, body) in enumerate(rows):
-            tree = self._tree.copy()
-            try:
-                entries = decode_bundle(_decompress(body), count)
-                if first != tree.size or count + len(self._open_entries) >= TILE_WIDTH:
-                    raise ValueError("it does not follow the entry before it")
-                tree.append([leaf_hash(entry) for entry in entries])
-                if tree.root() != root:
-                    raise ValueError("its entries do not have the root that was stored with them")
-            except ValueError as error:
-                self._set_aside(rows[position:], str(error))
-                return
-            self._tree = tree
-            self._open_entries.extend(entries)
-
-    def _set_aside(self, rows: list[tuple[Any, ...]], reason: str) -> None:
-        """Quarantine a damaged tail, unless a signed checkpoint speaks of it."""
-        size = self._tree.size
-        lost = sum(row[1] for row in rows)
-        self._check_published(f"the entries from {size} on are damaged ({reason})")
-
-        def work() -> None:
-            self._file.run_many(
-                "INSERT INTO quarantine (first, count, reason, body) VALUES (?, ?, ?, ?)",
-                [(first, count, reason, body) for first, count, _, body in rows],
-            )
-            self._file.run("DELETE FROM segment WHERE first >= ?", (size,))
-            self._file.run("DELETE FROM state WHERE size > ?", (size,))
-
-        self._file.write(work)
-        self.damage = Damage(size, lost, reason)
-
-    def _check_published(self, because: str = "") -> None:
-        """Refuse a log that contradicts its own signature, or that is older than a receipt for it."""
-        published, size = self._published, self._tree.size
-        advice = "appending would sign a second history. Restore the platform's copy, or begin a new origin"
-        if published is not None and published.size > size:
-            why = because or f"{size} entries are there"
-            raise StoreError(
-                f"{self._file.path}: a checkpoint over {published.size} entries was signed, but {why}: {advice}"
-            )
-        if published is not None and self._root_at(published.size) != published.root:
-            raise StoreError(
-                f"{self._file.path}: the entries do not have the root of the checkpoint over {published.size}: {advice}"
-            )
-        anchor = None if self._anchor is None else self._anchor.read()
-        if anchor is not None and anchor.origin == self.origin:
-            if anchor.size > size:
-                raise StoreError(
-                    f"{self._file.path}: a checkpoint over {anchor.size} entries has left this box, "
-                    f"but {because or f'{size} entries are there'}: {advice}"
-                )
-            if self._root_at(anchor.size) != anchor.root:
-                raise StoreError(
-                    f"{self._file.path}: is not the log whose checkpoint left this box: {advice}"
-                )
-        newest = self._file.row("SELECT size, root FROM receipt ORDER BY size DESC LIMIT 1")
-        if newest is not None and (newest[0] > size or self._root_at(newest[0]) != newest[1]):
-            raise StoreError(
-                f"{self._file.path}: contradicts the platform's receipt for {newest[0]} entries: {advice}"
-            )
-
-
-__all__ = [
-    "BALLAST_BYTES",
-    "Body",
-    "Damage",
-    "LogStore",
-    "Published",
-    "StoreError",
-    "StoreFull",
-    "StoredReceipt",
-]
+        db.execute(SCHEMA)
+        db.execute("INSERT INTO log VALUES (1, ?, ?)", (FORMAT, self.origin))

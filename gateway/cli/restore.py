@@ -32,9 +32,9 @@ def run(_command: str, given: argparse.Namespace) -> int:
     from evidence.command import directory_reader
     from gateway.cli.remote_log import remote_reader
     from gateway.config import SiteFile
+    from gateway.logfile import StoreError
     from gateway.restore import restore
     from gateway.running import key_ring
-    from gateway.store import StoreError
 
     site = SiteFile(given.site)
     ring = key_ring(site)

@@ -14,11 +14,11 @@ from gateway.cli import DONE, NO, WRONG_USE
 from gateway.cli.output import say
 from gateway.clock import Clock, SystemClock, moment
 from gateway.config import SiteFile
+from gateway.logfile import StoreError
 from gateway.notify import Notifier
 from gateway.prepare import prepare, unreachable
 from gateway.running import give_back, log_key, plan_of, watch_advice, watch_certificates, watch_keys
 from gateway.serve import CannotListen
-from gateway.store import StoreError
 from gateway.supervision import first_of
 from gateway.words import phrase
 

@@ -14,7 +14,8 @@ from evidence.errors import ParseError
 from evidence.log import parse_path
 from evidence.verify import Read
 from gateway.cli.output import UsageError
-from gateway.store import LogStore, StoreError
+from gateway.logfile import StoreError
+from gateway.store import LogStore
 
 FILE = "log.db"
 

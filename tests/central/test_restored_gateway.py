@@ -4,7 +4,8 @@ import pytest
 
 from central.store import Store
 from evidence import note, record
-from gateway.store import LogStore, StoreError
+from gateway.logfile import StoreError
+from gateway.store import LogStore
 from tests.central.pushing import PLATFORM
 from tests.rigs.restored_gateway import Fleet
 

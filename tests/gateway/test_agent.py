@@ -19,8 +19,9 @@ from evidence.record import CalibrationState, Event, Gap, Reading, Seal, decode
 from evidence.verify import verify_log
 from gateway.agent import Agent
 from gateway.clock import SystemClock
+from gateway.logfile import StoreError
 from gateway.notify import Notifier
-from gateway.store import LogStore, StoreError
+from gateway.store import LogStore
 from tests.rigs.agent_process import PLATFORM, SIGNER, plan
 from tests.rigs.farm import Farm
 from tests.rigs.power_cut import Disk, Vfs

@@ -17,10 +17,11 @@ from gateway.clock import SetClock, SystemClock
 from gateway.counters import Counters
 from gateway.keyring import KeyRing, look
 from gateway.keys import KeyFileError, create
+from gateway.logfile import StoreError
 from gateway.pipeline import DISK_FULL
 from gateway.receipts import PlatformKey
 from gateway.restore import RestoreError, restore
-from gateway.store import LogStore, StoreError
+from gateway.store import LogStore
 from tests.gateway.test_agent import PERIOD, Running, fast, until
 from tests.gateway.test_agent import records as records_of
 from tests.gateway.test_restore import copy_of

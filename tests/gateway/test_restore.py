@@ -6,9 +6,10 @@ from evidence.log import bundles
 from evidence.note import Checkpoint, Ed25519Signer
 from evidence.record import Event, Reading, decode
 from gateway.clock import SetClock
+from gateway.logfile import StoreError
 from gateway.restore import RestoreError, restore
 from gateway.schedule import Tick
-from gateway.store import LogStore, StoreError
+from gateway.store import LogStore
 from tests.rigs.meters import ORIGIN, S, channel, pipeline, scan
 
 SIGNER = Ed25519Signer.from_seed(ORIGIN, bytes(32))

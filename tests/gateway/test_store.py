@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from evidence.log import EMPTY_ROOT, Tree, decode_bundle, leaf_hash
 from evidence.note import Checkpoint, Ed25519Signer
 from gateway.anchor import Anchor
-from gateway.store import LogStore, StoredReceipt, StoreError
+from gateway.log_tables import StoredReceipt
+from gateway.logfile import StoreError
+from gateway.store import LogStore
 from gateway.tiles import OpenTiles
 
 ORIGIN = "platform.example/gw/0001"

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import LogStore, StoredReceipt, StoreError, StoreFull
+from gateway.log_tables import StoredReceipt
+from gateway.logfile import StoreError, StoreFull
+from gateway.store import LogStore
 from tests.rigs.power_cut import Disk, Keep, Vfs
 
 # SQLite closes its files on a dead disk, where nobody is left to be told of the errors
