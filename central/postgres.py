@@ -158,10 +158,13 @@ class PostgresStore:
                 insert = "INSERT INTO gateway(origin, vkey) VALUES (%s, %s) ON CONFLICT (origin) DO NOTHING"
                 db.execute(insert, (origin, vkey))
             found = self.known(origin)
-        if found is None or (found.vkey != vkey and vkey not in dict(self.keys(found)).values()):
+        if found is None:
+            raise StoreError(f"{origin}: was just taken out of the database by somebody else")
+        if found.vkey != vkey and vkey not in dict(self.keys(found)).values():
             raise StoreError(
-                f"{origin} is stored with another key ({found.vkey if found else 'none'}). Give that one: a newer "
-                "key is taken over from the log's own key record"
+                f"{origin} is stored with another key ({found.vkey}). Give that one: a newer key is taken over from "
+                "the log's own key record. If the log went on to the newer one before that record came here, revoke "
+                f"the older one up to what is stored, --revoked FILE with the line: {found.vkey} size {found.size}"
             )
         return found
 

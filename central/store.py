@@ -133,7 +133,8 @@ class Store:
         if found.vkey != vkey and vkey not in dict(self.keys(found)).values():
             raise StoreError(
                 f"{origin} is stored with another key ({found.vkey}). Give that one: a newer key is taken over from "
-                "the log's own key record"
+                "the log's own key record. If the log went on to the newer one before that record came here, revoke "
+                f"the older one up to what is stored, --revoked FILE with the line: {found.vkey} size {found.size}"
             )
         return found
 

@@ -6,13 +6,13 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import signal
 from dataclasses import replace
 from pathlib import Path
 
 from gateway.cli import DONE
 from gateway.cli.output import UsageError, say
 from gateway.cli.platform_keys import receipts_key, revoked_of
+from gateway.cli.stopping import stopped_by_signal
 from gateway.words import phrase
 
 LOOK_US = 5_000_000
@@ -65,6 +65,7 @@ def listen(given: argparse.Namespace) -> int:
     from central.store import Store, StoreError
     from gateway.clock import SystemClock
     from gateway.edge import seconds
+    from gateway.supervision import first_of
     from gateway.tls import ServerTls, TlsError, TlsFiles
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -124,10 +125,7 @@ def listen(given: argparse.Namespace) -> int:
 
     async def run() -> None:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError):
-                loop.add_signal_handler(number, stop.set)
+        stopped_by_signal(stop.set)
 
         def ready(bound: int) -> None:
             scheme = "http" if tls is None else "https"
@@ -156,14 +154,9 @@ def listen(given: argparse.Namespace) -> int:
                     store.release(held)
                     say(f"{held}: released")
             asyncio.run(run())
-    except (OSError, StoreError) as error:
-        raise UsageError(str(error)) from None
-    except BaseExceptionGroup as group:
-        told = group.subgroup((OSError, StoreError))
+    except (OSError, StoreError, BaseExceptionGroup) as failed:
+        told = first_of(StoreError, failed) or first_of(OSError, failed)
         if told is None:
             raise
-        error_: BaseException = told
-        while isinstance(error_, BaseExceptionGroup):
-            error_ = error_.exceptions[0]
-        raise UsageError(str(error_)) from None
+        raise UsageError(str(told)) from None
     return DONE

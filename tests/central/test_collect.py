@@ -16,6 +16,7 @@ from central.store import Store, StoreError
 from evidence import log, note, record
 from evidence.command import directory_reader
 from evidence.verify import verify_log
+from gateway.cli import main
 from tests.central.serving import flip, serving, without_superseded
 from tests.evidence.logs import ORIGIN, START_US, Writer, files, signer
 
@@ -296,6 +297,23 @@ async def test_why_a_gateway_takes_no_receipt_is_told_in_its_own_words(collector
     assert "(403: no platform of this site has" in told
     assert told.endswith(" this key)")
     assert "\x1b" not in told
+
+
+def test_another_key_than_the_stored_one_is_told_in_words_with_the_way_on(tmp_path, capsys):
+    with Store(tmp_path / "platform") as held:
+        held.gateway(ORIGIN, LOG.verifier.vkey)
+    newer = signer(ORIGIN, 9).verifier.vkey
+    command = ["collect", "http://127.0.0.1:9", "--store", str(tmp_path / "platform"), "--key"]
+    for rhythm in ([], ["--every", "1s"]):
+        assert main([*command, newer, *rhythm]) == 2
+        assert f"--revoked FILE with the line: {LOG.verifier.vkey} size 0" in capsys.readouterr().err
+
+
+def test_a_store_that_another_process_has_is_told_in_words(tmp_path, capsys):
+    with Store(tmp_path / "platform"):
+        command = ["collect", "http://127.0.0.1:9", "--store", str(tmp_path / "platform")]
+        assert main([*command, "--key", LOG.verifier.vkey]) == 2
+    assert "platform" in capsys.readouterr().err
 
 
 async def test_no_receipt_without_a_key(store, served, clock):

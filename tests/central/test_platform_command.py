@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -74,7 +75,14 @@ def test_questions_are_answered_until_it_is_stopped(url, fleet, tmp_path):
         assert [g["size"] for g in gateways] == [120, 120, 120]
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        assert process.wait(30) == 0
+
+
+def test_an_address_for_questions_that_is_taken_is_told_in_words(url, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert main(["platform", "ask", address]) == 2
+    assert f"{address}: Address already in use" in capsys.readouterr().err
 
 
 def hold_three(store):
