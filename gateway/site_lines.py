@@ -26,24 +26,7 @@ AskedProtocol = Literal[
     "dlms-hdlc",
     "dlms-wrapper",
 ]
-ProtocolName = Literal[
-    "dlt645-2007",
-    "dlt645-1997",
-    "modbus-rtu",
-    "modbus-tcp",
-    "modbus-ascii",
-    "cjt188",
-    "mbus",
-    "iec62056-21",
-    "iec62056-21-300",
-    "iec62056-21-fixed",
-    "dlt698",
-    "dlms-hdlc",
-    "dlms-wrapper",
-    "hj212",
-    "mqtt",
-    "opcua",
-]
+ProtocolName = Literal[AskedProtocol, "modbus-tcp", "hj212", "mqtt", "opcua"]
 PUSHED = ("hj212", "mqtt", "opcua")
 """Protocols in which nobody is asked: instruments send by themselves."""
 Basis = Literal["", "wet", "dry"]

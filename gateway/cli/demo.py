@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cli import DONE, NO
 from gateway.cli.output import emit, say
+from gateway.cli.stopping import stopped_by_signal
 from gateway.words import phrase
 
 if TYPE_CHECKING:
@@ -101,10 +100,7 @@ async def _run(site: SiteFile, platform: Path, duration: float | None, screen: o
 
     assert isinstance(screen, Screen)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
+    stopped_by_signal(stop.set)
     async with (
         _simulator(site, stop),
         _agent(site) as (agent, vkey, running),
@@ -112,7 +108,7 @@ async def _run(site: SiteFile, platform: Path, duration: float | None, screen: o
     ):
         outcomes: list[Outcome] = []
         if duration is not None:
-            loop.call_later(duration, stop.set)
+            asyncio.get_running_loop().call_later(duration, stop.set)
         async with asyncio.TaskGroup() as group:
             collecting = group.create_task(collector.collect_forever(COLLECT_EVERY_S, outcomes.append))
             showing = group.create_task(screen.show(agent))

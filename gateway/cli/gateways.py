@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli import DONE
 from gateway.cli.output import UsageError, read_text, say
+from gateway.cli.stopping import stopped_by_signal
 from gateway.words import phrase
 
 if TYPE_CHECKING:
@@ -251,10 +250,7 @@ def _serve(given: argparse.Namespace, enrolments: Enrolments) -> int:
 
     async def main() -> None:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError):
-                loop.add_signal_handler(number, stop.set)
+        stopped_by_signal(stop.set)
 
         def ready(bound: int) -> None:
             say(phrase("gateways.serving", url=f"https://{given.which.rpartition(':')[0]}:{bound}"))

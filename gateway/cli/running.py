@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
 from functools import partial
 from pathlib import Path
 
 from gateway.agent import Agent
 from gateway.cli import DONE, NO, WRONG_USE
 from gateway.cli.output import say
+from gateway.cli.stopping import stopped_by_signal
 from gateway.clock import Clock, SystemClock, moment
 from gateway.config import SiteFile
 from gateway.logfile import StoreError
@@ -62,12 +61,9 @@ def run_site(path: Path, duration_s: float | None) -> int:
 
 
 async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s: float | None) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, agent.stop)
+    stopped_by_signal(agent.stop)
     if duration_s is not None:
-        loop.call_later(duration_s, agent.stop)
+        asyncio.get_running_loop().call_later(duration_s, agent.stop)
     try:
         async with asyncio.TaskGroup() as group:
             watches = (watch_certificates, watch_advice, watch_keys)

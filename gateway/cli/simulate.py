@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli import DONE
 from gateway.cli.output import UsageError, say
+from gateway.cli.stopping import stopped_by_signal
 
 if TYPE_CHECKING:
     from sim.site import SimSiteSpec
@@ -75,10 +74,7 @@ async def _serve(site: object, *, quiet: bool) -> None:
 
     assert isinstance(site, SimSite)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
+    stopped_by_signal(stop.set)
     await site.start()
     try:
         if not quiet:
