@@ -63,12 +63,13 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 def run(_command: str, given: argparse.Namespace) -> int:
     """Collect once, or until told to stop."""
     from central.collect import Collector
-    from central.store import Store
+    from central.store import Store, StoreError
     from evidence.command import UsageError as KeyRefused
     from evidence.command import load_key
     from evidence.errors import EvidenceError
     from gateway.clock import SystemClock
     from gateway.edge import seconds
+    from gateway.supervision import first_of
 
     if given.listen is not None:
         if given.url is not None or given.key is not None:
@@ -88,20 +89,25 @@ def run(_command: str, given: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     signer = receipts_key(given.sign) if given.sign else None
     clock = SystemClock()
-    with Store(given.store) as store:
-        if given.release:
-            store.release(verifier.name)
-        collector = Collector(
-            store,
-            given.url,
-            verifier,
-            lambda: clock.now().utc_us,
-            signer.signer if signer else None,
-            tls=None if tls is None else tls.context,
-            tls_name=connecting.name_of(given, verifier.name),
-            revoked=revoked_of(given.revoked),
-        )
-        return asyncio.run(_collect(collector, every, given.mirror, tls, as_json=given.json))
+    try:
+        with Store(given.store) as store:
+            if given.release:
+                store.release(verifier.name)
+            collector = Collector(
+                store,
+                given.url,
+                verifier,
+                lambda: clock.now().utc_us,
+                signer.signer if signer else None,
+                tls=None if tls is None else tls.context,
+                tls_name=connecting.name_of(given, verifier.name),
+                revoked=revoked_of(given.revoked),
+            )
+            return asyncio.run(_collect(collector, every, given.mirror, tls, as_json=given.json))
+    except (StoreError, BaseExceptionGroup) as failed:
+        if (told := first_of(StoreError, failed)) is None:
+            raise
+        raise UsageError(str(told)) from None
 
 
 async def _collect(

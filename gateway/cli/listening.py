@@ -65,6 +65,7 @@ def listen(given: argparse.Namespace) -> int:
     from central.store import Store, StoreError
     from gateway.clock import SystemClock
     from gateway.edge import seconds
+    from gateway.supervision import first_of
     from gateway.tls import ServerTls, TlsError, TlsFiles
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -153,14 +154,9 @@ def listen(given: argparse.Namespace) -> int:
                     store.release(held)
                     say(f"{held}: released")
             asyncio.run(run())
-    except (OSError, StoreError) as error:
-        raise UsageError(str(error)) from None
-    except BaseExceptionGroup as group:
-        told = group.subgroup((OSError, StoreError))
+    except (OSError, StoreError, BaseExceptionGroup) as failed:
+        told = first_of(StoreError, failed) or first_of(OSError, failed)
         if told is None:
             raise
-        error_: BaseException = told
-        while isinstance(error_, BaseExceptionGroup):
-            error_ = error_.exceptions[0]
-        raise UsageError(str(error_)) from None
+        raise UsageError(str(told)) from None
     return DONE

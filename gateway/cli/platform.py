@@ -75,6 +75,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     from central.postgres import PostgresStore
     from central.store import StoreError
     from central.stream import StreamError
+    from gateway.supervision import first_of
 
     if given.action == "ca":
         return authority.run(given)
@@ -90,8 +91,11 @@ def run(_command: str, given: argparse.Namespace) -> int:
     try:
         with PostgresStore(given.database) as store:
             return actions[given.action](store, given)
-    except (StoreError, StreamError) as error:
-        raise UsageError(str(error)) from None
+    except (StoreError, StreamError, BaseExceptionGroup) as failed:
+        told = first_of(StoreError, failed) or first_of(StreamError, failed)
+        if told is None:
+            raise
+        raise UsageError(str(told)) from None
 
 
 def _prepare(store: PostgresStore, _given: argparse.Namespace) -> int:
@@ -188,10 +192,9 @@ def _publish(store: PostgresStore, given: argparse.Namespace) -> int:
 
 
 def _ask(store: PostgresStore, given: argparse.Namespace) -> int:
-    import uvicorn
-
     from central.api import application
     from central.query import Questions
+    from central.receive import serve
 
     host, _, port = given.listen.rpartition(":")
     host = host.strip("[]")
@@ -204,10 +207,16 @@ def _ask(store: PostgresStore, given: argparse.Namespace) -> int:
             raise UsageError(f"{given.tokens}: one SHA-256 a line: printf %s TOKEN | sha256sum | cut -c-64")
     elif host not in ("127.0.0.1", "::1", "localhost"):
         raise UsageError(f"{host} is reached from outside: say who may ask, --tokens FILE")
-    config = uvicorn.Config(
-        application(Questions(store, store), tokens), host=host, port=int(port), log_level="warning"
-    )
-    uvicorn.Server(config).run()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        stopped_by_signal(stop.set)
+        await serve(application(Questions(store, store), tokens), host, int(port), stop)
+
+    try:
+        asyncio.run(main())
+    except OSError as error:
+        raise UsageError(f"{given.listen}: {error.strerror or error}") from None
     return DONE
 
 
