@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from drivers import dlms_reading, dlt645_items, iec62056_reading, mbus, mbus_reading
+from drivers import dlms_reading, iec62056_reading, mbus, mbus_reading
 from drivers import profile as profiles
 from drivers.codec import (
     Answer,
@@ -37,14 +37,13 @@ from drivers.codec import (
     Missing,
     Scan,
 )
+from drivers.health import METERS_FAULT, Health
 from drivers.line import Line, Patience, Reply, Timing, Usage
 from drivers.link import Link
 from drivers.profile import Profile, Query
 from drivers.protocols import Codec, Request, closing
 from drivers.stray import halves, shape
 
-LONGEST_SKIP = 60
-_METERS_FAULT = frozenset((Missing.TIMEOUT, Missing.CORRUPT, Missing.MISMATCH))
 _SILENT_ENOUGH = 3  # queries without an answer, after which the others are not asked in this scan
 _DEFAULT = Patience()
 # of several exchanges, which only make sense together
@@ -52,11 +51,6 @@ _SESSIONS = iec62056_reading.Request, dlms_reading.Request
 _STRAY_S = (
     4.0  # and four times the time-out: how much later than that an answer is feared, if nothing is known
 )
-_MBUS_TELEGRAM = 5 + 261  # characters of REQ_UD2 and of the longest answer
-# characters of DLMS answers; of SNRM and UA, or of DISC and UA, together
-_GET_ANSWER, _AARE, _UNNUMBERED = 26, 70, 44
-_SESSION, _READOUT = 40, 1000  # IEC 62056-21: characters up to the option select, and of a usual readout
-_AROUND_ITEM = 20  # bytes of a DL/T 645 answer beside its data, preamble included
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,36 +82,6 @@ class Meter:
         if self.late_s is not None:
             return Patience(self.timeout_s, self.late_s, self.gap_s)
         return Patience(self.timeout_s, self.timeout_s, self.gap_s, max(_STRAY_S, 4 * self.timeout_s))
-
-
-@dataclass(slots=True)
-class _Health:
-    """What is known of a meter's silence."""
-
-    silent_scans: int = 0
-    skip: int = 0  # scans between two probes, once it counts as dead
-    left: int = 0  # scans yet to be skipped
-    probes: int = 0
-    mute: dict[str, _Mute] = field(default_factory=dict)  # what it said nothing about when last asked
-    asked: tuple[Codec, str, tuple[Query, ...]] | None = None
-    requests: tuple[Request, ...] = ()  # for what was asked last: it is mostly asked again
-
-    def requests_for(self, codec: Codec, address: str, queries: Sequence[Query]) -> tuple[Request, ...]:
-        """The requests for these queries. Raises ValueError where there is none."""
-        asked = self.asked
-        if asked is None or asked[2] is not queries or asked[1] != address or asked[0] is not codec:
-            self.requests = tuple(codec.request(address, query) for query in queries)
-            # Only a tuple is remembered by what it is: a list may be another one tomorrow.
-            self.asked = (codec, address, queries) if isinstance(queries, tuple) else None
-        return self.requests
-
-
-@dataclass(slots=True)
-class _Mute:
-    """A query without an answer: asked last, and once, and after some time in some scans only."""
-
-    times: int = 1
-    left: int = 0  # scans in which it is yet to be left out
 
 
 @dataclass(slots=True)
@@ -169,7 +133,7 @@ class Bus:
         self.dead_after = dead_after
         self._now = now
         self._lock = asyncio.Lock()
-        self._health: dict[str, _Health] = {}
+        self._health: dict[str, Health] = {}
         self._repeatable: dict[str, mbus_reading.Held] = {}  # by M-Bus address: what the slave may say again
         self._mixed = False  # not all meters of the line speak alike
 
@@ -249,7 +213,7 @@ class Bus:
 
     async def _scan(self, work: _Work, queries: Sequence[Query]) -> list[Indication]:
         meter = work.meter
-        health = self._health.setdefault(meter.id, _Health())
+        health = self._health.setdefault(meter.id, Health())
         if health.left:
             health.left -= 1
             detail = f"silent for {health.silent_scans} scans; asked again after {health.left} more"
@@ -274,7 +238,7 @@ class Bus:
         if health.mute and not health.skip:
             if health.silent_scans and all(query.where in health.mute for query in queries):
                 order = order[:1]  # it has been asked everything, in vain
-            left_out = self._left_out(health, queries, order)
+            left_out = health.left_out(queries, order)
             order = [n for n in order if n not in left_out]
         held: list[int] = []
         for n in order:
@@ -291,7 +255,7 @@ class Bus:
             if work.stuck:
                 break
             found[n] = await self._query(work, queries[n], n, 1, last=True) or ()
-        self._remember(health, queries, found)
+        health.remember(queries, found)
         self._learn(health, work)
         found |= left_out
         why, detail = Missing.SKIPPED, "not asked: no answer to what was asked before"
@@ -303,49 +267,13 @@ class Bus:
             for indication in (found[n] if n in found else profiles.missing(query, why, detail))
         ]
 
-    def _left_out(
-        self, health: _Health, queries: Sequence[Query], order: Sequence[int]
-    ) -> dict[int, Sequence[Indication]]:
-        """What is not asked in this scan because it went unanswered so often."""
-        found: dict[int, Sequence[Indication]] = {}
-        for n in order:
-            mute = health.mute.get(queries[n].where)
-            if mute is not None and mute.left:
-                mute.left -= 1
-                detail = f"no answer {mute.times} times; asked again after {mute.left} scans"
-                found[n] = profiles.missing(queries[n], Missing.SKIPPED, detail)
-        return found
-
-    def _remember(
-        self, health: _Health, queries: Sequence[Query], found: dict[int, Sequence[Indication]]
-    ) -> None:
-        """What went unanswered in this scan, and what is answered again."""
-        for n, got in found.items():
-            unheard = _unheard(got)
-            if not unheard and not health.mute:
-                continue
-            where = queries[n].where
-            if not unheard:
-                if got and not any(i.missing is Missing.SKIPPED for i in got):
-                    health.mute.pop(where, None)
-            elif (mute := health.mute.get(where)) is None:
-                health.mute[where] = _Mute()
-            elif not health.skip:
-                mute.times += 1
-                mute.left = min(2 ** min(mute.times - 2, 6), LONGEST_SKIP)
-
-    def _learn(self, health: _Health, work: _Work) -> None:
+    def _learn(self, health: Health, work: _Work) -> None:
         if work.answered:
-            if health.skip:  # it is back: what it said nothing about while it was dead tells nothing
-                health.mute.clear()
-            health.silent_scans = health.skip = health.probes = 0
+            health.answered()
         elif work.silent and work.fault is None:
             if health.skip:
                 self.line.give_up()
-            health.silent_scans += 1
-            if health.silent_scans >= self.dead_after:
-                health.skip = min(max(1, 2 * health.skip), LONGEST_SKIP)
-                health.left = health.skip
+            health.was_silent(self.dead_after)
 
     async def _query(
         self, work: _Work, query: Query, n: int, attempts: int, *, last: bool = False
@@ -458,7 +386,7 @@ class Bus:
             if reply.answer is not None:
                 work.answered, work.silent, work.fault = True, False, None
                 return reply
-            if reply.failure in _METERS_FAULT:
+            if reply.failure in METERS_FAULT:
                 work.silent = True
             else:
                 work.fault = reply
@@ -474,64 +402,3 @@ def _hung_up(request: Request, reply: Reply) -> bool:
         and answer is not None
         and answer.error_code == dlms_reading.HUNG_UP
     )
-
-
-def _unheard(indications: Sequence[Indication]) -> bool:
-    for indication in indications:  # noqa: SIM110 - a third of the time of any()
-        if indication.missing in _METERS_FAULT:
-            return True
-    return False
-
-
-def cycle_time_s(
-    codec: Codec, meter: Meter, queries: Sequence[Query], timing: Timing, reply_s: float = 0.1
-) -> float:
-    """Seconds that one scan takes if all goes well: characters, silences and a reply delay of ``reply_s`` per query.
-
-    A site's schedule holds if the sum over the meters of a line is below the period. Preambles are counted.
-    """
-    total = 0.0
-    for query in queries:
-        request = codec.request(meter.address, query)
-        if isinstance(request, iec62056_reading.Request):
-            total += _readout_s(request, timing, reply_s)
-            continue
-        if isinstance(request, dlms_reading.Request):
-            total += _dialogue_s(codec, request, timing, max(timing.gap_s, meter.gap_s) + reply_s)
-            continue
-        answer = codec.expected_length(request)
-        if answer is None:
-            numbered = query.points if query.protocol.startswith("dlt645") else ()
-            items = (dlt645_items.describe(point.item) for point in numbered)
-            answer = _AROUND_ITEM + sum(item.size for item in items if item is not None)
-            if query.protocol == "dlt698":  # OAD, result, type and number, at most
-                answer += 11 * len(query.points)
-        gap_s = max(timing.gap_s, meter.gap_s)
-        if query.protocol == "mbus":  # what opens the reading, and then one telegram of the longest kind
-            total += gap_s + _MBUS_TELEGRAM * timing.character_s + reply_s
-        total += gap_s + (len(codec.encode(request)) + answer) * timing.character_s + reply_s
-    return total
-
-
-def _dialogue_s(codec: Codec, request: dlms_reading.Request, timing: Timing, each_s: float) -> float:
-    """Seconds of a DLMS session: link and association, a GET for each attribute, the end. ``each_s``: per exchange."""
-    stage = dlms_reading.Stage.GET
-    got = sum(len(codec.encode(replace(request, stage=stage, at=n))) for n in range(len(request.plan)))
-    opened = len(codec.encode(replace(request, stage=dlms_reading.Stage.ASSOCIATE)))
-    ends = 2 if request.wrapped else 3
-    characters = got + len(request.plan) * _GET_ANSWER + opened + _AARE + ends * _UNNUMBERED
-    return characters * timing.character_s + (len(request.plan) + ends) * each_s
-
-
-def _readout_s(request: iec62056_reading.Request, timing: Timing, reply_s: float) -> float:
-    """Seconds of a session: sign-on, identification and option select, then a readout of usual length."""
-    if not timing.baud:
-        return 2 * reply_s + iec62056_reading.PAUSE_S
-    low = request.rates is iec62056_reading.Rates.LOW
-    fixed = request.rates is iec62056_reading.Rates.FIXED
-    first = timing.baud if fixed else iec62056_reading.FIRST_BAUD
-    data = timing.baud if fixed else first if low else iec62056_reading.HIGHEST_BAUD
-    if request.registers:  # each is asked and answered within the session
-        each_s = 10 * _SESSION / data + reply_s + iec62056_reading.PAUSE_S
-        return 10 * _SESSION / first + (len(request.registers) + 1) * each_s + 2 * reply_s
-    return 10 * (_SESSION / first + _READOUT / data) + 2 * reply_s + iec62056_reading.PAUSE_S

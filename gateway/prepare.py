@@ -13,7 +13,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from drivers.bus import Meter, cycle_time_s
+from drivers.bus import Meter
+from drivers.cycle_time import cycle_time_s
 from drivers.hj212_sm4 import sm4_key
 from drivers.iec62056_reading import Times
 from drivers.line import Timing

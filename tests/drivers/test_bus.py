@@ -10,8 +10,9 @@ from decimal import Decimal
 import pytest
 
 from drivers import dlt645, modbus, profile
-from drivers.bus import Bus, Meter, cycle_time_s
+from drivers.bus import Bus, Meter
 from drivers.codec import Missing
+from drivers.cycle_time import cycle_time_s
 from drivers.line import Timing
 from drivers.link import LinkDown, MemoryLink
 from drivers.protocols import codec

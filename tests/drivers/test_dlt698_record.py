@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers import dlt698, dlt698_get
-from drivers.bus import Bus, Meter, cycle_time_s
+from drivers.bus import Bus, Meter
 from drivers.codec import Answer, Instant, LocalProtocolError, Mismatch, MismatchReason, Missing, Scan
+from drivers.cycle_time import cycle_time_s
 from drivers.line import Timing as LineTiming
 from drivers.link import MemoryLink
 from drivers.profile import ProfileError, decode, load, parse, plan

@@ -9,8 +9,9 @@ from decimal import Decimal
 import pytest
 
 from drivers import golden, iec62056
-from drivers.bus import Bus, Meter, cycle_time_s
+from drivers.bus import Bus, Meter
 from drivers.codec import Instant, Missing, Scan
+from drivers.cycle_time import cycle_time_s
 from drivers.iec62056_reading import Times
 from drivers.line import Timing
 from drivers.link import MemoryLink

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from drivers.bus import Bus, Meter, cycle_time_s
+from drivers.bus import Bus, Meter
 from drivers.codec import Instant, Missing, Scan
+from drivers.cycle_time import cycle_time_s
 from drivers.discovery import Survey, survey
 from drivers.identity import Identity, identify
 from drivers.line import Timing as LineTiming

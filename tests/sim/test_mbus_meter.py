@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from drivers.bus import Bus, Meter, cycle_time_s
+from drivers.bus import Bus, Meter
 from drivers.codec import Instant, Missing, Scan
+from drivers.cycle_time import cycle_time_s
 from drivers.line import Timing
 from drivers.link import MemoryLink
 from drivers.profile import load, plan
