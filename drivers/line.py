@@ -31,12 +31,11 @@ is made anew where nothing comes from anybody any more: it may be half open (:mo
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
-from drivers import iec62056_reading, modbus
+from drivers import iec62056_reading
 from drivers.codec import (
     Answer,
     Counts,
@@ -51,13 +50,11 @@ from drivers.codec import (
 from drivers.half_open import Silence
 from drivers.hearing import Hearing
 from drivers.link import Link, LinkDown, parse_framing
+from drivers.owed import Owed
 from drivers.protocols import Codec, Request, recorded
 from drivers.stray import Strays, shape
 
 _LONGEST_FRAME = 256  # bytes; where the codec cannot say how long the answer will be
-_OWED_PATIENCE = 5  # no late answer is feared after so many times what its meter was given, and silence
-_RECENT = 4  # frames that a repetition may repeat
-_OWED_MOST = 16  # no meter and no converter is further behind than so many requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +84,12 @@ class Timing:
     def gap_s(self) -> float:
         """3.5 characters of silence between frames; 1.75 ms above 19200 baud (Modbus over serial line 2.5.1.1)."""
         return 0.00175 if self.baud > 19200 else 3.5 * self.character_s
+
+    def at(self, baud: int, framing: str) -> Timing:
+        """The same line at another speed or framing; 0 and '' are its own. A network has neither."""
+        if not self.baud:
+            return self
+        return replace(self, baud=baud or self.baud, framing=framing or self.framing)
 
 
 @dataclass(slots=True)
@@ -134,15 +137,6 @@ class Patience:
     stray_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Owed:
-    """A request without an answer, which may yet come; ``until`` is loop time."""
-
-    address: str
-    request: Request
-    until: float
-
-
 class _NeverQuiet(Exception):
     """The line did not fall silent within the bound."""
 
@@ -165,11 +159,8 @@ class Line:
         )  # loop time: the last request's end, the last answer, the last time-out
         self._silence_s = 0.0  # what the line owes us before the next request, beyond the gap
         self._suspect = ""  # address of the meter whose answer may be late
-        self._owed: list[_Owed] = []  # requests that may still be answered
         self._strays = Strays()
-        self._recent: deque[tuple[Request | None, bytes]] = deque(
-            maxlen=_RECENT
-        )  # frames, and what they answered
+        self._owed = Owed(self._strays)
         self._own = self.timing  # as most meters of the line speak
         self._set = self.timing  # as the link is set now, within a session perhaps otherwise than ``timing``
         self._number = 0
@@ -215,12 +206,12 @@ class Line:
                 return await self._ask(codec, address, request, patience)
             reply = await self._in_step(codec, address, request, patience, others)
             if reply.answer is not None:
-                if self._repeats(request, reply.answer):
+                if self._owed.repeats(request, reply.answer):
                     # If that was a repetition, the true answer is still to come: ask again, in step.
                     self._owe(address, request, patience)
                     reply = await self._in_step(codec, address, request, patience, others)
                 if reply.answer is not None:
-                    self._recent.append((request, reply.answer.raw))
+                    self._owed.believed(request, reply.answer.raw)
             return reply
         except LinkDown as down:
             self.counts.add(address, Missing.LINK_DOWN)
@@ -268,10 +259,8 @@ class Line:
 
     def tune(self, baud: int, framing: str) -> None:
         """From now on with another speed or framing; 0 and '' are the line's own. A network has neither."""
-        own = self._own
-        timing = replace(own, baud=baud or own.baud, framing=framing or own.framing) if own.baud else own
-        self.timing = timing
-        self._retune(timing)
+        self.timing = self._own.at(baud, framing)
+        self._retune(self.timing)
 
     def _retune(self, timing: Timing) -> None:
         """The link set otherwise, if it is not so already."""
@@ -338,7 +327,7 @@ class Line:
         for item in (*decoder.feed(stale), *decoder.finish()):
             cause = item.reason if isinstance(item, Reject) else MismatchReason.UNASKED
             if not isinstance(item, Reject):
-                self._stray(item.raw)
+                self._owed.stray(item.raw)
             self.counts.add(self._suspect, cause)
             whole = whole and cause is MismatchReason.UNASKED
         return whole
@@ -349,57 +338,21 @@ class Line:
         self, codec: Codec, address: str, request: Request, patience: Patience, others: Iterable[Request]
     ) -> Reply:
         """Ask, behind a request of another shape if a late answer could be mistaken for ours."""
-        if self._owed and (aside := self._aside(codec, address, request, others)) is not None:
+        if self._owed and (aside := self._owed.aside(codec, address, request, others)) is not None:
             began = asyncio.get_running_loop().time()
             self.usage.resynchronised += 1
             reply = await self._ask(codec, address, aside, patience)
             if reply.answer is None:
                 if reply.failure is Missing.TIMEOUT:
-                    # Not even an older answer came for this request: nothing is stuck between us and the meter.
-                    self._owed = [o for o in self._owed if o.address != address or o.until > began]
+                    self._owed.passed(address, began)
                 detail = f"a late answer may be on its way; resynchronising: {reply.detail}"
                 return reply._replace(detail=detail)
-            self._recent.append((aside, reply.answer.raw))
+            self._owed.believed(aside, reply.answer.raw)
         return await self._ask(codec, address, request, patience)
 
-    def _aside(
-        self, codec: Codec, address: str, request: Request, others: Iterable[Request]
-    ) -> Request | None:
-        """A request of another shape, to be asked first; None if no late answer could be mistaken for ours."""
-        shapes = {shape(owed.request) for owed in self._owed if owed.address == address}
-        if shape(request) not in shapes:
-            return None
-        shapes.add(None)
-        shapes |= self._strays.shapes(address)
-        lengths = {len(raw) for _, raw in self._recent}  # what may be repeated
-        # There are more alternatives than requests owed, strays and frames remembered.
-        candidates = (*others, *_alternatives(request))
-        return next(
-            r for r in candidates if shape(r) not in shapes and codec.expected_length(r) not in lengths
-        )
-
-    def _stray(self, raw: bytes) -> None:
-        """A sound frame that is no answer: perhaps the one that was missed. A repetition of another is not."""
-        if all(raw != known for _, known in self._recent):
-            self._strays.came(raw)
-        self._recent.append((None, raw))
-
     def _owe(self, address: str, request: Request, patience: Patience) -> None:
-        """Remember a request that may be answered late and then be taken for another's."""
-        if shape(request) is not None:
-            now = asyncio.get_running_loop().time()
-            until = now + _OWED_PATIENCE * (patience.reply_s + patience.late_s)
-            self._owed = [o for o in self._owed if (o.address, o.request) != (address, request)]
-            self._owed.append(_Owed(address, request, until))
-            mine = [o for o in self._owed if o.address == address]
-            if len(mine) > _OWED_MOST:
-                self._owed.remove(mine[0])
-
-    def _repeats(self, request: Request, answer: Answer) -> bool:
-        """Whether a frame just before had the same bytes and did not answer this: equal values, or a repetition."""
-        return not answer.error and any(
-            raw == answer.raw and request != answered for answered, raw in self._recent
-        )
+        now = asyncio.get_running_loop().time()
+        self._owed.owe(address, request, now, patience.reply_s + patience.late_s)
 
     # ---- rules 3 to 5
 
@@ -411,7 +364,7 @@ class Line:
         kept = recorded(sent_request, raw)
         clock = asyncio.get_running_loop().time
         pace = iec62056_reading.pace(request) if isinstance(request, iec62056_reading.Request) else None
-        self._retune(self._paced(pace.baud, pace.framing) if pace else self.timing)
+        self._retune(self.timing.at(pace.baud, pace.framing) if pace else self.timing)
         if numbered and not patience.gap_s:
             if (stale := self.link.take()) and not self._discard(codec, stale):
                 await self.link.close()  # the stream's frame boundaries are lost
@@ -474,7 +427,7 @@ class Line:
             for cause, count in hearing.causes.items():
                 self.counts.add(address, cause, count)
             for stray in hearing.strays:
-                self._stray(stray)
+                self._owed.stray(stray)
             for broken in hearing.broken:
                 self._strays.came(broken)
             self.echoes = self.echoes or MismatchReason.ECHO in hearing.causes
@@ -497,9 +450,7 @@ class Line:
         self._spoke_at = clock()
         if self._strays:
             self._strays.answered(address, request, refused=bool(answer.error))
-        # A late exception looks like one to this request: if it was, this request's own answer is still to come.
-        if self._owed and not (answer.error and len(self._owed) > 1):
-            self._owed = [owed for owed in self._owed if owed.address != address]
+        self._owed.answered(address, refused=bool(answer.error))
         self._silence_s = self.timing.quiet_s if hearing.trailing and not numbered else 0.0
         return Reply(answer, Exchange(kept, answer.raw, sent, received))
 
@@ -518,15 +469,10 @@ class Line:
         self._spoke_at, self._silence_s = clock(), self.timing.quiet_s
         return Reply(None, Exchange(raw, b"", sent, self._now()))
 
-    def _paced(self, baud: int, framing: str) -> Timing:
-        """The line's timing at a rate of a session; a network has none, and 0 and '' are the meter's own."""
-        own = self.timing
-        return replace(own, baud=baud or own.baud, framing=framing or own.framing) if own.baud else own
-
     async def _turned(self, pace: iec62056_reading.Pace, out: float, until: float) -> tuple[float, float]:
         """The link at the rate of the answer, once the request has left; until when it is waited for, at most."""
         clock = asyncio.get_running_loop().time
-        timing = self._paced(pace.answer_baud, pace.framing)
+        timing = self.timing.at(pace.answer_baud, pace.framing)
         if timing != self._set:
             # What the system has handed on an adapter may still hold, and some say too early that it has left: the time
             # that the characters take at this rate is waited for in any case. A meter leaves more time than ``turn_s``.
@@ -559,12 +505,3 @@ class Line:
         usage.heard_bytes += heard
         if self._character_s:
             usage.line_time_us += round((sent + heard) * self._character_s * 1e6)
-
-
-def _alternatives(request: Request) -> Iterable[Request]:
-    """Requests from the same place that are answered in other shapes; even counts of registers first."""
-    if isinstance(request, modbus.Request) and request.function in modbus.READING:
-        unit = 1 if request.function in (3, 4) else 8
-        for count in (*range(2, 26, 2), *range(1, 25, 2)):
-            start = min(request.start, 0x10000 - count * unit)
-            yield replace(request, start=start, count=count * unit)
