@@ -76,6 +76,10 @@ class Reading:
             )
             return replace(self, request=None, held=UNKNOWN, refused=detail)
         if answer.sequence == 1 and not self.sure:
+            if self.caught(answer) and answer.raw in (self.held.telegrams or ()):
+                return replace(
+                    self, request=None, held=UNKNOWN, refused="a telegram of the reading before came"
+                )
             if self.doubted is None and self.held.doubts(answer):
                 return replace(self, request=replace(request, control=mbus.REQ_UD2), doubted=answer)
             if self.doubted is not None and (self.doubted.more or answer.more):
@@ -106,9 +110,9 @@ class Reading:
         return self.doubted is not None and not self.sure and self.request is not None
 
     def caught(self, answer: Answer) -> bool:
-        """Whether ``answer`` shows that the telegram in doubt was one of the reading before."""
-        doubted, known = self.doubted if self.doubts else None, self.held.telegrams or ()
-        return doubted is not None and doubted.raw in known and doubted.raw != answer.raw
+        """Whether this telegram and the one in doubt are not the same, and one of them is of the reading before."""
+        doubted, known = self.doubted if self.doubts else None, self.held.telegrams or frozenset()
+        return doubted is not None and doubted.raw != answer.raw and bool({doubted.raw, answer.raw} & known)
 
     @property
     def left_behind(self) -> Held:
