@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import urllib.request
 from pathlib import Path
@@ -165,3 +167,22 @@ def test_what_is_not_signed_at_the_end_is_not_called_signed(tmp_path, meter, mon
     assert main(["run", path]) == 0
     stopping.join()
     assert "a checkpoint over 0 of them" in capsys.readouterr().err
+
+
+def interrupted(code: str) -> tuple[int, str]:
+    """How a process ends that interrupts itself as the code says, and what it prints of it."""
+    program = f"import os, signal, sys, gateway.cli as cli\nsys.argv = ['suyuan', 'run', 'site.toml']\n{code}"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    return ended.returncode, ended.stderr
+
+
+def test_an_interrupt_during_the_start_ends_it_without_a_trace():
+    start = "cli._answer = lambda argv: os.kill(os.getpid(), signal.SIGINT)\nsys.exit(cli.main())"
+    assert interrupted(start) == (-signal.SIGINT, "")
+
+
+def test_an_interrupt_after_the_end_changes_nothing():
+    end = (
+        "cli._answer = lambda argv: 1\ncode = cli.main()\nos.kill(os.getpid(), signal.SIGINT)\nsys.exit(code)"
+    )
+    assert interrupted(end) == (1, "")
