@@ -1,7 +1,7 @@
 """The configuration in parts: one record per instrument, so that one can be disclosed without the others.
 
-``running.configuration`` says all of a site. In the log it stands as a record for each instrument, with what this one
-is asked and how an answer is read, and one for the site, which names the parts by their digests. Readings refer to
+``site_record.configuration`` says all of a site. In the log it stands as a record for each instrument, with what this
+one is asked and how an answer is read, and one for the site, which names the parts by their digests. Readings refer to
 their instrument's part; an audit bundle holds that alone. A change to one meter writes one part anew, and a site may
 have more instruments than an entry has room for.
 """

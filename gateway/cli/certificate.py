@@ -296,7 +296,7 @@ def _export(given: argparse.Namespace) -> int:
 def _dcc(register: Register, certificate: Certificate, given: argparse.Namespace) -> bytes:
     from calibration.chain import trace
     from calibration.dcc_export import Issuer, export_dcc
-    from gateway.running import software
+    from gateway.planning import software
 
     stated = {
         name: value

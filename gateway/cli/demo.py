@@ -156,8 +156,9 @@ async def _agent(site: SiteFile) -> AsyncIterator[tuple[Agent, str, asyncio.Task
     """The agent at work, with the vkey of its log."""
     from gateway.agent import Agent
     from gateway.clock import SystemClock, moment
+    from gateway.planning import plan_of
     from gateway.prepare import prepare
-    from gateway.running import log_key, plan_of
+    from gateway.site_keys import log_key
 
     key = log_key(site)
     plan = replace(plan_of(prepare(site, moment), key), linger_us=round(LINGER_S * 1e6))

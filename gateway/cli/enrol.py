@@ -52,7 +52,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     from gateway.config import SiteFile
     from gateway.enrolment import EnrolmentError
     from gateway.platforms import enrolment_of
-    from gateway.running import log_key
+    from gateway.site_keys import log_key
     from gateway.tls import TlsError
 
     site = SiteFile(given.site)

@@ -53,7 +53,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     key: LogKey | None = None
     if given.action == "rotate":
         from gateway.config import SiteFile
-        from gateway.running import key_ring, second_ring
+        from gateway.site_keys import key_ring, second_ring
 
         site = SiteFile(given.file)
         if given.sm2 and not site.site.log.sm2:
@@ -96,7 +96,7 @@ def _is_pem(path: Path) -> bool:
 def _successor(given: argparse.Namespace) -> LogKey:
     from gateway.config import SiteFile
     from gateway.platforms import platform_keys
-    from gateway.running import key_ring
+    from gateway.site_keys import key_ring
     from gateway.successor import begin
 
     if given.of is None:

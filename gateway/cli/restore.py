@@ -34,7 +34,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     from gateway.config import SiteFile
     from gateway.logfile import StoreError
     from gateway.restore import restore
-    from gateway.running import key_ring
+    from gateway.site_keys import key_ring
 
     site = SiteFile(given.site)
     ring = key_ring(site)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import logging
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +18,12 @@ from gateway.clock import Clock, SystemClock, moment
 from gateway.config import SiteFile
 from gateway.logfile import StoreError
 from gateway.notify import Notifier
+from gateway.planning import plan_of
 from gateway.prepare import prepare, unreachable
-from gateway.running import give_back, log_key, plan_of, watch_advice, watch_certificates, watch_keys
 from gateway.serve import CannotListen
+from gateway.site_keys import log_key
 from gateway.supervision import first_of
+from gateway.watches import watch_advice, watch_certificates, watch_keys
 from gateway.words import phrase
 
 
@@ -44,7 +49,7 @@ def run_site(path: Path, duration_s: float | None) -> int:
     plan = plan_of(prepared, key)
     if plan.listen:
         say(phrase("run.serving", url=f"{'http' if plan.tls is None else 'https'}://{plan.listen}"))
-    give_back()
+    _give_back()
     clock = SystemClock()
     agent = Agent(plan, clock, Notifier())
     try:
@@ -58,6 +63,13 @@ def run_site(path: Path, duration_s: float | None) -> int:
     size, signed = agent.size, agent.store.published.size if agent.store.published else 0
     say(phrase("run.stopped" if signed == size else "run.stopped_unsigned", entries=size, signed=signed))
     return DONE
+
+
+def _give_back() -> None:
+    """Give memory back that reading a large register took: the allocator of glibc keeps it otherwise."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library has no such call, and no such need
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s: float | None) -> None:

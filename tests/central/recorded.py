@@ -19,8 +19,8 @@ from gateway.lanes import Channel
 from gateway.pipeline import Pipeline
 from gateway.prepare import prepare
 from gateway.prepared import Prepared, PreparedBus, PreparedMeter
-from gateway.running import configuration
 from gateway.schedule import Tick
+from gateway.site_record import configuration
 from gateway.store import LogStore
 
 ORIGIN = "suyuan.example/gw/demo"

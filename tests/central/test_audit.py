@@ -16,7 +16,7 @@ from central.audit_readings import asked_of
 from evidence import record
 from evidence.record import Aggregate, CalibrationState, Configuration, Reading
 from gateway.aggregation import Aggregator
-from gateway.running import configuration
+from gateway.site_record import configuration
 from tests.central.recorded import Recorder, S, site
 
 

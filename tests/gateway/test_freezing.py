@@ -29,10 +29,12 @@ from gateway.config import SiteFile
 from gateway.freezing import Freezer
 from gateway.lanes import Channel
 from gateway.pipeline import Pipeline
+from gateway.planning import plan_of
 from gateway.prepare import prepare
 from gateway.prepared import Prepared
-from gateway.running import configuration, log_key, plan_of
 from gateway.schedule import Tick
+from gateway.site_keys import log_key
+from gateway.site_record import configuration
 from gateway.store import LogStore
 from gateway.toml_source import ConfigError
 from sim.faults import Fault, FaultKind, Scenario

@@ -21,8 +21,9 @@ from gateway.agent import Agent
 from gateway.clock import SystemClock
 from gateway.config import SiteFile
 from gateway.hj212_receiver import Measured, Reply, Session, Station, Target, delivery
+from gateway.planning import plan_of
 from gateway.prepare import prepare
-from gateway.running import log_key, plan_of
+from gateway.site_keys import log_key
 from gateway.site_profile import site_profile
 from gateway.store import LogStore
 from gateway.toml_source import ConfigError

@@ -13,7 +13,7 @@ from drivers import iec62056_reading
 from gateway.config import SiteFile
 from gateway.prepare import prepare
 from gateway.prepared import Prepared
-from gateway.running import configuration
+from gateway.site_record import configuration
 from gateway.toml_source import ConfigError
 
 SITE = """

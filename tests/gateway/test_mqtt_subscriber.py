@@ -20,9 +20,10 @@ from gateway.agent import Agent
 from gateway.clock import SystemClock
 from gateway.config import SiteFile
 from gateway.mqtt_subscriber import Subscription, delivery, stamp
+from gateway.planning import plan_of
 from gateway.prepare import prepare
 from gateway.pushed import Delivery
-from gateway.running import log_key, plan_of
+from gateway.site_keys import log_key
 from gateway.store import LogStore
 from gateway.toml_source import ConfigError
 

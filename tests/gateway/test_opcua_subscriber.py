@@ -29,8 +29,9 @@ from gateway.config import SiteFile
 from gateway.listening import unheard
 from gateway.opcua_access import AccessError, access_of
 from gateway.opcua_subscriber import notification
+from gateway.planning import plan_of
 from gateway.prepare import prepare
-from gateway.running import log_key, plan_of
+from gateway.site_keys import log_key
 from gateway.store import LogStore
 from gateway.toml_source import ConfigError
 from tests.rigs.opcua_server import URI, Users, meter_server

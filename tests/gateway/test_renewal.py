@@ -32,9 +32,10 @@ from gateway.enrolling import CLOCK_S, EXPIRING, FIRST_S, LONGEST_S, LOOK_S, PER
 from gateway.enrolment import Enrolment, EnrolmentError
 from gateway.mqtt import Broker, MqttPusher
 from gateway.pacing import BackOff
+from gateway.planning import serving
 from gateway.push import Pusher
 from gateway.receipts import PlatformKey
-from gateway.running import log_key, serving
+from gateway.site_keys import log_key
 from gateway.tls import ClientTls, ServerTls, TlsFiles
 from gateway.uplink import targets
 from tests.gateway.test_agent import PERIOD, Running, fast, records, until

@@ -14,7 +14,7 @@ from drivers import profile
 from drivers.codec import Answer, Missing
 from gateway.config import SiteFile
 from gateway.prepare import prepare
-from gateway.running import configuration
+from gateway.site_record import configuration
 from gateway.toml_source import ConfigError
 
 SITE = """
