@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from evidence import bundle as bundles
 from evidence.bundle_page import page
 from evidence.verify import Read
 from gateway.cli import DONE
+from gateway.cli.instants import microseconds
 from gateway.cli.output import UsageError, emit, say
 
 EPILOG = """The file holds the instrument's readings with their certificates' digests, energies, gaps and events, and
@@ -27,8 +26,6 @@ examples:
   suyuan bundle --instrument potline-1 --from 2026-11-01 --to 2026-12-01 -o potline-1.html --source ./mirror
   suyuan bundle --instrument M1 --from 2026-11-24T08:00+08:00 --to 2026-11-24T16:00+08:00 -o m1.html \\
       --source http://gateway:8475 --file certificates/m1.pdf"""
-
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
@@ -66,7 +63,7 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 
 def run(_command: str, given: argparse.Namespace) -> int:
     """Make the bundle."""
-    begin, end = moment(given.begin), moment(given.end)
+    begin, end = microseconds(given.begin), microseconds(given.end)
     try:
         receipts = [path.read_bytes() for path in given.receipt]
         files = [bundles.File(path.name, _media_type(path), path.read_bytes()) for path in given.file]
@@ -98,22 +95,6 @@ def run(_command: str, given: argparse.Namespace) -> int:
         f"everything else as {len(made.hashes)} hashes"
     )
     return DONE
-
-
-def moment(text: str) -> int:
-    """A date (00:00 UTC) or an ISO 8601 instant with its offset, in µs since 1970. Raises UsageError."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{text!r}: write a date (2026-11-01) or an instant (2026-11-01T08:00+08:00)"
-        ) from None
-    if found.tzinfo is None:
-        if not _DAY.fullmatch(text):
-            raise UsageError(f"{text!r}: an instant needs its offset, such as {text}+08:00 or {text}Z")
-        found = found.replace(tzinfo=UTC)
-    begun = found - datetime(1970, 1, 1, tzinfo=UTC)
-    return (begun.days * 86_400 + begun.seconds) * 1_000_000 + begun.microseconds
 
 
 _MEDIA = {

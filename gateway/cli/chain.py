@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from gateway.cli import DONE, NO
+from gateway.cli.instants import instant
 from gateway.cli.output import emit
 from gateway.cli.register_file import (
     answered,
-    instant,
     reading,
     register_arguments,
     today,

@@ -8,8 +8,9 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli import DONE
+from gateway.cli.instants import instant
 from gateway.cli.output import UsageError, emit, say
-from gateway.cli.register_file import action, actor, instant, writing
+from gateway.cli.register_file import action, actor, writing
 from gateway.clock import moment
 from gateway.register_words import told
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
@@ -157,21 +157,6 @@ def day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{text!r} is not a date: write 2026-11-01") from None
-
-
-def instant(text: str) -> datetime:
-    """A date (00:00 UTC) or an instant with its offset. Raises UsageError."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{text!r}: write a date (2026-11-01) or an instant (2026-11-01T08:00+08:00)"
-        ) from None
-    if found.tzinfo is None:
-        if len(text) > len("2026-11-01"):
-            raise UsageError(f"{text!r}: an instant needs its offset, such as {text}+08:00 or {text}Z")
-        found = found.replace(tzinfo=UTC)
-    return found
 
 
 def days(text: str) -> timedelta:
