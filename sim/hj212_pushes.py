@@ -1,5 +1,5 @@
 """What a data logger sends through a day, under the faults that are ordered: packet by packet, each until it is
-acknowledged, the next one behind it. No I/O, no clock; its packets are ``sim.hj212_logger``'s.
+acknowledged (where it asks for that), the next one behind it. No I/O, no clock; its packets are ``sim.hj212_logger``'s.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sim.faults import Fault, FaultKind, Part, Scenario, spoil
-from sim.hj212_logger import RESENDS, Hj212Logger, frame
+from sim.hj212_logger import EDITIONS, RESENDS, Hj212Logger, frame
 from sim.instrument import Clockwork
 
 Factors = Mapping[str, Mapping[str, str]]
@@ -173,6 +173,9 @@ class Hj212Pushes:
         for part in _spoiled(packet.raw, faults, rng):
             when += part.pause_us
             self._saying.append((when, part.data, part.reset))
+        if EDITIONS[self._logger.edition] is None:  # no Flag asks for an acknowledge: said once
+            self._waiting.popleft()
+            return
         self._waiting[0] = replace(packet, due_us=max(when, at_us) + self._answer_us, tries=packet.tries + 1)
 
     def _count(self, kinds: Iterable[FaultKind]) -> None:

@@ -35,7 +35,10 @@ IN_THE_LOGGER = {FaultKind.CLOCK_DRIFT}
 def measured(at_us: int) -> Factors:
     """No two instants of a day alike, and every factor another number."""
     minute = at_us // 60_000_000 % 10_000
-    return {code: {"Rtd": f"{n}.{minute:04d}", "Flag": "N"} for n, code in enumerate(CODES, start=1)}
+    return {
+        code: {"Rtd": f"{n}.{minute:04d}", "Cou": f"{n}0.{minute:04d}", "Flag": "N"}
+        for n, code in enumerate(CODES, start=1)
+    }
 
 
 class Over(Exception):
