@@ -39,7 +39,7 @@ from gateway.signing import Signing
 from gateway.states_in_force import StatesInForce
 from gateway.status import AgentStatus
 from gateway.store import LogStore
-from gateway.supervision import first_of, supervise
+from gateway.supervision import CANCEL_AGAIN_S, ended, first_of, supervise
 
 _log = logging.getLogger("suyuan.agent")
 
@@ -231,7 +231,8 @@ class Agent:
             async with self._commits.running:  # never in the middle of a commit
                 for task in tasks:
                     task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)
+            await ended(tasks)
             self._pipeline.stop()
             await self._commits.commit(seal=True)
             await self._acknowledged()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 from gateway.clock import SECOND_US, Clock
@@ -12,6 +13,7 @@ from gateway.logfile import StoreError
 _log = logging.getLogger("suyuan.agent")
 
 _BACK_OFF_S = (1, 2, 5, 10, 30, 60)
+CANCEL_AGAIN_S = 3.0
 _ORDINARY_LIFE_US = 300 * SECOND_US  # a task that lived so long begins its back-off anew
 
 E = TypeVar("E", bound=Exception)
@@ -54,6 +56,18 @@ async def supervise(line: Supervised, clock: Clock, tell: Callable[[str, Mapping
             }
             tell("task_failed", detail)
             await clock.sleep_until(clock.now().boot_us + wait_s * SECOND_US)
+
+
+async def ended(tasks: Iterable[asyncio.Task[None]], again_s: float = CANCEL_AGAIN_S) -> None:
+    """Cancel tasks until they have ended. What they raised is left in them.
+
+    Once is not always enough: a library that is just connecting may take a cancellation for its own time-out, and the
+    task goes on. Then the agent would never seal its log, and be killed.
+    """
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=again_s)
 
 
 def first_of(kind: type[E], error: BaseException) -> E | None:

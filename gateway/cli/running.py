@@ -22,7 +22,7 @@ from gateway.planning import plan_of
 from gateway.prepare import prepare, unreachable
 from gateway.serve import CannotListen
 from gateway.site_keys import log_key
-from gateway.supervision import first_of
+from gateway.supervision import ended, first_of
 from gateway.watches import watch_advice, watch_certificates, watch_keys
 from gateway.words import phrase
 
@@ -92,8 +92,7 @@ async def _until_stopped(agent: Agent, site: SiteFile, clock: Clock, duration_s:
             try:
                 await agent.run()
             finally:
-                for task in beside:
-                    task.cancel()
+                await ended(beside)
     except BaseExceptionGroup as failed:
         for kind in (StoreError, CannotListen):  # they end the agent alone, whatever the others then say
             if (told := first_of(kind, failed)) is not None:
