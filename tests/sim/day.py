@@ -239,6 +239,7 @@ def played(kind: Kind, morning: int, length_s: float, seed: int | None = None, o
         tcp = bus_spec.protocol == "modbus-tcp"
         slow = bus_spec.protocol == "iec62056-21-300"
         port = Port(line, now, 300 if slow else bus_spec.baud)
+        port.connection = kind.chunk > 8  # what a network hands over
         own = None if tcp else LineTiming(300, "7E1") if slow else LineTiming(bus_spec.baud, bus_spec.framing)
         bus = Bus("line", codec(bus_spec.protocol), port, now, own)
         asked = []

@@ -14,18 +14,19 @@ from tests.sim.day import DAY_S, KINDS, Played, expected, played
 
 # How long the short day lasts (s), and how many times as many answers than of the day are met; some are asked seldom.
 SHORT: Mapping[str, tuple[float, float]] = {
-    "dlt645-2007": (600, 7),
+    "dlt645-2007": (450, 8),
     "dlt645-1997": (450, 8),
-    "iec62056-21": (2400, 5),
+    "iec62056-21": (2100, 5),
     "iec62056-21 at 300": (10_800, 8),
     "iec62056-21-fixed": (1200, 4),
     "dlms-hdlc": (600, 2),
     "dlms-wrapper": (600, 2),
     "cjt188": (1200, 4),
+    "dlt698": (800, 4),
     "mbus": (1200, 4),
-    "mixed": (1800, 4),
+    "mixed": (1500, 4),
 }
-USUAL = (800.0, 5.0)
+USUAL = (600.0, 6.0)
 
 
 def held(name: str, day: Played, least: float) -> None:
