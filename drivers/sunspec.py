@@ -226,7 +226,9 @@ def profile_text(device: Device) -> str:
         else:
             lines += _integer_point(meter, measurand, unit, scale, offset, power)
     if len(lines) == head:
-        raise LocalProtocolError(f"the meter model {meter.model} at {meter.address} implements none of its values")
+        raise LocalProtocolError(
+            f"the meter model {meter.model} at {meter.address} implements none of its values"
+        )
     return "\n".join(lines) + "\n"
 
 
