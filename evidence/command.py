@@ -12,7 +12,8 @@ from pathlib import Path
 from . import note
 from .errors import EvidenceError, ParseError
 from .revocation import Revocation, read_revocations
-from .verify import Read, verify_log
+from .verification import verify_log
+from .walk import Read
 
 
 class UsageError(ValueError):

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from .errors import ParseError
-from .record import MAX_ENTRY, Back, Name, Number, Reading, Record, Reference, decode
+from .record import MAX_ENTRY, Reading, Record, Reference, decode
+from .record_types import Back, Name, Number
 
 _READING: Final = b'{"type":"reading",'
 

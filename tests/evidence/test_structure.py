@@ -51,7 +51,7 @@ def test_a_true_log_verifies_and_its_counts_are_those_of_the_whole():
 
 
 def test_several_processes_say_the_same(monkeypatch):
-    monkeypatch.setattr("evidence.verify.PARALLEL_FROM", 1)
+    monkeypatch.setattr("evidence.verification.PARALLEL_FROM", 1)
     contents = Writer().grow(700).files()
     assert verify_log(contents.get, KEY, structure=True, jobs=2) == verify_log(
         contents.get, KEY, structure=True

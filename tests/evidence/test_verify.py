@@ -45,7 +45,7 @@ def test_a_true_log_verifies(size):
 
 
 def test_the_same_answer_from_several_processes(monkeypatch):
-    monkeypatch.setattr("evidence.verify.PARALLEL_FROM", 1)
+    monkeypatch.setattr("evidence.verification.PARALLEL_FROM", 1)
     contents = Writer().grow(700).files()
     assert verify(contents, jobs=2) == verify(contents)
     contents["tile/entries/001"] = contents["tile/entries/001"].replace(b"timeout", b"timeouT", 1)
