@@ -5,6 +5,7 @@ All bytes FF: the meter does not have the quantity. A nibble above 9: no number.
 
 from __future__ import annotations
 
+from calendar import monthrange
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from drivers.codec import LocalProtocolError, Missing
@@ -53,6 +54,15 @@ def encode_number(value: Decimal, size: int, decimals: int, signed: bool) -> byt
 _RANGES = {"s": (0, 59), "m": (0, 59), "h": (0, 24), "D": (0, 31), "M": (0, 12), "Y": (0, 99), "W": (0, 7)}
 
 
+def _in_calendar(parts: dict[str, str]) -> bool:
+    """Whether the day exists in its month; a day, month or hour of 0 stands for none, and 24:00 ends a day."""
+    day, month = int(parts.get("D", "0")), int(parts.get("M", "0"))
+    year = 2000 + int(parts["Y"]) if "Y" in parts else 2000  # of no stated year 29 February may be
+    if day and month and day > monthrange(year, month)[1]:
+        return False
+    return parts.get("h") != "24" or not any(int(parts.get(part, "0")) for part in "ms")
+
+
 def stamp(raw: bytes, layout: str) -> str | None:
     """A BCD date or time as text: date parts year first, then a space, then the clock; None if it is none."""
     parts: dict[str, str] = {}
@@ -61,6 +71,8 @@ def stamp(raw: bytes, layout: str) -> str | None:
         if not text.isdecimal() or not _RANGES[part][0] <= int(text) <= _RANGES[part][1]:
             return None
         parts[part] = text
+    if not _in_calendar(parts):
+        return None
     date = "-".join(parts[part] for part in "YMD" if part in parts)
     if "Y" in parts:
         date = "20" + date

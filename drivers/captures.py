@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from drivers import dlms, iec62056, mbus
@@ -169,11 +170,36 @@ class _Dialogue62056:
         return {"what": str(frame.kind)}
 
 
+_ODD = bytes(byte for byte in range(256) if byte.bit_count() % 2)
+_SEVEN_BITS = bytes(byte & 0x7F for byte in range(256))
+
+
+def _seven_bits(data: bytes) -> bytes:
+    """The characters of a capture taken with eight data bits, where 7E1 was spoken: every byte is of even parity.
+
+    As it is, where a single byte's parity is wrong: then the top bits say nothing, and no such byte is a character.
+    """
+    kept = any(byte & 0x80 for byte in data) and not set(_ODD).intersection(data)
+    return data.translate(_SEVEN_BITS) if kept else data
+
+
 def decode_62056(data: bytes) -> Decoded:
-    """IEC 62056-21, both sides of a dialogue."""
+    """IEC 62056-21, both sides of a dialogue; parity bits that a capture kept are taken off where all of them hold.
+
+    A check character has a parity bit like every other, so it is compared in seven bits too.
+    """
     decoder, dialogue = iec62056.Decoder(), _Dialogue62056()
-    found = [*decoder.feed(data), *decoder.finish()]
+    plain = _seven_bits(data)
+    found = [*decoder.feed(plain), *decoder.finish()]
+
+    def as_captured(frame: iec62056.Frame) -> DecodedFrame:
+        shown = dialogue.frame(frame)
+        if plain is data:
+            return shown
+        raw = data[shown.offset : shown.offset + len(shown.raw)]
+        return replace(shown, raw=raw, extra={**shown.extra, "parity": "even, in the top bit of each byte"})
+
     return Decoded(
-        tuple(dialogue.frame(f) for f in found if isinstance(f, iec62056.Frame)),
-        tuple(r for r in found if isinstance(r, Reject)),
+        tuple(as_captured(f) for f in found if isinstance(f, iec62056.Frame)),
+        tuple(replace(r, raw=data[r.offset : r.offset + len(r.raw)]) for r in found if isinstance(r, Reject)),
     )

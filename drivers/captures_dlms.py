@@ -7,17 +7,18 @@ finished only when everything has been read.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from drivers import dlms, hdlc, obis
 from drivers.axdr import ARRAY, Data, Malformed, Reader, scaler_unit
 from drivers.codec import Indication, Missing, Reject, RejectReason
 from drivers.decoded import Decoded, DecodedFrame
-from drivers.dlms import Apdu, Attribute
+from drivers.dlms import GENERAL_BLOCK, Apdu, Attribute, Block
 
 _SCALER_OF = {3: 3, 4: 3, 5: 4}  # class: the attribute that holds scaler_unit
 _SCALED = {(3, 2), (4, 2), (5, 2), (5, 3)}
 _LARGEST = 1 << 20  # bytes of one answer in blocks
+_K = TypeVar("_K")
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class _Dialogue:
     def __init__(self) -> None:
         self._asked: dict[str, Apdu] = {}
         self._blocks: dict[str, tuple[int, bytes]] = {}
+        self._general: dict[tuple[str, str], tuple[int, bytes]] = {}
         self._scales: dict[tuple[str, str], tuple[int, str]] = {}
 
     def take(self, shown: _Shown, data: bytes) -> None:
@@ -55,6 +57,11 @@ class _Dialogue:
         shown.error = apdu.error
         if not shown.direction:
             shown.direction = "request" if apdu.request else "response"
+        if apdu.tag == GENERAL_BLOCK:
+            shown.extra |= apdu.detail
+            if apdu.block is not None:
+                self._general_block(shown, apdu.block)
+            return
         if apdu.ciphered:
             detail = f"ciphered: {apdu.ciphered.hex(' ').upper()}"
             shown.indications.append(Indication("ciphered", "", None, "", Missing.UNKNOWN_FORMAT, detail))
@@ -71,18 +78,34 @@ class _Dialogue:
         elif not apdu.error:
             self._results(shown, apdu, apdu.results)
 
-    def _block(self, shown: _Shown, apdu: Apdu) -> None:
-        block = apdu.block
-        assert block is not None
+    @staticmethod
+    def _whole(shown: _Shown, block: Block, held: dict[_K, tuple[int, bytes]], key: _K) -> bytes | None:
+        """All blocks together once the last has come; None before, and if one is missing (which is told)."""
         shown.extra["block"] = {"number": block.number, "last": block.last}
-        expected, before = self._blocks.pop(shown.address, (1, b""))
+        expected, before = held.pop(key, (1, b""))
         if block.number != expected or len(before) > _LARGEST:
             detail = f"block {block.number} came, {expected} was to come"
             shown.indications.append(Indication("block", "", None, "", Missing.MISMATCH, detail))
-            return
+            return None
         whole = before + block.data
-        if not block.last:
-            self._blocks[shown.address] = (expected + 1, whole)
+        if block.last:
+            return whole
+        held[key] = (expected + 1, whole)
+        return None
+
+    def _general_block(self, shown: _Shown, block: Block) -> None:
+        """A general block transfer carries any APDU: it is read once its last block is there."""
+        whole = self._whole(shown, block, self._general, (shown.address, shown.direction))
+        if whole is None:
+            return
+        if whole[:1] == bytes((GENERAL_BLOCK,)):
+            raise Malformed("a block transfer inside a block transfer")
+        self.take(shown, whole)
+
+    def _block(self, shown: _Shown, apdu: Apdu) -> None:
+        assert apdu.block is not None
+        whole = self._whole(shown, apdu.block, self._blocks, shown.address)
+        if whole is None:
             return
         asked = self._asked.get(shown.address)
         reader = Reader(whole)
@@ -162,10 +185,18 @@ class _Dialogue:
         return [dlms.indication(item, result, code=attribute.code)]
 
 
-def _shell(frame: hdlc.Frame) -> _Shown:
-    direction = {True: "response", False: "request", None: ""}[frame.from_server]
+def _shell(frame: hdlc.Frame, ways: dict[tuple[hdlc.Address, hdlc.Address], bool | None]) -> _Shown:
+    """``ways``: what the LLC headers told of each pair of addresses; a later part of a message has none."""
+    way = (frame.destination, frame.source)
+    told = frame.from_server
+    if frame.information[:3] in (hdlc.LLC_COMMAND, hdlc.LLC_RESPONSE):
+        ways[way] = told
+    elif frame.kind in ("I", "UI"):
+        told = ways.get(way, told)
+    server, client = (frame.source, frame.destination) if told else (frame.destination, frame.source)
+    direction = {True: "response", False: "request", None: ""}[told]
     function = f"{frame.control:02X} {frame.kind}".strip()
-    extra: dict[str, Any] = {"client": str(frame.client)}
+    extra: dict[str, Any] = {"client": str(client)}
     if frame.kind in ("SNRM", "UA") and (negotiated := hdlc.negotiated(frame.information)):
         extra["negotiated"] = negotiated
     if frame.kind == "FRMR" and frame.information:
@@ -173,18 +204,19 @@ def _shell(frame: hdlc.Frame) -> _Shown:
     if direction == "request":
         extra["request"] = {"what": frame.kind}
     error = {"DM": "disconnected mode", "FRMR": "frame reject"}.get(frame.kind, "")
-    return _Shown(frame.offset, frame.raw, str(frame.server), function, direction, error=error, extra=extra)
+    return _Shown(frame.offset, frame.raw, str(server), function, direction, error=error, extra=extra)
 
 
 def _hdlc(data: bytes) -> Decoded:
     decoder, joiner, dialogue = hdlc.Decoder(), hdlc.Joiner(), _Dialogue()
     frames: list[_Shown] = []
     rejected: list[Reject] = []
+    ways: dict[tuple[hdlc.Address, hdlc.Address], bool | None] = {}
     for found in [*decoder.feed(data), *decoder.finish()]:
         if isinstance(found, Reject):
             rejected.append(found)
             continue
-        shown = _shell(found)
+        shown = _shell(found, ways)
         if found.kind in ("I", "UI") and found.information:
             information = joiner.add(found)
             if information is None:
@@ -204,33 +236,45 @@ def _hdlc(data: bytes) -> Decoded:
     return Decoded(tuple(dialogue.finish(shown) for shown in frames), tuple(rejected))
 
 
-def _without_hdlc(data: bytes) -> Decoded | None:
-    """APDUs in the TCP wrapper, or one bare APDU; None if the bytes are not that from first to last."""
-    dialogue = _Dialogue()
+def _wrapped(data: bytes) -> Decoded:
+    """APDUs in the TCP wrapper."""
+    decoder, dialogue = hdlc.WrapperDecoder(), _Dialogue()
     frames: list[_Shown] = []
-    wrapped = hdlc.unwrap(data)
+    rejected: list[Reject] = []
+    for found in [*decoder.feed(data), *decoder.finish()]:
+        if isinstance(found, Reject):
+            rejected.append(found)
+            continue
+        request = dlms.from_client(found.apdu[0])
+        ends = (found.destination, found.source) if request else (found.source, found.destination)
+        shown = _Shown(found.offset, found.raw, str(ends[0]), "wrapper", "", extra={"client": str(ends[1])})
+        try:
+            dialogue.take(shown, found.apdu)
+        except Malformed as problem:
+            rejected.append(Reject(found.offset, RejectReason.LENGTH, found.raw, str(problem)))
+            continue
+        frames.append(shown)
+    rejected.sort(key=lambda r: r.offset)
+    return Decoded(tuple(dialogue.finish(shown) for shown in frames), tuple(rejected))
+
+
+def _bare(data: bytes) -> Decoded:
+    """One APDU without any frame: nothing but its own lengths vouches for it."""
+    dialogue = _Dialogue()
+    shown = _Shown(0, data, "", f"{data[0]:02X}", "")
     try:
-        if wrapped:
-            for one in wrapped:
-                apdu = dlms.parse(one.apdu)
-                ends = (one.destination, one.source) if apdu.request else (one.source, one.destination)
-                extra: dict[str, Any] = {"client": str(ends[1])}
-                shown = _Shown(one.offset, one.raw, str(ends[0]), "wrapper", "", extra=extra)
-                dialogue.take(shown, one.apdu)
-                frames.append(shown)
-        else:
-            if data[0] not in dlms.NAMES or data[0] in (0x01, 0x08):
-                return None
-            shown = _Shown(0, data, "", f"{data[0]:02X}", "")
-            dialogue.take(shown, data)
-            frames.append(shown)
-    except Malformed:
-        return None
-    return Decoded(tuple(dialogue.finish(shown) for shown in frames), ())
+        dialogue.take(shown, data)
+    except Malformed as problem:
+        return Decoded((), (Reject(0, RejectReason.LENGTH, data, str(problem)),))
+    return Decoded((dialogue.finish(shown),), ())
 
 
 def decode_dlms(data: bytes) -> Decoded:
-    """HDLC frames; what is none and whole in another dress (TCP wrapper, one bare APDU) is understood too."""
-    if data and data[0] != hdlc.FLAG and (other := _without_hdlc(data)) is not None:
-        return other
-    return _hdlc(data)
+    """HDLC frames; what is none and begins as another dress (TCP wrapper, one bare APDU) is understood as that."""
+    found = _hdlc(data)
+    if found.frames or not data or data[0] == hdlc.FLAG:
+        return found
+    if data[:2] == b"\0\1":
+        return _wrapped(data)
+    bare = data[0] in dlms.NAMES and data[0] not in (0x01, 0x08)
+    return _bare(data) if bare else found

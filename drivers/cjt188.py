@@ -351,7 +351,31 @@ def _volume(payload: bytes) -> tuple[Indication, ...]:
     )
 
 
+def _turned(payload: bytes) -> bool:
+    """Whether a maker writes each unit before its value (seen in the field): then no quantity is where it should be."""
+    quantities = ((0, _ENERGY), (5, _ENERGY), (10, _POWER), (15, _FLOW), (20, _VOLUME))
+    units = [(payload[at], payload[at + 4], allowed) for at, allowed in quantities]
+    before = all(UNITS.get(first, ("", 0))[0] in allowed for first, _, allowed in units)
+    return before and not all(UNITS.get(last, ("", 0))[0] in allowed for _, last, allowed in units)
+
+
 def _heat(payload: bytes) -> tuple[Indication, ...]:
+    found = _heat_fields(payload)
+    if not _turned(payload):
+        return found
+    detail = "the units stand before their values, which is not CJ/T 188"
+    return (
+        tuple(
+            Indication(
+                one.item, one.measurand, None, "", Missing.UNKNOWN_FORMAT, f"{detail}: {raw.hex(' ').upper()}"
+            )
+            for one, raw in zip(found, (payload[at : at + 5] for at in range(0, 25, 5)), strict=False)
+        )
+        + found[5:]
+    )
+
+
+def _heat_fields(payload: bytes) -> tuple[Indication, ...]:
     return (
         _quantity("settlement_heat", "energy.heat.settlement", payload[0:5], 2, _ENERGY),
         _quantity("current_heat", "energy.heat.total", payload[5:10], 2, _ENERGY),

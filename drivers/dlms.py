@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from drivers import obis
-from drivers.axdr import NULL, OCTETS, Data, Malformed, Reader, moment, scaler_unit
+from drivers.axdr import ARRAY, NULL, OCTETS, STRUCTURE, Data, Malformed, Reader, moment, scaler_unit
 from drivers.codec import Indication, Missing
 from drivers.registers import scaled
 
@@ -34,6 +34,8 @@ _SERVICE = {
     1: "operation-not-possible", 2: "service-not-supported", 3: "other-reason", 4: "pdu-too-long",
     5: "deciphering-error", 6: "invocation-counter-error",
 }  # fmt: skip
+GENERAL_BLOCK = 0xE0
+_INTEGER, _LONG_UNSIGNED = 0x0F, 0x12
 _CONTEXTS = {1: "LN", 2: "SN", 3: "LN ciphered", 4: "SN ciphered"}
 _DIAGNOSTICS = {
     0: "", 1: "no-reason-given", 2: "application-context-name-not-supported", 11: "mechanism-name-not-recognised",
@@ -83,7 +85,12 @@ class Apdu:
     @property
     def request(self) -> bool:
         """Whether a client sends it."""
-        return self.tag in (0x60, 0x62, 0xC0, 0xC1, 0xC3, 0x01, 0xC8, 0xC9, 0xCB, 0xD0, 0xD1, 0xD3, 0x21)
+        return from_client(self.tag)
+
+
+def from_client(tag: int) -> bool:
+    """Whether a client sends APDUs of this tag, where the tag says so."""
+    return tag in (0x60, 0x62, 0xC0, 0xC1, 0xC3, 0x01, 0xC8, 0xC9, 0xCB, 0xD0, 0xD1, 0xD3, 0x21)
 
 
 def parse(data: bytes) -> Apdu:
@@ -101,6 +108,7 @@ def parse(data: bytes) -> Apdu:
         0x0F: _notification,
         0xC2: _event,
         0xD8: _exception,
+        0xE0: _general_block,
         0x0E: _service_error,
     }.get(tag)
     if known is None:
@@ -205,6 +213,14 @@ def _exception(tag: int, name: str, reader: Reader) -> Apdu:
     return Apdu(tag, name, error=f"exception: {words}")
 
 
+def _general_block(tag: int, name: str, reader: Reader) -> Apdu:
+    """A block of any APDU, or (without data) the confirmation of the other side's (IEC 62056-5-3, clause 7)."""
+    control, number, confirmed = reader.byte(), reader.number(2), reader.number(2)
+    data = reader.take(reader.length())
+    block = Block(number, bool(control & 0x80), data) if data else None
+    return Apdu(tag, name, block=block, detail={} if data else {"confirmed": confirmed})
+
+
 def _service_error(tag: int, name: str, reader: Reader) -> Apdu:
     service, kind, code = reader.byte(), reader.byte(), reader.byte()
     return Apdu(tag, name, error=f"confirmed service error: service {service}, kind {kind}, code {code}")
@@ -278,12 +294,48 @@ def _code(data: Data) -> str:
     return obis.of_bytes(data.raw)
 
 
+def captured(data: Data) -> Attribute | None:
+    """The attribute that a capture object definition (class, code, attribute, index) names; None if it is none."""
+    if data.tag != STRUCTURE or len(data.parts) != 4:
+        return None
+    class_id, code, number, index = data.parts
+    if (class_id.tag, number.tag, index.tag) != (_LONG_UNSIGNED, _INTEGER, _LONG_UNSIGNED) or not _code(code):
+        return None
+    if class_id.number is None or number.number is None:
+        return None
+    return Attribute(int(class_id.number), _code(code), int(number.number))
+
+
+def _described(parts: tuple[Data, ...]) -> Iterator[Indication] | None:
+    """A push that begins with the list of what it holds (itself the first): each value by its place in that list."""
+    objects = [captured(one) for one in parts[0].parts] if parts and parts[0].tag == ARRAY else []
+    if not objects or len(objects) != len(parts) or None in objects:
+        return None
+    return (
+        i
+        for attribute, value in zip(objects[1:], parts[1:], strict=True)
+        if attribute is not None
+        for i in (
+            readings(value, attribute.item)
+            if value.container
+            else (indication(attribute.item, value, code=attribute.code if attribute.attribute == 2 else ""),)
+        )
+    )
+
+
 def readings(data: Data, path: str = "") -> Iterator[Indication]:
     """Pushed data to indications: an OBIS code names the value after it, a scaler_unit after that scales it.
 
-    Values without a code are named by their place, as in ``2.1``.
+    Values without a code are named by their place, as in ``2.1``. What a list of capture objects names is no value.
     """
     parts = data.parts if data.container else (data,)
+    if data.tag == STRUCTURE and (described := _described(parts)) is not None:
+        yield from described
+        return
+    if (named := captured(data)) is not None:
+        detail = f"class {named.class_id}, attribute {named.attribute}: named, not told"
+        yield Indication(path or "1", "", None, "", Missing.NOT_NUMERIC, f"{named.code} {detail}")
+        return
     at = 0
     while at < len(parts):
         one = parts[at]

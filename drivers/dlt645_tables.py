@@ -163,6 +163,9 @@ _OTHER_VARIABLES: dict[int, tuple[str, int, int, str, bool]] = {
     0x08: ("voltage.battery.clock", 2, 2, "V", False),
     0x09: ("voltage.battery.reading", 2, 2, "V", False),
     0x0A: ("time.battery", 4, 0, "min", False),
+    0x0B: ("price.step", 4, 4, "CNY/kWh", False),
+    0x20: ("price", 4, 4, "CNY/kWh", False),
+    0x21: ("price.tariff", 4, 4, "CNY/kWh", False),
 }
 
 
@@ -316,6 +319,8 @@ _PARAMETERS: dict[str, tuple[str, Field]] = {
     "04800003": ("factory code", _text(32)),
     "00900100": ("energy credit left", Field(4, decimals=2, unit="kWh")),
     "00900101": ("energy overdrawn", Field(4, decimals=2, unit="kWh")),
+    "00900200": ("money left", Field(4, decimals=2, unit="CNY")),
+    "00900201": ("money overdrawn", Field(4, decimals=2, unit="CNY")),
 }
 _PARAMETER_NAMES = {
     "04000306": "ratio.current",

@@ -317,7 +317,8 @@ def _indication(key: str, code: str, what: str, value: str, flag: str) -> Indica
     name, unit, accumulated = CODES.get(code, ("", "", ""))
     detail = f"flag {flag}: {DATA_FLAGS.get(flag, 'of this site')}" if flag else ""
     if what == "Cou":
-        unit, measurand = accumulated, f"{name}.accumulated" if name else ""
+        # What is accumulated of a concentration is a mass, of most other readings nothing: they get no name here.
+        unit, measurand = accumulated, f"{name}.accumulated" if accumulated else ""
     elif what in _READINGS:
         measurand = f"{name}.{what.lower()}" if name and what != "Rtd" else name
     else:

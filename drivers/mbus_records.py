@@ -319,6 +319,8 @@ def _value_information(data: bytes, at: int, start: int, order: str) -> tuple[_M
         elif code == 0x7F:
             makers = True
             meaning.plain = False
+            if not more:  # nothing of the maker's follows: still it is not the quantity that the VIF names
+                meaning.words.append("maker")
         elif code == 0x7C and not second and more:
             second = True
         else:

@@ -119,8 +119,9 @@ def identity(text: str) -> bool:
     head = (code.c, code.d)
     return (
         code.c in ("C", "F")
-        or head in (("0", "0"), ("0", "9"), ("0", "1"), ("96", "1"), ("97", "97"))
+        or head in (("0", "0"), ("0", "1"), ("0", "9"), ("96", "1"), ("97", "97"))
         or (code.a == "0" and head in (("1", "0"), ("42", "0")))
+        or (*head, code.e) == ("0", "2", "0")  # the firmware's version
     )
 
 

@@ -315,7 +315,9 @@ def test_the_wrapper_and_a_bare_message_are_understood():
     frames = shown(stream)["frames"]
     assert [(f["address"], f["direction"]) for f in frames] == [("1", "request"), ("1", "response")]
     assert frames[1]["items"][0]["item"] == "1-0:1.8.0"
-    assert shown(stream[:-1])["frames"] == []
+    cut = shown(stream[:-1])
+    assert [f["direction"] for f in cut["frames"]] == ["request"]
+    assert [r["reason"] for r in cut["rejected"]] == ["truncated"]
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
