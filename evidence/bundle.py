@@ -9,7 +9,8 @@ As bytes (``encode``)::
 
     "SYB1"  length of head (4 bytes)  head, JSON  packed entries  tags  hashes  files
 
-all of it gzipped. A tag is the first four bytes of a leaf hash: it tells which entry was changed, and proves nothing.
+all of it gzipped. A tag is the first two bytes of a leaf hash (four in the first format): it tells which entry was
+changed, and proves nothing.
 ``bundle_page`` puts those bytes into an HTML page that shows and verifies itself; ``bundle_verify`` is this side's
 verification.
 """
@@ -31,10 +32,12 @@ from .bundle_proof import covering_hashes, root_of
 from .errors import EvidenceError, ParseError
 from .numbered import ENERGY, EVENT, Row, Series, series_of
 
-FORMAT: Final = "suyuan-bundle/1"
+FORMAT: Final = "suyuan-bundle/2"
+TAG_SIZES: Final = {"suyuan-bundle/1": 4, FORMAT: 2}  # of each format that is read
+TAG_SIZE: Final = TAG_SIZES[FORMAT]
 MAGIC: Final = b"SYB1"
-TAG_SIZE: Final = 4
 MAX_SIZE: Final = 256 * 1024 * 1024  # unpacked
+BLOCK: Final = 256  # bytes of one kind that are worth a code of their own
 HEADER: Final = b"\x1f\x8b\x08\0\0\0\0\0\x02\xff"  # gzip: no name, no time, compressed best, no system
 _SYSTEMS: Final = (b"\xff", b"\x03", b"\x0b")  # what versions before this one wrote: unknown, Unix, Windows
 
@@ -116,32 +119,36 @@ def encode(bundle: Bundle) -> bytes:
         bundle.to_us,
         bundle.checkpoint.decode(),
         [here - before for before, here in zip([0, *indexes], indexes, strict=False)],
-        len(packed),
+        sum(map(len, packed)),
         len(bundle.hashes),
         [_ReceiptHead(receipt.note.decode(), list(receipt.consistency)) for receipt in bundle.receipts],
         [_FileHead(file.name, file.media_type, len(file.data)) for file in bundle.files],
     )
     text = msgspec.json.encode(head)
     tags = bundle.tags or tuple(log.leaf_hash(data)[:TAG_SIZE] for _, data in bundle.entries)
-    whole = b"".join(
-        (
-            MAGIC,
-            len(text).to_bytes(4, "big"),
-            text,
-            packed,
-            *tags,
-            *bundle.hashes,
-            *(file.data for file in bundle.files),
-        )
+    return zipped(
+        MAGIC + len(text).to_bytes(4, "big") + text,
+        *packed,
+        b"".join(tag[:TAG_SIZE] for tag in tags),
+        b"".join(bundle.hashes),
+        *(file.data for file in bundle.files),
     )
-    return zipped(whole)
 
 
-def zipped(whole: bytes) -> bytes:
-    """Bytes as gzip, with a header that says nothing but that: of what is not unpacked, no byte may vary."""
-    machine = zlib.compressobj(9, wbits=-15)
-    packed = machine.compress(whole) + machine.flush()
-    return HEADER + packed + zlib.crc32(whole).to_bytes(4, "little") + len(whole).to_bytes(4, "little")
+def zipped(*parts: bytes) -> bytes:
+    """Bytes as gzip, each larger part with codes of its own: what is alike stands together, and shrinks the more.
+
+    The header says nothing but that it is one: of what is not unpacked, no byte may vary.
+    """
+    machine = zlib.compressobj(9, wbits=-15, memLevel=9)
+    packed, check, size, apart = [HEADER], 0, 0, False
+    for part in parts:
+        large = len(part) >= BLOCK
+        if large or apart:
+            packed.append(machine.flush(zlib.Z_BLOCK))
+        packed.append(machine.compress(part))
+        check, size, apart = zlib.crc32(part, check), size + len(part), large
+    return b"".join((*packed, machine.flush(), check.to_bytes(4, "little"), size.to_bytes(4, "little")))
 
 
 def decode(data: bytes) -> Bundle:
@@ -154,12 +161,12 @@ def decode(data: bytes) -> Bundle:
         head = _read_head(whole[8:start])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ParseError(f"not an audit bundle: its head: {error}") from error
-    if head.format != FORMAT:
+    if head.format not in TAG_SIZES:
         raise ParseError(
             f"an audit bundle of another version, {head.format[:40]!r}: a newer program reads it"
         )
-    count = len(head.indexes)
-    sizes = [head.packed, TAG_SIZE * count, log.HASH_SIZE * head.hashes, *(f.size for f in head.files)]
+    count, tag_size = len(head.indexes), TAG_SIZES[head.format]
+    sizes = [head.packed, tag_size * count, log.HASH_SIZE * head.hashes, *(f.size for f in head.files)]
     if min(sizes) < 0 or start + sum(sizes) != len(whole):
         raise ParseError("not a whole audit bundle: its parts have not the sizes that its head states")
     parts = []
@@ -181,7 +188,7 @@ def decode(data: bytes) -> Bundle:
         head.checkpoint.encode(),
         tuple(zip(indexes, entries, strict=True)),
         tuple(log.tile_hashes(parts[2], head.hashes)),
-        tuple(parts[1][i : i + TAG_SIZE] for i in range(0, len(parts[1]), TAG_SIZE)),
+        tuple(parts[1][i : i + tag_size] for i in range(0, len(parts[1]), tag_size)),
         tuple(Receipt(receipt.note.encode(), tuple(receipt.consistency)) for receipt in head.receipts),
         tuple(
             File(file.name, file.media_type, part) for file, part in zip(head.files, parts[3:], strict=True)

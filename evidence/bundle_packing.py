@@ -1,18 +1,23 @@
 """Entries packed for a bundle: what one kind of record repeats stands once, what varies stands column by column.
 
 Nothing of this is evidence: unpacking gives back the very bytes of the entries, and only those are hashed. Entries
-with the same skeleton (the text without its varying strings and whole numbers) make a group; each place in the
-skeleton is a column, written as what it holds::
+with the same skeleton (the text without its varying strings, whole numbers and keys that end in a digest) make a
+group; each place in the skeleton is a column, written as what it holds::
 
     0 constant    length, bytes
     1 text        lengths, then the bytes end to end
-    2 whole       differences from entry to entry
-    3 decimal     "12.50": most decimals, decimals of each, differences of the values at most decimals
-    4 bytes       base64 of one length: that length in bytes, then all first bytes, all second bytes, …
-    5 following   a decimal that goes with an earlier decimal column of the group: that column's number, then as 3,
-                  but differences from what the ratio of the row before foretells (a result follows its indication)
+    6 numbers     0 if whole, 1 if decimal ("12.50": then most decimals, and 0 if all have as many, 1 if zeros at the
+                  end are left out, 2 and the decimals of each); the rule that foretells them, its arguments; how many
+                  bytes a difference takes, and the differences' planes (``bundle_foretelling``)
+    7 bytes       base64 of one length: that length in bytes, their check sum, and their planes
 
-Numbers are LEB128, differences zigzag. A day of readings then compresses to about a third of what its JSON does.
+Numbers are LEB128. Bundles of the first format have other columns, which are only read::
+
+    2 whole       differences from entry to entry, zigzag
+    3 decimal     most decimals, decimals of each, differences of the values at most decimals
+    4 bytes       base64 of one length: that length in bytes, all first bytes, all second bytes, …
+    5 following   a decimal that goes with an earlier decimal column of the group: that column's number, then as 3,
+                  but differences from what the ratio of the row before foretells
 """
 
 from __future__ import annotations
@@ -20,26 +25,30 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import floor
 from typing import Final
 
+from . import bundle_foretelling as foretelling
+from .bundle_foretelling import Known, Rule
 from .errors import ParseError
 
 MAX_ENTRIES: Final = 1 << 20
 MAX_UNPACKED: Final = 1 << 28
-_TOKEN: Final = re.compile(rb'"[^"\\]*":|("[^"\\]*"|-?[0-9]+)')
+_TOKEN: Final = re.compile(rb'("[^"\\:]*:[0-9a-f]{16}"(?=:))|"[^"\\]*":|("[^"\\]*"|-?[0-9]+)')
 _HOLE: Final = b"\0"  # no JSON text has one
 _WHOLE: Final = re.compile(rb"0|-?[1-9][0-9]{0,17}")
 _DECIMAL: Final = re.compile(rb'"-?[0-9]{1,18}(?:\.[0-9]{1,15})?"')
 _BASE64: Final = re.compile(rb'"[A-Za-z0-9+/]{4,}={0,2}"')
-CONSTANT, TEXT, WHOLE, DECIMAL, BYTES, FOLLOWING = range(6)
+CONSTANT, TEXT, WHOLE, DECIMAL, BYTES, FOLLOWING, NUMBERS, BLOBS = range(8)
+_ALL, _SHORTEST, _LISTED = range(3)  # how many decimals each has
+_MOST_PLACES: Final = 15
 _EXACT: Final = 1 << 53  # whole numbers below are exact as doubles, in every language
-_SAMPLE: Final = 64  # rows by which a column to follow is chosen
+_WIDEST: Final = 16  # bytes of a difference
 
 
-def pack(entries: Sequence[bytes]) -> bytes:
-    """The entries as one block. :func:`unpack` gives them back."""
+def pack(entries: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The entries as one block, in the parts that are best compressed apart. :func:`unpack` gives them back."""
     groups: dict[bytes, list[list[bytes]]] = {}
     order: list[int] = []
     numbers: dict[bytes, int] = {}
@@ -52,12 +61,15 @@ def pack(entries: Sequence[bytes]) -> bytes:
     _number(out, len(groups))
     for number in order:
         _number(out, number)
+    parts = [bytes(out)]
     for skeleton, rows in groups.items():
+        out = bytearray()
         _text(out, skeleton)
-        earlier: list[list[int]] = []
+        parts.append(bytes(out))
+        known = Known([], [])
         for column in zip(*rows, strict=True):
-            _column(out, column, earlier)
-    return bytes(out)
+            parts += _column(column, known)
+    return tuple(parts)
 
 
 def unpack(data: bytes) -> list[bytes]:
@@ -90,9 +102,10 @@ def _split(entry: bytes) -> tuple[bytes, list[bytes]]:
     tokens: list[bytes] = []
 
     def hole(found: re.Match[bytes]) -> bytes:
-        if found[1] is None:
+        token = found[1] or found[2]
+        if token is None:
             return found[0]  # a key
-        tokens.append(found[1])
+        tokens.append(token)
         return _HOLE
 
     return _TOKEN.sub(hole, entry), tokens
@@ -106,45 +119,65 @@ def _joined(parts: Sequence[bytes], columns: Sequence[Sequence[bytes]], rows: in
     ]
 
 
-def _column(out: bytearray, column: Sequence[bytes], earlier: list[list[int]]) -> None:
+def _column(column: Sequence[bytes], known: Known) -> list[bytes]:
+    out = bytearray()
     if len(set(column)) == 1:
         out.append(CONSTANT)
         _text(out, column[0])
-    elif all(map(_WHOLE.fullmatch, column)):
-        out.append(WHOLE)
-        _differences(out, [int(token) for token in column])
-    elif all(map(_DECIMAL.fullmatch, column)) and (decimals := _decimals(column)) is not None:
-        most, places, values = decimals
-        leader = _leader(values, earlier)
-        if leader is None:
-            out.append(DECIMAL)
-        else:
-            out.append(FOLLOWING)
-            _number(out, leader)
-        _number(out, most)
-        out += bytes(places)
-        _differences(out, values, None if leader is None else earlier[leader])
-        earlier.append(values)
-    elif (blobs := _blobs(column)) is not None:
-        out.append(BYTES)
+        return [bytes(out)]
+    if all(map(_WHOLE.fullmatch, column)):
+        return _numbers(bytes((NUMBERS, 0)), [int(token) for token in column], known)
+    if all(map(_DECIMAL.fullmatch, column)) and (decimals := _decimals(column)) is not None:
+        return _numbers(bytes((NUMBERS, 1)) + decimals[0], decimals[1], known)
+    if (blobs := _blobs(column)) is not None:
+        out.append(BLOBS)
         _number(out, len(blobs[0]))
-        for place in zip(*blobs, strict=True):
-            out += bytes(place)
-    else:
-        out.append(TEXT)
-        for token in column:
-            _number(out, len(token))
-        for token in column:
-            out += token
+        out.append(kind := foretelling.checked_by(blobs))
+        left = foretelling.unchecked(blobs, kind)
+        known.blobs.append(blobs)
+        return [bytes(out), *(bytes(place) for place in zip(*left, strict=True))]
+    out.append(TEXT)
+    for token in column:
+        _number(out, len(token))
+    return [bytes(out), b"".join(column)]
 
 
-def _decimals(column: Sequence[bytes]) -> tuple[int, list[int], list[int]] | None:
+def _numbers(head: bytes, values: Sequence[int], known: Known) -> list[bytes]:
+    rule = foretelling.chosen(values, known)
+    steps = foretelling.differences(values, rule, known)
+    zigzag = [step << 1 if step >= 0 else -step << 1 | 1 for step in steps]
+    width = (max(zigzag).bit_length() + 7) // 8
+    out = bytearray(head)
+    out.append(rule.number)
+    for argument in rule.arguments:
+        _number(out, argument)
+    out.append(width)
+    known.numbers.append(values)
+    whole = b"".join(step.to_bytes(width, "little") for step in zigzag)
+    return [bytes(out), *(whole[place::width] for place in range(width))]
+
+
+def _decimals(column: Sequence[bytes]) -> tuple[bytes, list[int]] | None:
+    """How many decimals they have, as written, and the values at most decimals; None if they would not come back."""
     texts = [token[1:-1].decode("ascii") for token in column]
     places = [len(text.partition(".")[2]) for text in texts]
     most = max(places)
     values = [int(text.replace(".", "")) * 10 ** (most - p) for text, p in zip(texts, places, strict=True)]
-    same = all(_decimal(v, p, most) == t for v, p, t in zip(values, places, column, strict=True))
-    return (most, places, values) if same else None
+    if any(_decimal(v, p, most) != t for v, p, t in zip(values, places, column, strict=True)):
+        return None
+    if min(places) == most:
+        return bytes((most, _ALL)), values
+    if places == [_shortest(value, most) for value in values]:
+        return bytes((most, _SHORTEST)), values
+    return bytes((most, _LISTED, *places)), values
+
+
+def _shortest(value: int, most: int) -> int:
+    """How many decimals are needed."""
+    while most and value % 10 == 0:
+        value //= 10
+        most -= 1
+    return most
 
 
 def _decimal(value: int, places: int, most: int) -> bytes:
@@ -179,18 +212,6 @@ def _text(out: bytearray, text: bytes) -> None:
     out += text
 
 
-def _differences(out: bytearray, values: Sequence[int], leader: Sequence[int] | None = None) -> None:
-    for step in _steps(values, leader):
-        _number(out, step << 1 if step >= 0 else -step << 1 | 1)
-
-
-def _steps(values: Sequence[int], leader: Sequence[int] | None) -> Iterator[int]:
-    before = 0
-    for row, value in enumerate(values):
-        yield value - (_foretold(before, leader, row) if leader is not None else before)
-        before = value
-
-
 def _foretold(before: int, leader: Sequence[int], row: int) -> int:
     """What a value is by the ratio of the row before. Doubles, as they are in every language."""
     if row == 0 or leader[row - 1] == 0 or not _small(leader[row - 1], leader[row], before):
@@ -202,34 +223,21 @@ def _small(*values: int) -> bool:
     return all(-_EXACT < value < _EXACT for value in values)
 
 
-def _leader(values: Sequence[int], earlier: Sequence[Sequence[int]]) -> int | None:
-    """Of the earlier decimal columns, the one that foretells this one best; None if none does better than nothing."""
-
-    def cost(leader: Sequence[int] | None) -> int:
-        return sum(step.bit_length() for step in _steps(values[:_SAMPLE], leader))
-
-    alone, best, found = cost(None), 1 << 62, None
-    for number, leader in enumerate(earlier):
-        price = cost(leader)
-        if price < best:
-            best, found = price, number
-    return found if best < alone - len(values[:_SAMPLE]) else None
-
-
 class _Source:
     """A block being read."""
 
-    __slots__ = ("_data", "_earlier", "_spent", "at")
+    __slots__ = ("_data", "_earlier", "_known", "_spent", "at")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._spent = 0
-        self._earlier: list[list[int]] = []  # the decimal columns of the group so far
+        self.group()
         self.at = 0
 
     def group(self) -> None:
         """A new group begins."""
-        self._earlier = []
+        self._earlier: list[list[int]] = []  # the decimal columns so far, in the first format
+        self._known = Known([], [])
 
     def take(self, count: int) -> bytes:
         piece = self._data[self.at : self.at + count]
@@ -271,10 +279,11 @@ class _Source:
 
     def column(self, rows: int) -> Sequence[bytes]:
         kind = self.take(1)[0]
-        if kind > FOLLOWING:
+        if kind > BLOBS:
             raise ParseError(f"packed entries: there is no column of kind {kind}")
         readers: tuple[Callable[[int], Sequence[bytes]], ...] = (
             self._constant, self._texts, self._wholes, self._decimals, self._bytes, self._following,
+            self._numbers, self._blobs,
         )  # fmt: skip
         column = readers[kind](rows)
         self.spent(sum(map(len, column)))
@@ -310,3 +319,49 @@ class _Source:
         length = self.number()
         block = self.take(rows * length)
         return [b'"' + base64.b64encode(block[row::rows]) + b'"' for row in range(rows)]
+
+    def _planes(self, rows: int, width: int) -> list[bytes]:
+        block = self.take(rows * width)
+        return [block[row::rows] for row in range(rows)]
+
+    def _numbers(self, rows: int) -> Sequence[bytes]:
+        decimal, most, places = self.take(1)[0], 0, b""
+        if decimal:
+            most, how = self.take(2)
+            if most > _MOST_PLACES or how > _LISTED or decimal > 1:
+                raise ParseError("packed entries: a decimal with too many places")
+            places = self.take(rows) if how == _LISTED else bytes((most,)) * rows if how == _ALL else b""
+            if any(place > most for place in places):
+                raise ParseError("packed entries: a decimal with too many places")
+        values = self._restored(rows)
+        self._known.numbers.append(values)
+        if not decimal:
+            return [b"%d" % value for value in values]
+        if not places:
+            places = bytes(_shortest(value, most) for value in values)
+        return [_decimal(value, place, most) for value, place in zip(values, places, strict=True)]
+
+    def _restored(self, rows: int) -> list[int]:
+        number = self.take(1)[0]
+        if number not in foretelling.ARGUMENTS:
+            raise ParseError(f"packed entries: there is no rule {number}")
+        rule = Rule(number, tuple(self.number() for _ in range(foretelling.ARGUMENTS[number])))
+        width = self.take(1)[0]
+        if width > _WIDEST:
+            raise ParseError("packed entries: a number is too long")
+        steps = [int.from_bytes(step, "little") for step in self._planes(rows, width)]
+        steps = [-(step >> 1) if step & 1 else step >> 1 for step in steps]
+        try:
+            return foretelling.restored(steps, rule, self._known)
+        except IndexError as error:
+            raise ParseError("packed entries: a column follows one that is not there") from error
+
+    def _blobs(self, rows: int) -> Sequence[bytes]:
+        length = self.number()
+        kind = self.take(1)[0]
+        blobs = self._planes(rows, length)
+        if kind > foretelling.CRC_16 or (kind and length < foretelling.SHORTEST):
+            raise ParseError("packed entries: bytes with an unknown check sum")
+        blobs = foretelling.unchecked(blobs, kind)
+        self._known.blobs.append(blobs)
+        return [b'"' + base64.b64encode(blob) + b'"' for blob in blobs]

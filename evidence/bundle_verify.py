@@ -15,7 +15,7 @@ from hashlib import sha256
 import msgspec
 
 from . import log, note, record
-from .bundle import TAG_SIZE, Bundle, decode
+from .bundle import Bundle, decode
 from .bundle_page import data_place, extract, page
 from .bundle_proof import root_of
 from .errors import ParseError
@@ -50,15 +50,19 @@ def verify_page(text: bytes, policy: Policy) -> Report:
     if data is text:
         return report
     try:
-        if page(data).encode() == text:
-            return report
+        written = page(data).encode()
     except ParseError:
         return report  # the data are damaged, and the report says so
-    first, after = data_place(text)
-    what = (
-        f"of the file's {len(text)} bytes, the data from byte {first} to {after - 1} were verified; the page around "
-        "them is not the one that this version writes: do not believe what it shows, only what is said here"
-    )
+    if written == text:
+        return report
+    if written == text.replace(b"\r\n", b"\n"):
+        what = "a program changed the file's line ends on its way; its data and the page around them are the same"
+    else:
+        first, after = data_place(text)
+        what = (
+            f"of the file's {len(text)} bytes, the data from byte {first} to {after - 1} were verified; the page "
+            "around them is not the one that this version writes: do not believe what it shows, only what is said here"
+        )
     return replace(report, findings=(*report.findings, Finding("page", Severity.WARNING, what)))
 
 
@@ -112,7 +116,7 @@ def _included(bundle: Bundle, head: note.Checkpoint, findings: Findings) -> bool
         return False
     leaves = [log.leaf_hash(data) for _, data in bundle.entries]
     tags = bundle.tags if len(bundle.tags) == len(leaves) else ()
-    wrong = [i for i, leaf, tag in zip(indexes, leaves, tags, strict=False) if leaf[:TAG_SIZE] != tag]
+    wrong = [i for i, leaf, tag in zip(indexes, leaves, tags, strict=False) if leaf[: len(tag)] != tag]
     for index in wrong:
         findings.add("entry", "the entry was changed, or another put in its place", index)
     if root_of(indexes, leaves, head.size, bundle.hashes) == head.root:

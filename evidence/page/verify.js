@@ -5,7 +5,8 @@ globalThis.SuyuanBundle = (() => {
   const subtle = globalThis.crypto && globalThis.crypto.subtle;
   const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const encoder = new TextEncoder();
-  const FORMAT = "suyuan-bundle/1", TAG = 4, HASH = 32, MAX_UNPACKED = 1 << 28, MAX_ENTRIES = 1 << 20;
+  const TAGS = { "suyuan-bundle/1": 4, "suyuan-bundle/2": 2 }; // how long, by format
+  const HASH = 32, MAX_UNPACKED = 1 << 28, MAX_ENTRIES = 1 << 20;
 
   class Refused extends Error {
     constructor(code, what, params = {}) { super(what); this.code = code; this.params = params; }
@@ -62,7 +63,8 @@ globalThis.SuyuanBundle = (() => {
   // ---- packed entries (evidence/bundle_packing.py) ----------------------------------------------------------
 
   class Source {
-    constructor(bytes) { this.bytes = bytes; this.at = 0; this.spent = 0; this.earlier = []; }
+    constructor(bytes) { this.bytes = bytes; this.at = 0; this.spent = 0; this.group(); }
+    group() { this.earlier = []; this.known = { numbers: [], blobs: [] }; }
     take(count) {
       if (count > this.bytes.length - this.at) throw damaged("packed entries end too early");
       this.at += count;
@@ -122,7 +124,41 @@ globalThis.SuyuanBundle = (() => {
         }
         return column;
       }
+      if (kind === 6) return this.numbers(rows);
+      if (kind === 7) {
+        const length = this.number(), check = this.take(1)[0], blobs = this.planes(rows, length);
+        if (check > 3 || (check && length < 4)) throw damaged("packed bytes with an unknown check sum");
+        for (const blob of blobs) restoreSum(blob, check);
+        this.known.blobs.push(blobs);
+        return blobs.map((blob) => `"${btoa(binary(blob))}"`);
+      }
       throw damaged(`there is no packed column of kind ${kind}`);
+    }
+    planes(rows, width) {
+      const block = this.take(rows * width), found = [];
+      for (let row = 0; row < rows; row++) {
+        const bytes = new Uint8Array(width);
+        for (let i = 0; i < width; i++) bytes[i] = block[i * rows + row];
+        found.push(bytes);
+      }
+      return found;
+    }
+    numbers(rows) {
+      const decimals = this.take(1)[0], [most, how] = decimals ? this.take(2) : [0, 0];
+      if (most > 15 || how > 2 || decimals > 1) throw damaged("a packed decimal has too many places");
+      const places = how === 2 ? Array.from(this.take(rows)) : null;
+      if (places && places.some((p) => p > most)) throw damaged("a packed decimal has too many places");
+      const rule = this.take(1)[0], tell = foreteller(rule, Array.from({ length: ARGUMENTS[rule] ?? 0 }, () => this.number()), this.known);
+      const width = this.take(1)[0], values = [];
+      if (width > 16) throw damaged("a packed number is too long");
+      let before = 0n;
+      for (const [row, bytes] of this.planes(rows, width).entries()) {
+        const step = whole(bytes.reverse());
+        before = tell(row, before) + (step & 1n ? -(step >> 1n) : step >> 1n);
+        values.push(before);
+      }
+      this.known.numbers.push(values);
+      return decimals ? values.map((value, row) => decimal(value, places ? places[row] : how ? shortest(value, most) : most, most)) : values.map(String);
     }
   }
 
@@ -141,6 +177,88 @@ globalThis.SuyuanBundle = (() => {
     return `"${value < 0n ? "-" : ""}${places ? `${digits.slice(0, cut)}.${digits.slice(cut)}` : digits}"`;
   }
 
+  function shortest(value, most) {
+    while (most && value % 10n === 0n) { value /= 10n; most -= 1; }
+    return most;
+  }
+
+  // ---- what a column of numbers is foretold by (evidence/bundle_foretelling.py) -------------------------------
+
+  const ARGUMENTS = [0, 0, 1, 1, 2, 4];
+  const FORMS = [["whole", 2], ["whole", 4], ["whole", 8], ["float", 4], ["bcd", 2], ["bcd", 3], ["bcd", 4]];
+  const EXACT = 2 ** 52, exact = (value) => value > -EXACT && value < EXACT;
+  const whole = (bytes) => (bytes.length ? BigInt(`0x${hex(bytes)}`) : 0n);
+
+  // (row, value of the row before) => what the rule foretells; called row by row.
+  function foreteller(rule, args, { numbers, blobs }) {
+    const there = (columns, at) => { if (!columns[at]) throw damaged("a packed column follows one that is not there"); return columns[at]; };
+    if (rule === 0) return () => 0n;
+    if (rule === 1) return (_, before) => before;
+    if (rule === 5) {
+      const [column, at, form, power] = args, from = there(blobs, column), [kind, size] = there(FORMS, form);
+      if (power > 15) throw damaged("a packed number is too long");
+      return (row) => (at + size > from[row].length ? 0n : read(kind, from[row].slice(at, at + size), power));
+    }
+    if (!(rule in ARGUMENTS)) throw damaged(`there is no rule ${rule}`);
+    const leader = there(numbers, args[0]);
+    if (rule === 2) return (row) => leader[row];
+    if (rule === 3) return (row, before) => (row ? before + leader[row] - leader[row - 1] : before);
+    return ratio(leader.map(Number), there(numbers, args[1]).map(Number));
+  }
+
+  // A column's ratio to its leader as earlier rows had it, interpolated by a third column.
+  function ratio(leader, by) {
+    const places = [], ratios = [];
+    const find = (place) => {
+      let low = 0, high = places.length;
+      while (low < high) { const middle = (low + high) >> 1; if (places[middle] < place) low = middle + 1; else high = middle; }
+      return low;
+    };
+    const learn = (over, place, value) => {
+      if (!over || !exact(over) || !exact(place) || !exact(value)) return;
+      const at = find(place);
+      if (places[at] === place) ratios[at] = value / over;
+      else if (places.length < 4096) { places.splice(at, 0, place); ratios.splice(at, 0, value / over); }
+    };
+    const at = (place) => {
+      const i = find(place);
+      if (i === places.length) return ratios[i - 1];
+      if (i === 0 || places[i] === place) return ratios[i];
+      return ratios[i - 1] + (ratios[i] - ratios[i - 1]) * ((place - places[i - 1]) / (places[i] - places[i - 1]));
+    };
+    return (row, before) => {
+      if (row) learn(leader[row - 1], by[row - 1], Number(before));
+      if (!places.length || !exact(leader[row]) || !exact(by[row])) return before;
+      const said = leader[row] * at(by[row]);
+      return exact(said) ? BigInt(Math.floor(said + 0.5)) : before;
+    };
+  }
+
+  function read(kind, bytes, power) {
+    if (kind === "whole") return BigInt.asIntN(8 * bytes.length, whole(bytes)) * 10n ** BigInt(power);
+    if (kind === "float") {
+      const said = new DataView(bytes.buffer).getFloat32(0) * Number(`1e${power}`);
+      return exact(said) ? BigInt(Math.floor(said + 0.5)) : 0n;
+    }
+    let value = 0n;
+    for (const byte of bytes.reverse()) { const digits = (byte - 0x33) & 255; value = value * 100n + BigInt((digits >> 4) * 10 + (digits & 15)); }
+    return value * 10n ** BigInt(power);
+  }
+
+  // A check sum stands as its difference from the right one: a sum, last but one (1; 2: as M-Bus sums), or a CRC-16 (3).
+  function restoreSum(bytes, check) {
+    const end = bytes.length - 2;
+    if (check === 1 || check === 2) bytes[end] ^= bytes.subarray(check === 2 ? 4 : 0, end).reduce((sum, byte) => sum + byte, 0) & 255;
+    if (check !== 3) return;
+    let crc = 0xffff;
+    for (const byte of bytes.subarray(0, end)) {
+      crc ^= byte;
+      for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >> 1) ^ 0xa001 : crc >> 1;
+    }
+    bytes[end] ^= crc & 255;
+    bytes[end + 1] ^= crc >> 8;
+  }
+
   function unpackEntries(bytes) {
     const source = new Source(bytes);
     const count = source.number(), kinds = source.number();
@@ -153,7 +271,7 @@ globalThis.SuyuanBundle = (() => {
       rows[kind] += 1;
     }
     const waiting = rows.map((many) => {
-      source.earlier = [];
+      source.group();
       const parts = source.text().split("\0");
       const columns = parts.slice(1).map(() => source.column(many));
       source.spend(many * parts.reduce((n, p) => n + p.length, 0));
@@ -179,9 +297,9 @@ globalThis.SuyuanBundle = (() => {
     const length = new DataView(whole.buffer, whole.byteOffset).getUint32(4);
     let head;
     try { head = JSON.parse(utf8.decode(whole.subarray(8, 8 + length))); } catch { throw damaged("its head cannot be read"); }
-    if (!head || head.format !== FORMAT) throw damaged("an audit bundle of another version");
+    if (!head || !Object.hasOwn(TAGS, head.format)) throw damaged("an audit bundle of another version");
     let at = 8 + length;
-    const sizes = [head.packed, TAG * head.indexes.length, HASH * head.hashes, ...head.files.map((f) => f[2])];
+    const tag = TAGS[head.format], sizes = [head.packed, tag * head.indexes.length, HASH * head.hashes, ...head.files.map((f) => f[2])];
     if (sizes.some((n) => !(n >= 0)) || at + sizes.reduce((a, b) => a + b, 0) !== whole.length) {
       throw damaged("its parts have not the sizes that its head states");
     }
@@ -198,7 +316,7 @@ globalThis.SuyuanBundle = (() => {
     return {
       origin: head.origin, instrument: head.instrument, from_us: head.from_us, to_us: head.to_us,
       checkpoint: head.checkpoint, indexes, entries,
-      tags: pieces(parts[1], TAG), hashes: pieces(parts[2], HASH),
+      tags: pieces(parts[1], tag), hashes: pieces(parts[2], HASH),
       receipts: head.receipts.map(([note, consistency]) => ({ note, consistency: consistency.map(unbase64) })),
       files: head.files.map(([name, media, _], i) => ({ name, media, data: parts[3 + i] })),
     };
@@ -529,7 +647,7 @@ globalThis.SuyuanBundle = (() => {
       return false;
     }
     const leaves = await Promise.all(bundle.entries.map(leafHash));
-    const wrong = bundle.tags.length === leaves.length ? indexes.filter((_, i) => !same(leaves[i].subarray(0, TAG), bundle.tags[i])) : [];
+    const wrong = bundle.tags.length === leaves.length ? indexes.filter((_, i) => !same(leaves[i].subarray(0, bundle.tags[i].length), bundle.tags[i])) : [];
     for (const index of wrong) add("entry", "the entry was changed, or another put in its place", index);
     const root = await rootOf(indexes, leaves, head.size, bundle.hashes);
     if (root && same(root, head.root)) return !wrong.length;

@@ -337,10 +337,10 @@
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   }
 
-  const data = B.unbase64(document.getElementById("bundle").textContent.trim());
+  const data = globalThis.SuyuanPage.bytes(document.getElementById("bundle").textContent);
   const carried = new Map(), fingerprints = new Map();
   try {
-    if (!data) throw new B.Refused("container", "not base64");
+    if (!data) throw new B.Refused("container", "characters that a bundle has not");
     bundle = await B.open(data);
     B.parseCheckpoint(B.parseNote(bundle.checkpoint).text);
     ({ records } = await B.readAll(bundle));

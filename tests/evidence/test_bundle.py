@@ -28,7 +28,8 @@ from evidence import log, note, record
 from evidence.bundle import Bundle, BundleError, File, Receipt
 from evidence.bundle_page import DISPLAY, extract, page
 from evidence.bundle_proof import covering_hashes, root_of
-from evidence.bundle_verify import verify, verify_bundle
+from evidence.bundle_text import as_bytes
+from evidence.bundle_verify import verify, verify_bundle, verify_page
 from evidence.errors import ParseError
 from evidence.policy import Policy
 from tests.evidence.logs import ORIGIN, START_US, Writer, files, signer
@@ -233,7 +234,7 @@ def edited(place: int, old: bytes, new: bytes, *, tag: bool = False) -> Bundle:
     entries = (*made().entries[:place], entry, *made().entries[place + 1 :])
     tags = made().tags
     if tag:
-        tags = (*tags[:place], log.leaf_hash(entry[1])[:4], *tags[place + 1 :])
+        tags = (*tags[:place], log.leaf_hash(entry[1])[: bundles.TAG_SIZE], *tags[place + 1 :])
     return replace(made(), entries=entries, tags=tags)
 
 
@@ -389,7 +390,7 @@ CASES = {
     "no gzip": (lambda: b"nothing", POLICY, "container"),
     "cut short": (lambda: bundles.encode(made())[:-9], POLICY, "container"),
     "another version": (
-        lambda: bundles.zipped(gzip.decompress(bundles.encode(made())).replace(b"bundle/1", b"bundle/2")),
+        lambda: bundles.zipped(gzip.decompress(bundles.encode(made())).replace(b"bundle/2", b"bundle/9")),
         POLICY, "container",
     ),
 }  # fmt: skip
@@ -514,15 +515,86 @@ def test_the_page_loads_nothing_and_runs_its_own_script_alone():
     assert "http://" not in shown
     assert "https://" not in shown
     assert "default-src 'none'" in text
-    script = text.split("<script>")[1].split("</script>")[0]
-    display = gzip.decompress(base64.b64decode(text.split('id="display">')[1].split("</script>")[0]))
+    start = text.split("<script>")[1].split("</script>")[0]
+    style, *scripts = unpacked(text)
     policy = text.split("</head>")[0]
-    for run in (script.encode(), display):
-        assert base64.b64encode(sha256(run).digest()).decode() in policy
-        assert b"http:" not in run.replace(b"http://www.w3.org/2000/svg", b"")
-        assert b"https:" not in run
-        assert b"innerHTML" not in run
-        assert b"eval(" not in run
+    assert policy.count("sha256-") == 3
+    assert "url(" not in style
+    for run in (start, *scripts):
+        assert base64.b64encode(sha256(run.encode()).digest()).decode() in policy
+        assert "http:" not in run.replace("http://www.w3.org/2000/svg", "")
+        assert "https:" not in run
+        assert "innerHTML" not in run
+        assert "eval(" not in run
+
+
+def unpacked(text: str) -> list[str]:
+    """What a page unpacks into its document: style, verifier, display."""
+    packed = text.split('id="page">')[1].split("</script>")[0]
+    return gzip.decompress(as_bytes(packed.encode())).decode().split("\0")
+
+
+def test_what_the_page_unpacks_is_the_source_as_it_stands():
+    assert unpacked(page(bundles.encode(made()))) == [
+        (PAGE / "page.css").read_text(encoding="utf-8"),
+        (PAGE / "verify.js").read_text(encoding="utf-8"),
+        "\n".join((PAGE / name).read_text(encoding="utf-8") for name in DISPLAY),
+    ]
+
+
+def test_no_character_set_line_end_or_lost_control_character_changes_a_page():
+    bundle = replace(made(), instrument="温度计 №1")
+    text = page(bundles.encode(bundle)).encode()
+    assert set(text) <= {0x0A, *range(0x20, 0x7F)}
+    for other in ("gbk", "windows-1252", "utf-8-sig", "shift_jis"):
+        assert extract(text.decode("ascii").encode(other)) == bundles.encode(bundle)
+
+
+def test_changed_line_ends_are_told_and_change_nothing():
+    text = page(bundles.encode(made())).encode().replace(b"\n", b"\r\n")
+    report = verify_page(text, Policy.parse(WITNESSED))
+    (found,) = report.findings
+    assert report.ok
+    assert found.code == "page"
+    assert "line ends" in found.what
+    longer = verify_page(text.replace(b"</body>", b"<p></p></body>"), Policy.parse(WITNESSED))
+    assert "do not believe" in longer.findings[0].what
+
+
+def test_a_file_saved_as_utf_16_is_refused_with_what_to_do():
+    with pytest.raises(ParseError, match=r"UTF-16.*as it came"):
+        extract(page(bundles.encode(made())).encode("utf-16"))
+
+
+FORMAT_1 = Path(__file__).with_name("bundle-of-format-1.gz")
+
+
+def test_a_bundle_of_the_first_format_verifies_in_its_page_too():
+    data = FORMAT_1.read_bytes()
+    element = b'<script type="application/vnd.suyuan.bundle" id="bundle">%s</script>'
+    report = verify_page(element % base64.b64encode(data), Policy.parse(POLICY))
+    assert report.ok
+    assert [f.code for f in report.findings] == ["page"], "the page of another version is told"
+    assert report.instruments["M2"].received > 10
+    with pytest.raises(ParseError, match="base64"):
+        extract(element % b"~~~~")
+    again = bundles.decode(bundles.encode(bundles.decode(data)))
+    old = bundles.decode(data)
+    assert replace(again, tags=()) == replace(old, tags=())
+    assert [tag[:2] for tag in old.tags] == list(again.tags)
+
+
+@pytest.mark.skipif(NODE is None, reason="Node is not installed")
+def test_a_bundle_of_the_first_format_verifies_with_the_pages_script():
+    data = FORMAT_1.read_bytes()
+    changed = gzip.decompress(data).replace(b'"M2"', b'"M3"')
+    cases = [[base64.b64encode(each).decode(), POLICY] for each in (data, bundles.zipped(changed))]
+    done = subprocess.run(
+        [NODE, Path(__file__).with_name("bundle_runner.js"), PAGE / "verify.js"],
+        input=json.dumps(cases), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    (fine, codes), (wrong, _) = json.loads(done.stdout)
+    assert (fine, codes, wrong) == (True, [], False)
 
 
 def test_a_name_in_the_data_is_never_markup():

@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evidence.bundle_packing import pack, unpack
+from evidence import bundle_packing
+from evidence.bundle_packing import unpack
 from evidence.errors import ParseError
 from tests.evidence.logs import Writer
+
+
+def pack(entries):
+    return b"".join(bundle_packing.pack(entries))
+
 
 numbers = st.integers(-(10**17), 10**17).map(str)
 decimals = st.decimals(

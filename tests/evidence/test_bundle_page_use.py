@@ -122,9 +122,7 @@ def test_fingers_find_their_targets_and_tables_that_are_wider_can_be_scrolled_by
         assert fixed == []
 
 
-def test_a_page_that_nobody_could_read_would_be_told(browser, file, tmp_path):
-    pale = tmp_path / "pale.html"
-    pale_ink = file.read_text(encoding="utf-8").replace("--quiet: #4d5b69", "--quiet: #c8ccd0")
-    pale.write_text(pale_ink, encoding="utf-8")
-    with browser.page(pale, 360, 740, "en-US", READY) as shown:
+def test_a_page_that_nobody_could_read_would_be_told(browser, file):
+    with browser.page(file, 360, 740, "en-US", READY) as shown:
+        shown.tell("document.documentElement.style.setProperty('--quiet', '#c8ccd0')")
         assert any(fault.startswith("color-contrast") for fault in shown.faults(AXE))

@@ -3,7 +3,6 @@
 What the key's holder signs again is caught by what was kept.
 """
 
-from base64 import b64decode
 from dataclasses import replace
 from random import Random
 
@@ -11,6 +10,7 @@ import pytest
 
 from evidence import log, note
 from evidence.bundle_page import data_place
+from evidence.bundle_text import as_bytes
 from evidence.bundle_verify import verify_page
 from evidence.findings import Report
 from evidence.verify import verify_log
@@ -184,7 +184,7 @@ def test_what_a_bundle_says_again_in_other_bytes_is_the_same_by_a_rule_with_a_na
 def test_of_a_page_the_data_are_covered_and_anything_else_around_them_is_told_by_its_bytes():
     target = mutations.BundleTarget()
     assert verify_page(target.page, mutations.POLICY).findings == ()
-    forged = target.page.replace(b"const same = (a, b) =>", b"const same = (a, b) => true ||")
+    forged = target.page.replace(b"</script>\n</body>", b"SuyuanPage.yes = true;\n</script>\n</body>")
     report = verify_page(forged, mutations.POLICY)
     first, after = data_place(forged)
     (found,) = report.findings
@@ -192,4 +192,4 @@ def test_of_a_page_the_data_are_covered_and_anything_else_around_them_is_told_by
     assert found.code == "page"
     assert f"{len(forged)} bytes" in found.what
     assert f"byte {first} to {after - 1} " in found.what
-    assert b64decode(forged[first:after]) == target.data
+    assert as_bytes(forged[first:after]) == target.data
