@@ -199,7 +199,21 @@ def decode_62056(data: bytes) -> Decoded:
         raw = data[shown.offset : shown.offset + len(shown.raw)]
         return replace(shown, raw=raw, extra={**shown.extra, "parity": "even, in the top bit of each byte"})
 
+    identified = {
+        f.offset + len(f.raw)
+        for f in found
+        if isinstance(f, iec62056.Frame) and f.kind is iec62056.Kind.IDENTIFICATION
+    }
     return Decoded(
         tuple(as_captured(f) for f in found if isinstance(f, iec62056.Frame)),
-        tuple(replace(r, raw=data[r.offset : r.offset + len(r.raw)]) for r in found if isinstance(r, Reject)),
+        tuple(_refused(r, data, identified) for r in found if isinstance(r, Reject)),
     )
+
+
+def _refused(reject: Reject, data: bytes, identified: set[int]) -> Reject:
+    """A reject with the bytes as captured; of a readout pasted without its control characters, what is missing."""
+    raw = data[reject.offset : reject.offset + len(reject.raw)]
+    if reject.reason is RejectReason.NOISE and reject.offset in identified and b"(" in raw:
+        detail = "no STX after the identification, so no check character vouches for these data"
+        return replace(reject, reason=RejectReason.HEADER, raw=raw, detail=detail)
+    return replace(reject, raw=raw)

@@ -162,6 +162,9 @@ def lrc(data: bytes) -> int:
     return -sum(data) & 0xFF
 
 
+_ECHOING = frozenset((5, 6, 8, 21, 22))  # functions whose normal answer is the request said back
+
+
 class _Talk:
     """What was asked last, to tell a request from an answer where the bytes alone do not."""
 
@@ -240,13 +243,14 @@ class TcpDecoder(Stream[Frame]):
         if left < 8:
             if not final:
                 return None
-            return RejectReason.TRUNCATED, left, "the stream ends inside the header"
+            if left < 6:
+                return RejectReason.TRUNCATED, left, "the stream ends inside the header"
         protocol = held[at + 2] << 8 | held[at + 3]
         length = held[at + 4] << 8 | held[at + 5]
         if protocol:
-            return RejectReason.HEADER, 8, f"protocol {protocol} is not Modbus"
+            return RejectReason.HEADER, min(left, 8), f"protocol {protocol} is not Modbus"
         if not 2 <= length <= 254:
-            return RejectReason.LENGTH, 8, f"length {length} is outside 2..254"
+            return RejectReason.LENGTH, min(left, 8), f"length {length} is outside 2..254"
         if left < 6 + length:
             return None if not final else (RejectReason.TRUNCATED, left, "the stream ends inside the frame")
         pdu = held[at + 7 : at + 6 + length]
@@ -414,7 +418,7 @@ def match(request: Request, frame: Frame) -> Answer | Mismatch:
         return Answer(request.item, b"", frame.raw, frame.address, frame.error, frame.data[0])
     wanted = request.answer_bytes
     if wanted is None:
-        if frame.raw == encode(request, writes=True) and request.function not in (5, 6, 8, 22):
+        if frame.raw == encode(request, writes=True) and request.function not in _ECHOING:
             return no(MismatchReason.ECHO, "our own request, heard back")
         return Answer(request.item, frame.data, frame.raw, frame.address)
     if len(frame.data) == wanted + 1 and frame.data[0] == wanted:
