@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+Said = TypeVar("Said")
 
 
 class Instant(NamedTuple):
@@ -189,3 +191,10 @@ class Counts:
 
 class LocalProtocolError(ValueError):
     """We asked for something that the protocol cannot say: our mistake, or the profile's."""
+
+
+def own(said: object, kind: type[Said], what: str) -> Said:
+    """What was said, if it is a ``kind``; LocalProtocolError if it is not, such as another protocol's request."""
+    if not isinstance(said, kind):
+        raise LocalProtocolError(f"not {what}")
+    return said

@@ -24,8 +24,9 @@ from typing import TypeAlias
 
 from drivers import dlms_get, hdlc
 from drivers.axdr import Malformed
-from drivers.codec import Answer, LocalProtocolError, Mismatch, MismatchReason
+from drivers.codec import Answer, LocalProtocolError, Mismatch, MismatchReason, Said, own
 from drivers.dlms import Attribute
+from drivers.points import Query
 
 Frame: TypeAlias = hdlc.Frame | hdlc.Wrapped
 
@@ -360,3 +361,56 @@ def request_of(frame: Frame) -> Request | None:
     server = frame.destination
     place = f"{server.upper}" + (f"/{server.lower}:{server.size}" if server.size > 1 else "")
     return Request(address(f"{place}@{frame.source.upper}"), False, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Dlms:
+    """DLMS/COSEM over HDLC or in the TCP wrapper; it only reads. A reading is a session, from association to release.
+
+    ``password``: of low-level security (LLS), in no ``repr``.
+    """
+
+    name: str
+    wrapped: bool = False
+    password: bytes = field(default=b"", repr=False)
+
+    def address(self, text: str) -> str:
+        """Logical and physical device, and the client if that is not 16; with a password, +lls behind it."""
+        if self.wrapped and ends(text).server.size == 2:
+            raise ValueError(f"{text!r}: in the TCP wrapper a meter has one number, mostly 1")
+        return address(text, lls=bool(self.password))
+
+    def request(self, address: str, query: Query) -> Request:
+        """What opens the session that reads the query's attributes."""
+        if query.protocol != "dlms":
+            raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
+        return request(self.address(address), query.item, wrapped=self.wrapped, password=self.password)
+
+    def encode(self, request: object) -> bytes:
+        """SNRM, AARQ, GET, RR, DISC or RLRQ."""
+        return encode(own(request, Request, "a DLMS request"))
+
+    def decoder(self) -> hdlc.Decoder | hdlc.WrapperDecoder:
+        """HDLC frames, or APDUs in the wrapper."""
+        return hdlc.WrapperDecoder() if self.wrapped else hdlc.Decoder()
+
+    def match(self, request: object, frame: object) -> Answer | Mismatch:
+        """By both addresses, N(S) and N(R), invoke id, block number."""
+        kind: type[Frame] = hdlc.Wrapped if self.wrapped else hdlc.Frame
+        return match(own(request, Request, "a DLMS request"), own(frame, kind, f"a frame of {self.name}"))
+
+    def numbered(self, request: Said, n: int) -> Said:  # noqa: ARG002 - numbered within the session
+        """Unchanged."""
+        return request
+
+    def expected_length(self, request: object) -> int | None:  # noqa: ARG002
+        """The meter's affair."""
+        return None
+
+    def follow(self, request: object, answer: Answer) -> Request | None:
+        """The next message of the session."""
+        return follow(own(request, Request, "a DLMS request"), answer)
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """All results of the session."""
+        return join(answers)

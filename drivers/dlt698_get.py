@@ -21,7 +21,8 @@ from typing import TypeAlias
 
 from drivers import dlt698, dlt698_apdu
 from drivers.axdr import Malformed
-from drivers.codec import Answer, LocalProtocolError, Mismatch, MismatchReason
+from drivers.codec import Answer, LocalProtocolError, Mismatch, MismatchReason, Said, own
+from drivers.points import Query
 
 GET, GET_RESPONSE, ERROR = 0x05, 0x85, 0xEE
 SERVICE = 0x01
@@ -262,3 +263,50 @@ def _joined(whole: Answer, frames: Sequence[dlt698.Frame]) -> Answer:
     if told.tag != GET_RESPONSE or "block" in told.detail or answered != whole.item:
         raise LocalProtocolError(f"the joined fragments carry {answered}, {whole.item} was asked")
     return replace(whole, payload=apdu, error=told.error, error_code=255 if told.error else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Dlt698:
+    """DL/T 698.45; it only reads."""
+
+    name: str
+
+    def address(self, text: str) -> str:
+        """The digits, with @ and the client's address if that is not 00."""
+        return address(text)
+
+    def request(self, address: str, query: Query) -> Request:
+        """GET of the query's OADs."""
+        if query.protocol != "dlt698":
+            raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
+        return request(self.address(address), query.item)
+
+    def encode(self, request: object) -> bytes:
+        """With preamble."""
+        return encode(own(request, Request, "a DL/T 698.45 request"))
+
+    def decoder(self) -> dlt698.Decoder:
+        """All frames."""
+        return dlt698.Decoder()
+
+    def match(self, request: object, frame: object) -> Answer | Mismatch:
+        """By direction, server, client, service and OADs."""
+        return match(
+            own(request, Request, "a DL/T 698.45 request"), own(frame, dlt698.Frame, "a DL/T 698.45 frame")
+        )
+
+    def numbered(self, request: Said, n: int) -> Said:  # noqa: ARG002 - the OADs tell what is answered
+        """Unchanged."""
+        return request
+
+    def expected_length(self, request: object) -> int | None:  # noqa: ARG002
+        """The meter's affair: types and elements are told by the answer."""
+        return None
+
+    def follow(self, request: object, answer: Answer) -> Request | None:
+        """A fragment confirmed, or the next block."""
+        return follow(own(request, Request, "a DL/T 698.45 request"), answer)
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """Checked for order and for what was asked."""
+        return join(answers)

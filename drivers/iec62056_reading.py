@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from drivers import iec62056
-from drivers.codec import Answer, Exchange, LocalProtocolError, Mismatch, MismatchReason, Onward
+from drivers.codec import Answer, Exchange, LocalProtocolError, Mismatch, MismatchReason, Onward, Said, own
 from drivers.iec62056 import Frame, Kind
+from drivers.points import Query
 
 HIGHEST_BAUD = 9600
 """What optical heads and converters pass without fail; a meter that offers more is read at the first rate."""
@@ -260,3 +261,55 @@ def join(answers: Sequence[Answer]) -> Answer:
 def request_of(frame: Frame) -> Request | None:
     """The request that a sign-on carries; None of any other message."""
     return Request(frame.address) if frame.kind is Kind.SIGN_ON else None
+
+
+@dataclass(frozen=True, slots=True)
+class Iec62056:
+    """IEC 62056-21 modes A, B and C; it only reads. A reading is a session: sign-on, option select, readout."""
+
+    name: str
+    rates: Rates
+    times: Times = STANDARD
+
+    def address(self, text: str) -> str:
+        """Up to 32 letters, digits or spaces; empty for the only meter of a line."""
+        return iec62056.address(text)
+
+    def request(self, address: str, query: Query) -> Request:
+        """The sign-on; its answer, the identification, has ``more``."""
+        if query.protocol != "iec62056-21":
+            raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
+        registers = tuple(point.item for point in query.points) if query.item else ()
+        return Request(
+            self.address(address), self.rates, times=self.times, command=query.item, registers=registers
+        )
+
+    def encode(self, request: object) -> bytes:
+        """Sign-on, option select or acknowledge."""
+        return encode(own(request, Request, "an IEC 62056-21 request"))
+
+    def decoder(self) -> iec62056.Decoder:
+        """All messages."""
+        return iec62056.Decoder()
+
+    def match(self, request: object, frame: object) -> Answer | Mismatch | Onward:
+        """By direction and kind."""
+        return match(
+            own(request, Request, "an IEC 62056-21 request"), own(frame, Frame, "an IEC 62056-21 message")
+        )
+
+    def numbered(self, request: Said, n: int) -> Said:  # noqa: ARG002 - the protocol has no numbers
+        """Unchanged."""
+        return request
+
+    def expected_length(self, request: object) -> int | None:  # noqa: ARG002
+        """The meter's affair."""
+        return None
+
+    def follow(self, request: object, answer: Answer) -> Request | None:
+        """Option select, then an acknowledge for each block that others follow."""
+        return follow(own(request, Request, "an IEC 62056-21 request"), answer)
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """Checked for order."""
+        return join(answers)

@@ -19,10 +19,12 @@ values pass for new. Hence:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from drivers import mbus
-from drivers.codec import Answer
+from drivers.codec import Answer, LocalProtocolError, Mismatch, Said, own
+from drivers.points import Query
 
 _NAMED = {0x72: 8, 0x76: 8, 0x73: 4, 0x77: 4}  # CI -> bytes that name the meter
 
@@ -125,3 +127,50 @@ class Reading:
 def begun(opening: mbus.Request, held: Held) -> Reading:
     """A reading that begins with what ``drivers.mbus.opening`` gives."""
     return Reading(opening, held, opening)
+
+
+@dataclass(frozen=True, slots=True)
+class MBus:
+    """M-Bus; it only reads. A reading opens the link (or selects the slave), then asks telegram by telegram."""
+
+    name: str
+
+    def address(self, text: str) -> str:
+        """Primary, or the 16 digits of a secondary one."""
+        return mbus.address(text)
+
+    def request(self, address: str, query: Query) -> mbus.Request:
+        """SND_NKE or the selection: what opens the reading. Its acknowledge is an answer with ``more``."""
+        if query.protocol != "mbus":
+            raise LocalProtocolError(f"a {query.protocol} query cannot be asked by {self.name}")
+        return mbus.opening(address)
+
+    def encode(self, request: object) -> bytes:
+        """A short frame, or the selection."""
+        return mbus.encode(own(request, mbus.Request, "an M-Bus request"))
+
+    def decoder(self) -> mbus.Decoder:
+        """All frames."""
+        return mbus.Decoder()
+
+    def match(self, request: object, frame: object) -> Answer | Mismatch:
+        """By direction, address or identity, kind."""
+        return mbus.match(
+            own(request, mbus.Request, "an M-Bus request"), own(frame, mbus.Frame, "an M-Bus frame")
+        )
+
+    def numbered(self, request: Said, n: int) -> Said:  # noqa: ARG002 - FCB goes with the telegram
+        """Unchanged."""
+        return request
+
+    def expected_length(self, request: object) -> int | None:
+        """One byte of acknowledge; a telegram's length is the slave's affair."""
+        return None if own(request, mbus.Request, "an M-Bus request").part else 1
+
+    def follow(self, request: object, answer: Answer) -> mbus.Request | None:
+        """REQ_UD2 with the FCB toggled."""
+        return mbus.follow(own(request, mbus.Request, "an M-Bus request"), answer)
+
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """Checked for order and repetition."""
+        return mbus.join(answers)

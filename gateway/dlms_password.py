@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from drivers.protocols import Codec, Dlms
+from drivers.dlms_reading import Dlms
+from drivers.protocols import Codec
 from gateway.config import SiteFile
 from gateway.site_lines import InstrumentConfig
 from gateway.toml_source import Problem

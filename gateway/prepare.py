@@ -16,11 +16,11 @@ from pathlib import Path
 from drivers.bus import Meter
 from drivers.cycle_time import cycle_time_s
 from drivers.hj212_sm4 import sm4_key
-from drivers.iec62056_reading import Times
+from drivers.iec62056_reading import Iec62056, Times
 from drivers.line import Timing
 from drivers.link import LinkDown, link
 from drivers.profile import Profile, ProfileError, Query, load, plan
-from drivers.protocols import Codec, Iec62056, codec
+from drivers.protocols import Codec, codec
 from evidence.errors import EvidenceError
 from evidence.note import COSIGNATURE, Verifier
 from gateway.calibrations import Calibrations

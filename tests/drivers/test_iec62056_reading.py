@@ -12,11 +12,11 @@ from drivers import golden, iec62056
 from drivers.bus import Bus, Meter
 from drivers.codec import Instant, Missing, Scan
 from drivers.cycle_time import cycle_time_s
-from drivers.iec62056_reading import Times
+from drivers.iec62056_reading import Iec62056, Times
 from drivers.line import Timing
 from drivers.link import MemoryLink
 from drivers.profile import load, plan
-from drivers.protocols import Iec62056, codec
+from drivers.protocols import codec
 from sim.virtual import VirtualLoop
 
 MT174 = load("iskra-mt174")

@@ -52,7 +52,7 @@ def test_the_length_of_an_answer_is_known_where_the_item_says_it():
         for item in ("00010000", "02010100", "0201FF00", "06100101")
     }
     assert lengths == {"00010000": 20, "02010100": 18, "0201FF00": None, "06100101": None}
-    assert codec.expected_length(protocols.Dlt645("dlt645-2007").address_request()) == 18
+    assert codec.expected_length(dlt645.Request(dlt645.WILDCARD, dlt645.READ_ADDRESS)) == 18
 
 
 def test_a_dl645_request_goes_out_behind_four_preamble_bytes():
