@@ -3,14 +3,14 @@
 Two roots, because each side believes another one: the platform lets in who has a gateway's certificate; a gateway lets
 in, and sends its log to, who has the platform's. So no gateway can pass for the platform towards another gateway.
 
-A directory with ``gateways-ca.pem``, ``platform-ca.pem`` and their keys (mode 0600). A gateway's certificate names its
+A directory with ``gateways-ca.pem``, ``platform-ca.pem``, their keys (mode 0600), and what was issued to gateways and
+counts no more (:mod:`central.revoked_certificates`). A gateway's certificate names its
 log (:func:`central.naming.log_name`) and the addresses that a person approved; of a request nothing but its key and
 its addresses is taken.
 """
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from evidence.enrolment import MAX_COMMON_NAME, common_name
 
+from .durable import write, write_secret
 from .naming import log_name
+from .revoked_certificates import Certificates
 
 GATEWAYS: Final = "gateways-ca"
 PLATFORM: Final = "platform-ca"
@@ -102,6 +104,7 @@ class Authority:
         self.directory = directory
         self._gateways = _load(directory, GATEWAYS)
         self._platform = _load(directory, PLATFORM)
+        self.certificates = Certificates(directory, self._gateways.certificate, self._gateways.key)
 
     @classmethod
     def create(cls, directory: Path, name: str, now: datetime) -> Authority:
@@ -124,7 +127,11 @@ class Authority:
             )
             write_secret(directory / f"{root}.key", _private(key))
             write(directory / f"{root}.pem", made.public_bytes(Encoding.PEM))
-        return cls(directory)
+        made_both = cls(directory)
+        made_both.certificates.settle(
+            (), (), now
+        )  # a server that asks for the list finds one, with nothing on it
+        return made_both
 
     @property
     def platform_pem(self) -> str:
@@ -135,9 +142,11 @@ class Authority:
         """A certificate (PEM) for a gateway, as a server and as a client."""
         names = (log_name(origin), *wanted.addresses)
         uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        return self._issued(
+        made = self._issued(
             self._gateways, common_name(origin), names, wanted.request.public_key(), uses, now, days
         )
+        self.certificates.issued(x509.load_pem_x509_certificate(made.encode()), origin)
+        return made
 
     def for_platform(
         self, name: str, addresses: Sequence[str], now: datetime, days: float
@@ -211,22 +220,6 @@ def address(text: str) -> str:
     """An address as a certificate may bear it: a DNS name or an IP address. Raises AuthorityError."""
     _general(text)
     return text
-
-
-def write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file durably, in one step."""
-    partial = path.with_name(path.name + ".writing")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def write_secret(path: Path, data: bytes) -> None:
-    """Write a file that nobody else may read."""
-    write(path, data, 0o600)
 
 
 def _fits(name: str, most: int) -> None:

@@ -32,9 +32,10 @@ from .authority import (
     ends,
     is_of,
     is_old,
-    write,
 )
+from .durable import write
 from .registry import Registered, Registry
+from .revoked_certificates import Why
 from .waiting import MAX_WAITING, RESERVED, NewerWaits, Waiting, WaitingRoom, place_of
 
 DAYS: Final = 365
@@ -166,7 +167,41 @@ class Enrolments:
             found = place.exists()
             if found:
                 shutil.rmtree(place)
-            return self._registry.remove(origin) or found
+            found = self._registry.remove(origin) or found
+            if self._authority is not None:
+                self._authority.certificates.revoke(origin, Why.REMOVED, self._now())
+            return found
+
+    def suspend(self, known: Registered) -> None:
+        """Take nothing from a gateway until it is approved again; so long its certificates do not count either."""
+        with self._lock:
+            self._registry.put(Registered(known.verifier, active=False))
+            if self._authority is not None:
+                self._authority.certificates.revoke(known.verifier.name, Why.HOLD, self._now())
+
+    def reinstate(self, known: Registered) -> None:
+        """Take from a gateway again that was suspended; its certificates count again."""
+        with self._lock:
+            self._reinstated(known)
+
+    def _reinstated(self, known: Registered) -> None:
+        self._registry.put(Registered(known.verifier))
+        if self._authority is not None:
+            self._authority.certificates.reinstate(known.verifier.name, self._now())
+
+    @property
+    def revoked_list(self) -> Path | None:
+        """The list of certificates that count no more; None where another authority issues them."""
+        return None if self._authority is None else self._authority.certificates.crl
+
+    def settle(self) -> int | None:
+        """Make that list anew after the file of gateways; how many are on it. None where there is none."""
+        if self._authority is None:
+            return None
+        with self._lock:
+            active = self._registry()
+            known = [one.verifier.name for one in self._registry.gateways]
+            return self._authority.certificates.settle(active, known, self._now())
 
     def approve(self, data: bytes, told: str) -> Application:
         """Enter an application's gateway. ``told``: the fingerprint or the scanned code. Raises EnrolmentRefused."""
@@ -203,7 +238,7 @@ class Enrolments:
         else:
             self._fits(known, application)
             if not known.active:
-                self._registry.put(Registered(known.verifier))
+                self._reinstated(known)
         if wanted is not None:
             place = self._place(application.origin)
             place.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from evidence.enrolment import LIMIT
 
 from .enrolment import EnrolmentRefused, Enrolments
 from .registry import RegistryError
+from .revoked_certificates import LedgerError
 from .waiting import source_of
 
 _BODY_S: Final = 20
@@ -48,7 +49,7 @@ def application(enrolments: Enrolments, report: Callable[[str], None] = lambda _
             if refused.status >= 500:  # ours to mend, and ours to know
                 return PlainTextResponse(_NOT_NOW, refused.status)
             return PlainTextResponse(f"{refused}\n", refused.status)
-        except (OSError, RegistryError) as error:
+        except (OSError, LedgerError, RegistryError) as error:
             report(f"enrolment: {error}")
             return PlainTextResponse(_NOT_NOW, 503)
         if answer is None:

@@ -22,7 +22,8 @@ from typing import Final
 from evidence.enrolment import Application
 from evidence.errors import EvidenceError
 
-from .authority import AuthorityError, Wanted, write
+from .authority import AuthorityError, Wanted
+from .durable import write
 
 MAX_WAITING: Final = 1000
 KEPT: Final = timedelta(days=30)

@@ -23,17 +23,20 @@ class TlsError(ValueError):
 class TlsFiles:
     """PEM files: an own certificate chain with its key (``private_key`` None: in the same file), and whom to believe.
 
-    ``ca``: who vouches for the other side. For a server: only clients with a certificate of it get in.
+    ``ca``: who vouches for the other side. For a server: only clients with a certificate of it get in. ``crl``: the
+    list of its certificates that count no more; without a list of every authority in ``ca`` nobody gets in.
     """
 
     certificate: Path | None = None
     private_key: Path | None = None
     ca: Path | None = None
+    crl: Path | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """The files that there are."""
-        return tuple(path for path in (self.certificate, self.private_key, self.ca) if path is not None)
+        every = (self.certificate, self.private_key, self.ca, self.crl)
+        return tuple(path for path in every if path is not None)
 
     def load(self, context: ssl.SSLContext) -> None:
         """Load them into a context. Raises TlsError."""
@@ -54,6 +57,19 @@ class TlsFiles:
                 context.load_verify_locations(self.ca)
             except ssl.SSLError as error:
                 raise TlsError(f"{self.ca}: holds no certificate in PEM ({_reason(error)})") from None
+        if self.crl is not None:
+            self._load_list(context, self.crl)
+
+    def _load_list(self, context: ssl.SSLContext, path: Path) -> None:
+        try:
+            context.load_verify_locations(path)
+        except ssl.SSLError as error:
+            raise TlsError(
+                f"{path}: holds no list of revoked certificates in PEM ({_reason(error)})"
+            ) from None
+        if not context.cert_store_stats()["crl"]:
+            raise TlsError(f"{path}: holds no list of revoked certificates (X509 CRL), but something else")
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
 
     def stamps(self) -> _Stamps:
         """What changes when a file is replaced."""

@@ -166,17 +166,21 @@ PHRASES: dict[str, tuple[str, str]] = {
         "{origin}: removed; what is stored of its log stays, and nothing is taken from it any more",
         "{origin}：已删除；已存日志保留，不再接收其数据",
     ),
-    "gateways.removed_certificate": (
+    "gateways.revoked_certificate": (
         (
-            "its TLS certificate counts until {until}: nothing here revokes it. Its holder still gets through a door that asks "
-            "for one (and reads what is mirrored there) and onto the broker. If it may be in wrong hands, deny its name in "
-            "the broker's access list, and put a proxy with a list of its own before the door, or make a new authority in "
-            "another directory (suyuan platform ca new) and enrol the others again"
+            "its TLS certificates are on the list {file}: suyuan collect --listen lets them in no more, from their next "
+            "connection on; a broker gets a copy of the list and is restarted"
+        ),
+        "其 TLS 证书已列入吊销列表 {file}：suyuan collect --listen 自下一次连接起拒绝；请将列表复制给 MQTT 代理服务器并重启",
+    ),
+    "gateways.foreign_certificate": (
+        (
+            "its TLS certificate counts until {until}: another authority issued it, and only that one can revoke it. Have it "
+            "revoked there, and give its list to suyuan collect --listen (--crl) and to the broker (crlfile)"
         ),
         (
-            "其 TLS 证书在 {until} 之前仍然有效，此处无法吊销：持有者仍可通过凭证书的入口（并读取镜像日志），也可连接代理服务器。若证书可能落入"
-            "他人之手：请在代理服务器的访问列表中拒绝其名称，并在入口前设置带吊销列表的反向代理，或在另一目录新建 CA（suyuan platform ca new）"
-            "并重新登记其余网关"
+            "其 TLS 证书有效期至 {until}，由其他 CA 签发，只能由该 CA 吊销。请在该处吊销，并将其吊销列表提供给 suyuan collect --listen"
+            "（--crl）与代理服务器（crlfile）"
         ),
     ),
     "gateways.unknown": (
@@ -236,6 +240,37 @@ PHRASES: dict[str, tuple[str, str]] = {
     # demo
     "demo.title": ("Suyuan 溯源: a simulated site; value ± U, k = 2", "溯源：模拟现场；数值 ± U，k = 2"),
     "demo.starting": ("starting the simulated site (seed {seed})", "正在启动模拟现场（种子 {seed}）"),
+    "collect.crl": (
+        "certificates that count no more are read from {file}",
+        "已吊销证书列表：{file}",
+    ),
+    "collect.no_crl": (
+        "{clients}: no list of revoked certificates beside it ({file}): every certificate of it counts until its end",
+        "{clients}：旁边没有吊销列表（{file}）：该 CA 的证书在到期前一律有效",
+    ),
+    "collect.crl_alone": (
+        "--crl belongs to --clients: it lists certificates of that CA",
+        "--crl 须与 --clients 一同使用：它列出该 CA 的已吊销证书",
+    ),
+    "authority.days": ("--days: from 1 to 3650", "--days：1 至 3650"),
+    "authority.name": ("who is it? --name TEXT", "名称为何？请用 --name TEXT 给出"),
+    "authority.made": (
+        "{directory}: made; bring {root} to the gateways, keep the keys",
+        "{directory}：已建立；请将 {root} 送到各网关，私钥妥善保存",
+    ),
+    "authority.where": (
+        "where to? suyuan platform ca issue FILE --store DIR --name TEXT",
+        "写到哪里？suyuan platform ca issue FILE --store DIR --name TEXT",
+    ),
+    "authority.exists": (
+        "{file}: exists already; write to another file, then rename it in its place",
+        "{file}：已存在；请写入另一文件，再改名替换",
+    ),
+    "authority.written": ("{file}: written", "{file}：已写入"),
+    "authority.listed": (
+        "{file}: written, {count} certificates of gateways count no more",
+        "{file}：已写入，吊销的网关证书 {count} 份",
+    ),
     "demo.channel": ("point", "测点"),
     "demo.measurand": ("measurand", "被测量"),
     "demo.value": ("measurement result (k = 2)", "测量结果（k = 2）"),

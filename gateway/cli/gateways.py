@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     from central.authority import AuthorityError
     from central.enrolment import EnrolmentRefused
     from central.registry import Registry, RegistryError
+    from central.revoked_certificates import LedgerError
 
     if not 1 <= given.days <= 3650:
         raise UsageError(phrase("gateways.days"))
@@ -110,7 +112,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     except EnrolmentRefused as error:
         told = phrase(f"refused.{error.kind}", **error.about) if error.kind else str(error)
         raise UsageError(told) from None
-    except (AuthorityError, RegistryError) as error:
+    except (AuthorityError, LedgerError, RegistryError) as error:
         raise UsageError(str(error)) from None
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from None
@@ -157,23 +159,20 @@ def _at(addresses: Sequence[str]) -> str:
 
 
 def _decide(given: argparse.Namespace, registry: Registry, enrolments: Enrolments) -> int:
-    from central.registry import Registered
-    from gateway.clock import moment
-
     which: str = given.which
     known = next((one for one in registry.gateways if one.verifier.name == which), None)
     if given.action == "suspend":
         if known is None:
             raise UsageError(phrase("gateways.unknown", origin=which, store=given.store))
-        registry.put(Registered(known.verifier, active=False))
+        enrolments.suspend(known)
         say(phrase("gateways.suspended", origin=which))
+        _certificate(enrolments, enrolments.certified(which))
     elif given.action == "remove":
         until = enrolments.certified(which)
         if not enrolments.forget(which):
             raise UsageError(phrase("gateways.unknown", origin=which, store=given.store))
         say(phrase("gateways.removed", origin=which))
-        if until is not None and until > moment():
-            say(f"  → {phrase('gateways.removed_certificate', until=f'{until:%Y-%m-%d}')}")
+        _certificate(enrolments, until)
     elif given.action == "refuse":
         for one in _waiting(given, enrolments):
             enrolments.refuse(one)
@@ -192,14 +191,25 @@ def _decide(given: argparse.Namespace, registry: Registry, enrolments: Enrolment
     return DONE
 
 
-def _approve(given: argparse.Namespace, registry: Registry, enrolments: Enrolments) -> None:
-    from central.registry import Registered
+def _certificate(enrolments: Enrolments, until: datetime | None) -> None:
+    """What becomes of the TLS certificate of who was suspended or removed."""
+    from gateway.clock import moment
 
+    if until is None or until <= moment():
+        return
+    revoked = enrolments.revoked_list
+    if revoked is None:
+        say(f"  → {phrase('gateways.foreign_certificate', until=f'{until:%Y-%m-%d}')}")
+    else:
+        say(f"  → {phrase('gateways.revoked_certificate', file=revoked)}")
+
+
+def _approve(given: argparse.Namespace, registry: Registry, enrolments: Enrolments) -> None:
     which: str = given.which
     known = next((one for one in registry.gateways if one.verifier.name == which), None)
     waiting = [one for one in enrolments.waiting if one.application.origin == which]
     if known is not None and not waiting:  # one that was suspended: its key was looked at before
-        registry.put(Registered(known.verifier))
+        enrolments.reinstate(known)
     elif which == "-" or Path(which).is_file():
         which = enrolments.approve(read_text(which).encode(), given.fingerprint or "").origin
     elif known is None and given.fingerprint and not _told(given, waiting):

@@ -36,6 +36,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--clients", metavar="PEM", type=Path, help="only clients with a certificate of this CA get in"
     )
     group.add_argument(
+        "--crl",
+        metavar="PEM",
+        type=Path,
+        help="certificates of that CA that count no more (default: its file with .crl for .pem, if it is there)",
+    )
+    group.add_argument(
         "--broker", metavar="URL", help="also take what gateways publish over MQTT: mqtts://host:port"
     )
     group.add_argument("--broker-ca", metavar="PEM", type=Path, help="who vouches for the broker")
@@ -53,6 +59,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--database", metavar="URL", help="store in PostgreSQL instead, shared by any number of these"
     )
     group.add_argument("--plain", action="store_true", help="without TLS: behind a proxy that has it")
+
+
+def _revoked_list(given: argparse.Namespace) -> Path | None:
+    """The list of clients' certificates that count no more: the one that is given, or that lies beside the CA."""
+    if given.clients is None:
+        if given.crl is not None:
+            raise UsageError(phrase("collect.crl_alone"))
+        return None
+    beside: Path = given.clients.with_suffix(".crl")
+    found: Path | None = given.crl or (beside if beside.is_file() else None)
+    said = "collect.no_crl" if found is None else "collect.crl"
+    say(phrase(said, clients=given.clients, file=found or beside))
+    return found
 
 
 def listen(given: argparse.Namespace) -> int:
@@ -80,10 +99,11 @@ def listen(given: argparse.Namespace) -> int:
         raise UsageError("--private-key belongs to a --certificate")
     if given.certificate is None and (not given.plain or given.clients is not None):
         raise UsageError("give --certificate and --private-key, or --plain if a proxy in front has the TLS")
+    crl = _revoked_list(given)
     tls = None
     try:
         if given.certificate is not None:
-            tls = ServerTls(TlsFiles(given.certificate, given.private_key, given.clients), say)
+            tls = ServerTls(TlsFiles(given.certificate, given.private_key, given.clients, crl), say)
         broker = None if given.broker is None else Broker.at(given.broker, ca=given.broker_ca)
     except TlsError as error:
         raise UsageError(str(error)) from None

@@ -17,6 +17,7 @@ import pytest
 
 from central.postgres import PostgresStore
 from gateway.cli import collect, platform
+from sim.ports import free_port
 from tests.central.test_postgres import with_aggregates
 from tests.central.test_store import advance
 from tests.evidence.logs import ORIGIN, START_US
@@ -161,10 +162,11 @@ def test_grafana_reads_the_tables_laid_after_it_was_let_in_and_writes_none(tmp_p
 @pytest.mark.skipif(broker.MOSQUITTO is None, reason=broker.ABSENT)
 async def test_a_gateway_says_and_hears_at_the_broker_only_what_is_its_own(tmp_path):
     ca, server, client, _ = authority.issue(tmp_path)
-    outside, inside = engines.free_port(), engines.free_port()
+    outside, inside = free_port(), free_port()
     text = (HERE / "mosquitto.conf").read_text(encoding="utf-8")
     replaced = {
         "/run/secrets/broker-clients": ca, "/run/secrets/broker-certificate": server[0],
+        "/run/secrets/broker-revoked": authority.nothing_revoked(tmp_path),
         "/run/secrets/broker-key": server[1], "/run/secrets/broker-passwords": tmp_path / "passwords",
         "/mosquitto/config": HERE, "/mosquitto/data": tmp_path,
         "listener 8883": f"listener {outside} 127.0.0.1", "listener 1883": f"listener {inside} 127.0.0.1",

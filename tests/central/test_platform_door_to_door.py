@@ -16,6 +16,7 @@ import pytest
 
 from central.postgres import PostgresStore
 from evidence import record
+from sim.ports import free_port
 from tests.rigs import engines
 from tests.rigs.broker import ABSENT, MOSQUITTO
 
@@ -79,7 +80,7 @@ def test_a_gateway_that_enrolled_pushes_through_the_shipped_broker_and_gets_its_
     box.mkdir()
     (place / "secrets").mkdir(parents=True)
     secrets = place / "secrets"
-    door, outside, inside = engines.free_port(), engines.free_port(), engines.free_port()
+    door, outside, inside = free_port(), free_port(), free_port()
     mute = socket.create_server(("127.0.0.1", 0))  # a meter that takes the connection and never answers
 
     # the platform's operator
@@ -91,6 +92,7 @@ def test_a_gateway_that_enrolled_pushes_through_the_shipped_broker_and_gets_its_
     suyuan(place, *issue, "secrets/broker-key", "--store", ".", "--name", "broker", "--address", "127.0.0.1")
     (secrets / "broker-certificate").write_bytes((secrets / "broker-key").read_bytes())
     (secrets / "broker-clients").write_bytes((place / "ca" / "gateways-ca.pem").read_bytes())
+    (secrets / "broker-revoked").write_bytes((place / "ca" / "gateways-ca.crl").read_bytes())
     made = suyuan(
         place, "key", "new", "secrets/platform.key", "--name", "platform.example/receipts", "--receipts"
     )

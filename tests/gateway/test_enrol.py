@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import load_pem_x509_crl
 
 from central.enrolment import EnrolmentRefused, Enrolments
 from central.registry import Registry
@@ -106,7 +107,7 @@ def test_what_waits_is_told_to_who_approves_another_fingerprint(tmp_path, enrolm
     assert f"has another fingerprint: {fingerprint}" in capsys.readouterr().err
 
 
-def test_who_is_removed_keeps_a_certificate_and_that_is_told(tmp_path, enrolment, capsys):
+def test_the_certificate_of_who_is_removed_is_revoked_and_that_is_told(tmp_path, enrolment, capsys):
     note, fingerprint = enrolment
     assert main(["platform", "ca", "new", "--store", str(tmp_path / "platform"), "--name", "Smelter"]) == 0
     vkey = create(tmp_path / "receipts.key", "platform.example/receipts", receipts=True).vkey
@@ -115,8 +116,9 @@ def test_who_is_removed_keeps_a_certificate_and_that_is_told(tmp_path, enrolment
     assert gateways(tmp_path, "answer", ORIGIN) == 0
     capsys.readouterr()
     assert gateways(tmp_path, "remove", ORIGIN) == 0
-    until = moment().replace(year=moment().year + 1)
-    assert f"its TLS certificate counts until {until:%Y-%m}" in capsys.readouterr().err
+    crl = tmp_path / "platform" / "ca" / "gateways-ca.crl"
+    assert f"its TLS certificates are on the list {crl}" in capsys.readouterr().err
+    assert len(load_pem_x509_crl(crl.read_bytes())) == 1
 
 
 def test_the_tables_and_refusals_are_chinese_for_who_reads_chinese(tmp_path, enrolment, capsys, monkeypatch):

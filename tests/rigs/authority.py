@@ -10,7 +10,12 @@ from typing import TypeAlias
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 
 Pair: TypeAlias = tuple[Path, Path]
@@ -45,3 +50,18 @@ def issue(directory: Path, address: str = "127.0.0.1") -> tuple[Path, Pair, Pair
     root, (ca, _) = issued("ca", ca=True)
     other, _ = issued("other-ca", ca=True)
     return ca, issued("server", root)[1], issued("client", root)[1], issued("stranger", other)[1]
+
+
+def nothing_revoked(directory: Path) -> Path:
+    """The list of revoked certificates of the authority that :func:`issue` made there: an empty one."""
+    key = load_pem_private_key((directory / "ca.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    begin = datetime(2020, 1, 1, tzinfo=UTC)
+    made = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")]))
+        .last_update(begin).next_update(begin + timedelta(days=36500))
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    (directory / "ca.crl").write_bytes(made.public_bytes(Encoding.PEM))
+    return directory / "ca.crl"
