@@ -30,6 +30,7 @@ _PLACE: Final = re.compile(r"\{\{([a-z_]+)\}\}")
 _DATA: Final = re.compile(
     rb'<script type="application/vnd\.suyuan\.bundle(91)?" id="bundle">([^<]*)</script>'
 )  # without the number: base64, as versions before this one wrote it
+_BEGIN: Final = re.compile(rb'<script type="application/vnd\.suyuan\.bundle(91)?" id="bundle">[^<]*\Z')
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/=\s]*")
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
@@ -78,6 +79,8 @@ def _data(text: bytes) -> re.Match[bytes]:
             "a program saved this file in another character set (UTF-16): take the file as it came, or save it as UTF-8"
         )
     found = list(_DATA.finditer(text))
+    if not found and _BEGIN.search(text):
+        raise ParseError("the file was cut short on its way: its data have no end")
     if len(found) != 1:
         raise ParseError("not an audit bundle: the page holds no bundle's data, or more than one")
     return found[0]

@@ -26,7 +26,7 @@ import evidence
 from evidence import bundle as bundles
 from evidence import log, note, record
 from evidence.bundle import Bundle, BundleError, File, Receipt
-from evidence.bundle_page import DISPLAY, extract, page
+from evidence.bundle_page import DISPLAY, data_place, extract, page
 from evidence.bundle_proof import covering_hashes, root_of
 from evidence.bundle_text import as_bytes
 from evidence.bundle_verify import verify, verify_bundle, verify_page
@@ -564,6 +564,14 @@ def test_changed_line_ends_are_told_and_change_nothing():
 def test_a_file_saved_as_utf_16_is_refused_with_what_to_do():
     with pytest.raises(ParseError, match=r"UTF-16.*as it came"):
         extract(page(bundles.encode(made())).encode("utf-16"))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_a_file_cut_short_is_told_as_one(share):
+    text = page(bundles.encode(made())).encode()
+    first, after = data_place(text)
+    with pytest.raises(ParseError, match="cut short"):
+        extract(text[: first + round(share * (after - first))])
 
 
 FORMAT_1 = Path(__file__).with_name("bundle-of-format-1.gz")
