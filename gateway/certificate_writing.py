@@ -14,7 +14,7 @@ import tomli_w
 from calibration.certificate import CalibrationPoint, Certificate, GivenAs
 from calibration.refusals import TableRefused
 from calibration.tables import point_rows, read_excel, write_csv, write_excel
-from gateway.form_fields import CERTIFICATE
+from gateway.certificate_form import CERTIFICATE
 from gateway.forms import answers_of
 
 _SHARED = ("quantity", "unit", "load_unit", "k")

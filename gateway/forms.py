@@ -21,7 +21,9 @@ from calibration.certificate import (
 )
 from calibration.refusals import DuplicateId, Refusal, UnknownCertificate, UnknownInstrument
 from calibration.register import Register
-from gateway.form_fields import CERTIFICATE, INSTRUMENT, Answers, Form, Wrong
+from gateway.certificate_form import CERTIFICATE
+from gateway.form import Answers, Form, Wrong
+from gateway.instrument_form import INSTRUMENT
 from gateway.pasted import Pasted, point_lines, read_points
 from gateway.register_words import told
 from gateway.words import Language

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.certificate_form import CERTIFICATE
 from gateway.cli import DONE
 from gateway.cli.certificate_import import import_certificate
 from gateway.cli.certificate_view import paper_of, plain, show_fields, show_points, tell_registered
@@ -27,7 +28,6 @@ from gateway.cli.register_file import (
     write_out,
     writing,
 )
-from gateway.form_fields import CERTIFICATE
 from gateway.register_words import told
 from gateway.words import language
 

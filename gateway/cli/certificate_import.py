@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from gateway.certificate_form import CERTIFICATE
 from gateway.cli import DONE, NO
 from gateway.cli.certificate_view import paper_of, show_fields, show_points, tell_registered
 from gateway.cli.output import UsageError, emit, say
 from gateway.cli.register_file import actor, form_answers, read_bytes, today, writing
-from gateway.form_fields import CERTIFICATE
 from gateway.register_words import told
 from gateway.words import language
 

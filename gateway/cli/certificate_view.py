@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from gateway.certificate_form import CERTIFICATE
 from gateway.cli.output import emit, say
 from gateway.cli.register_file import listed, read_bytes, table
-from gateway.form_fields import CERTIFICATE
 from gateway.register_words import told
 from gateway.words import language
 

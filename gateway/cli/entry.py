@@ -14,8 +14,9 @@ from typing import Protocol
 
 from calibration.refusals import Refusal
 from calibration.register import Register
+from gateway.certificate_form import CERTIFICATE
 from gateway.cli.register_file import aligned
-from gateway.form_fields import CERTIFICATE, Field, Form
+from gateway.form import Field, Form
 from gateway.forms import FormRefused, answer_problems
 from gateway.pasted import listed_points, read_points
 from gateway.register_words import told

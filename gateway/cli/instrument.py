@@ -24,7 +24,7 @@ from gateway.cli.register_file import (
     write_out,
     writing,
 )
-from gateway.form_fields import INSTRUMENT
+from gateway.instrument_form import INSTRUMENT
 from gateway.register_words import told
 from gateway.words import language
 

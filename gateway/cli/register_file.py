@@ -20,7 +20,7 @@ from gateway.words import language
 
 if TYPE_CHECKING:
     from calibration.register import Register
-    from gateway.form_fields import Form
+    from gateway.form import Form
 
 VARIABLE = "SUYUAN_REGISTER"
 DEFAULT = "register.sqlite"

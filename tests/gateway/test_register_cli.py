@@ -34,11 +34,12 @@ from calibration.certificate import (
 from calibration.refusals import TableRefused
 from calibration.register import Register
 from gateway.certificate_file import CertificateFile
+from gateway.certificate_form import CERTIFICATE
 from gateway.certificate_writing import as_toml
 from gateway.cli import COMMANDS, main
 from gateway.cli.entry import Draft, guided
-from gateway.form_fields import CERTIFICATE, INSTRUMENT
 from gateway.forms import FormRefused, answers_of, certificate_from, instrument_from
+from gateway.instrument_form import INSTRUMENT
 from gateway.label import label_of, modules, scanned, short_check, svg, text
 from gateway.pasted import read_points
 from gateway.register_words import WORDS
