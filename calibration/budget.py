@@ -468,7 +468,7 @@ def _propagate(
         else:
             p_stated = p
             if k != coverage_factor(p, truncated_dof(dof)):
-                notes.append("k of a dominant rectangular contribution (EA-4/02 S9, S10)")
+                notes.append("k of a dominant rectangular contribution, or of two (EA-4/02 S9 to S11)")
         if not math.isfinite(abs(y) + k * result_u):
             raise ModelError(model.place(name), "the interval is too large to be computed: use other units")
         outputs.append(

@@ -27,17 +27,24 @@ class Expanded:
 
 @dataclass(frozen=True, slots=True)
 class CoverageRule:
-    """Which coverage factor is chosen; the defaults follow GUM G.4, G.6.4 and EA-4/02 M:2022 S9, S10.
+    """Which coverage factor is chosen; the defaults follow GUM G.4, G.6.4 and EA-4/02 M:2022 S9 to S11.
 
     ``fixed_k``: always this k (a policy of k = 2, say). ``rectangular``: where one rectangular term
     dominates, that is where the rest's standard uncertainty is at most ``dominance`` times that of the term,
-    the result is all but rectangular itself and k = 1.65 is right for 95 %; where two rectangular terms
-    dominate together it is trapezoidal.
+    the result is all but rectangular itself and k = 1.65 is right for 95 % (EA-4/02 S9; JJF 1059.1 4.5.3 has
+    the same number, and no t for a result that is not normal). Where the rest is at most ``pair_dominance``
+    times the two largest rectangular terms together, the result is a trapezoid blurred by the rest, and k is
+    that distribution's.
+
+    EA-4/02 states 0.3 for one term and no number for two. 0.35 takes in S10 (0.06) and S11 (0.34), which are
+    reported as trapezoids, and leaves out S5 (0.36), which is reported with the k of a normal distribution: that
+    is the safe side, as the normal k is the larger one.
     """
 
     fixed_k: float | None = None
     rectangular: bool = True
     dominance: float = 0.3
+    pair_dominance: float = 0.35
 
 
 DEFAULT_RULE = CoverageRule()
@@ -141,29 +148,23 @@ def truncated_dof(dof: float) -> float:
 
 
 def rectangular_factor(p: float, u_rest: float, u_dominant: float) -> float:
-    """The k for a rectangular term with a small rest: 1.65 for 95 % (EA-4/02 S9).
+    """The k for a rectangular term with a small rest: 1.65 for 95 % (EA-4/02 S9, JJF 1059.1 4.5.3).
 
     For other probabilities: the exact quantile of the sum of a rectangular and a normal variable.
     """
     if 0.945 <= p <= 0.956:  # "95 %", also when stated as 95.45 %
         return 1.65
-    half_width = u_dominant * math.sqrt(3.0)
-    low, high = 0.0, half_width + 40.0 * u_rest
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        if _rectangular_normal_coverage(middle, half_width, u_rest) < p:
-            low = middle
-        else:
-            high = middle
-    return high / math.hypot(u_rest, u_dominant)
+    return _blurred_factor(p, u_dominant, 0.0, u_rest)
 
 
-def trapezoidal_factor(p: float, u_large: float, u_small: float) -> float:
-    """The k for the sum of two rectangular terms, to two decimals (EA-4/02 S10: 1.83 for 2 : 1)."""
-    beta = (u_large - u_small) / (u_large + u_small)
-    flat = 2.0 * beta / (1.0 + beta)  # the probability under the flat top
-    reach = p * (1.0 + beta) / 2.0 if p <= flat else 1.0 - math.sqrt((1.0 - p) * (1.0 - beta * beta))
-    return round(reach / math.sqrt((1.0 + beta * beta) / 6.0), 2)
+def trapezoidal_factor(p: float, u_large: float, u_small: float, u_rest: float = 0.0) -> float:
+    """The k for the sum of two rectangular terms and a small rest, to two decimals.
+
+    The rest is taken as normal, so that the interval covers p and not a little less, as a bare trapezoid's
+    would. EA-4/02 S10 (2 : 1, hardly any rest): 1.83, as printed; S11 (5 : 2, rest 0.34): 1.83, where 1.81 is
+    printed for the bare trapezoid.
+    """
+    return round(_blurred_factor(p, u_large, u_small, u_rest), 2)
 
 
 def choose_factor(
@@ -185,15 +186,14 @@ def choose_factor(
     if rule.fixed_k is not None:
         return rule.fixed_k
     if rule.rectangular and u is not None and u > 0.0 and rectangular:
-        largest = sorted((abs(c) for c in rectangular), reverse=True)[:2]
-        first = largest[0]
+        first, second = (*sorted((abs(c) for c in rectangular), reverse=True), 0.0)[:2]
         rest = math.sqrt(max(0.0, u * u - first * first))
         if rest <= rule.dominance * first:
             return rectangular_factor(p, rest, first)
-        if len(largest) == 2:
-            pair = math.hypot(*largest)
-            if math.sqrt(max(0.0, u * u - pair * pair)) <= rule.dominance * pair and 0.945 <= p <= 0.956:
-                return trapezoidal_factor(p, first, largest[1])
+        pair = math.hypot(first, second)
+        rest = math.sqrt(max(0.0, u * u - pair * pair))
+        if rest <= rule.pair_dominance * pair:
+            return trapezoidal_factor(p, first, second, rest)
     return coverage_factor(p, truncated_dof(dof))
 
 
@@ -249,16 +249,46 @@ def _check_dof(dof: float) -> None:
         raise ValueError(f"degrees of freedom must be positive, got {dof:g}")
 
 
-def _rectangular_normal_coverage(x: float, half_width: float, sigma: float) -> float:
-    """P(abs(R + N) <= x) for R rectangular over ±half_width and N normal."""
-    if sigma == 0.0:
-        return min(1.0, x / half_width)
+def _blurred_factor(p: float, u_large: float, u_small: float, u_rest: float) -> float:
+    """The quantile, over its u, of the sum of two rectangular variables and a normal one."""
+    u = math.hypot(u_large, u_small, u_rest)
+    a, b = math.sqrt(3.0) * u_large, math.sqrt(3.0) * u_small
+    low, high = 0.0, a + b + 40.0 * u_rest
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        if _coverage(middle, a, b, u_rest) < p:
+            low = middle
+        else:
+            high = middle
+    return high / u
 
-    def primitive(z: float) -> float:  # of the normal distribution function
-        return z * normal_cdf(z) + math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
 
-    rise = primitive((x + half_width) / sigma) - primitive((x - half_width) / sigma)
-    return rise * sigma / half_width - 1.0
+def _coverage(x: float, a: float, b: float, sigma: float) -> float:
+    """P(abs(A + B + N) <= x) for A, B rectangular over ±a, ±b (a >= b) and N normal."""
+    if sigma < 1e-3 * a:  # the differences below would have no digits; what is left out is (sigma/a)²
+        if x <= a - b:
+            return x / a
+        return 1.0 - max(0.0, a + b - x) ** 2 / (4.0 * a * b) if b > 0.0 else 1.0
+    if b < 1e-3 * a:
+        rise = _primitive((x + a) / sigma) - _primitive((x - a) / sigma)
+        return rise * sigma / a - 1.0
+    below = (
+        _second_primitive((x + a + b) / sigma)
+        - _second_primitive((x + a - b) / sigma)
+        - _second_primitive((x - a + b) / sigma)
+        + _second_primitive((x - a - b) / sigma)
+    )
+    return 0.5 * below * sigma * sigma / (a * b) - 1.0
+
+
+def _primitive(z: float) -> float:
+    """The primitive of the normal distribution function."""
+    return z * normal_cdf(z) + math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+
+
+def _second_primitive(z: float) -> float:
+    """The primitive of that."""
+    return 0.5 * (normal_cdf(z) + z * _primitive(z))
 
 
 def _t_tail(t: float, dof: float) -> float:
