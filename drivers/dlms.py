@@ -35,6 +35,7 @@ _SERVICE = {
     5: "deciphering-error", 6: "invocation-counter-error",
 }  # fmt: skip
 GENERAL_BLOCK = 0xE0
+_PUSH_SETUP = 40  # its class
 _INTEGER, _LONG_UNSIGNED = 0x0F, 0x12
 _CONTEXTS = {1: "LN", 2: "SN", 3: "LN ciphered", 4: "SN ciphered"}
 _DIAGNOSTICS = {
@@ -307,20 +308,33 @@ def captured(data: Data) -> Attribute | None:
 
 
 def _described(parts: tuple[Data, ...]) -> Iterator[Indication] | None:
-    """A push that begins with the list of what it holds (itself the first): each value by its place in that list."""
+    """A push that begins with the list of what it holds: each value by its place in that list.
+
+    The list is itself the first of its objects (a push setup's), or describes only what follows it.
+    """
     objects = [captured(one) for one in parts[0].parts] if parts and parts[0].tag == ARRAY else []
-    if not objects or len(objects) != len(parts) or None in objects:
+    first = objects[0] if objects else None
+    if first is not None and (first.class_id, first.attribute) == (_PUSH_SETUP, 2):
+        objects = objects[1:]
+    told = [(a, v) for a, v in zip(objects, parts[1:], strict=False) if a is not None]
+    if first is None or not len(told) == len(objects) == len(parts) - 1:
         return None
+    scales = {a.code: s for a, v in told if a.attribute in (3, 4) and (s := scaler_unit(v)) is not None}
     return (
-        i
-        for attribute, value in zip(objects[1:], parts[1:], strict=True)
-        if attribute is not None
-        for i in (
-            readings(value, attribute.item)
-            if value.container
-            else (indication(attribute.item, value, code=attribute.code if attribute.attribute == 2 else ""),)
-        )
+        i for attribute, value in told for i in _of_attribute(attribute, value, scales.get(attribute.code))
     )
+
+
+def _of_attribute(attribute: Attribute, value: Data, scale: tuple[int, str] | None) -> Iterator[Indication]:
+    if attribute.attribute in (3, 4) and (own := scaler_unit(value)) is not None:
+        text = f"scaler {own[0]}, unit {own[1]}"
+        yield Indication(attribute.item, "", None, "", Missing.NOT_NUMERIC, text)
+    elif value.container:
+        yield from readings(value, attribute.item)
+    elif attribute.attribute == 2:
+        yield indication(attribute.item, value, scale, code=attribute.code)
+    else:
+        yield indication(attribute.item, value)
 
 
 def readings(data: Data, path: str = "") -> Iterator[Indication]:

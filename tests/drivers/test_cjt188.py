@@ -210,3 +210,13 @@ def test_no_payload_makes_trouble(meter_type, item, payload):
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(ValueError, match="address"):
         cjt188.address(text)
+
+
+def test_units_before_their_values_give_no_quantity_even_where_the_last_digits_look_like_a_unit():
+    payload = bytes.fromhex(
+        "0519285305 0519285300 1700000000 3500000000 2C42331800 190300 191000 276100" + "00" * 9
+    )
+    told = {i.item: i for i in cjt188.decode(0x20, "901F", payload)}
+    quantities = ("settlement_heat", "current_heat", "power", "flow", "current_cumulative")
+    assert [told[name].missing for name in quantities] == [Missing.UNKNOWN_FORMAT] * 5
+    assert told["supply_temperature"].value == Decimal("3.19")

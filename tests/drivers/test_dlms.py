@@ -290,6 +290,105 @@ def test_a_date_time_with_the_tag_of_an_octet_string_is_one_as_kaifa_meters_writ
     assert [(i["item"], i["value"]) for i in found["items"]] == [("1", "8135")]
 
 
+def _named(*attributes: str) -> str:
+    """Capture object definitions, as the list that a push begins with."""
+    return f"01 {len(attributes):02X}" + "".join(
+        f"02 04 12 {a[:4]} 09 06 {a[4:16]} 0F {a[16:]} 12 0000" for a in attributes
+    )
+
+
+LISTED = (
+    "0F 40000000 00 02 04"
+    + _named("00280000190900FF02", "00010000600100FF02", "00030100010800FF02", "00030100010800FF03")
+    + "09 03 313233 06 0000002A 02 02 0F 01 16 1E"
+)
+
+
+def listed_in_blocks(whole: bytes, sizes: tuple[int, ...], first: int = 1) -> list[bytes]:
+    """HDLC frames of a general block transfer as a Landis+Gyr E450 pushes it: only the first has the LLC header."""
+    frames = []
+    for n, (begin, end) in enumerate(pairwise((0, *sizes, len(whole)))):
+        piece = whole[begin:end]
+        head = bytes((0xE0, 0xC0 if end == len(whole) else 0x40)) + (first + n).to_bytes(2, "big") + bytes(2)
+        apdu = head + bytes((len(piece),)) + piece
+        llc = hdlc.LLC_RESPONSE if n == 0 else b""
+        frames.append(hdlc.build(Address(103, 127, 2), Address(1), 0x13, llc + apdu))
+    return frames
+
+
+def test_a_general_block_transfer_is_read_once_its_last_block_is_there():
+    frames = shown(b"".join(listed_in_blocks(bytes.fromhex(LISTED), (40, 80))))["frames"]
+    assert [f["direction"] for f in frames] == ["response"] * 3
+    assert [f["block"] for f in frames] == [{"number": n, "last": n == 3} for n in (1, 2, 3)]
+    assert [f["apdu"] for f in frames] == ["general block transfer"] * 2 + ["data notification"]
+    assert [len(f["items"]) for f in frames] == [0, 0, 3]
+
+
+@pytest.mark.parametrize("kept", [(0, 2), (1, 2), (1, 0, 2)])
+def test_a_general_block_transfer_that_is_not_all_there_gives_no_value(kept):
+    frames = listed_in_blocks(bytes.fromhex(LISTED), (40, 80))
+    found = shown(b"".join(frames[n] for n in kept))["frames"]
+    assert all(i["value"] is None for f in found for i in f["items"])
+    assert any(i["missing"] == "mismatch" for f in found for i in f["items"])
+
+
+def test_a_block_transfer_inside_another_is_refused():
+    found = shown(answers("E0 C0 0001 0000 08 E0 C0 0001 0000 01 0F"))
+    assert (found["frames"], [r["reason"] for r in found["rejected"]]) == ([], ["length"])
+
+
+def test_the_confirmation_of_a_block_has_no_items():
+    (frame,) = shown(asks("E0 80 0001 0003 00"))["frames"]
+    assert (frame["apdu"], frame["confirmed"], frame["items"]) == ("general block transfer", 3, [])
+
+
+def test_a_push_that_lists_its_objects_has_each_value_under_its_own_name():
+    (frame,) = shown(answers(LISTED))["frames"]
+    assert [(i["item"], i["value"], i["unit"], i.get("text")) for i in frame["items"]] == [
+        ("0-0:96.1.0", None, "", "123"),
+        ("1-0:1.8.0", "420", "Wh", None),
+        ("1-0:1.8.0 attribute 3", None, "", "scaler 1, unit Wh"),
+    ]
+    (other,) = shown(answers(LISTED.replace("02 02 0F 01 16 1E", "06 00000007")))["frames"]
+    assert [(i["item"], i["value"]) for i in other["items"]] == [
+        ("0-0:96.1.0", None), ("1-0:1.8.0", "42"), ("1-0:1.8.0 attribute 3", "7"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("objects", "values", "items"),
+    [
+        (("00030100010800FF02",), "06 0000002A", [("1-0:1.8.0", "42")]),  # the list does not count itself
+        (("00280000190900FF02",), "06 0000002A", [("1", None), ("2", "42")]),  # more came than is listed
+        (
+            ("00030100010800FF02", "00030100020800FF02"),
+            "06 0000002A",
+            [("1", None), ("1", None), ("2", "42")],
+        ),
+    ],
+)
+def test_a_list_names_values_only_where_it_has_as_many_objects(objects, values, items):
+    (frame,) = shown(answers("0F 40000000 00 02 02" + _named(*objects) + values))["frames"]
+    assert [
+        (i["item"].partition(".")[0] if i["value"] is None else i["item"], i["value"]) for i in frame["items"]
+    ] == items
+
+
+def test_what_a_list_of_objects_names_is_no_value():
+    """Attribute 3 of a profile: the number of an attribute must not pass for what the attribute holds."""
+    columns = _named("00080000010000FF02", "00030100010800FF02")
+    ask = "C0 01 C1 0007 0100630100FF 03 00"
+    (_, frame) = shown(asks(ask) + answers("C4 01 C1 00 " + columns))["frames"]
+    assert [i["value"] for i in frame["items"]] == [None, None]
+    assert [i["text"].partition(",")[0] for i in frame["items"]] == ["0-0:1.0.0 class 8", "1-0:1.8.0 class 3"]
+
+
+def test_a_message_cut_short_without_a_frame_is_told_as_that():
+    for cut in ("C4 01 C1 00 09 06 01", "0001 0001 0010 0007 C4 01 C1 00 09 06 01"):
+        found = shown(bytes.fromhex(cut))
+        assert (found["frames"], [r["reason"] for r in found["rejected"]]) == ([], ["length"])
+
+
 def test_a_general_block_transfer_is_named_and_gives_no_value():
     (frame,) = shown(answers("E0 40 0001 0000 02 DB 08"))["frames"]
     assert (frame["apdu"], frame["items"]) == ("general block transfer", [])

@@ -316,3 +316,33 @@ def test_no_bytes_under_any_identifier_make_trouble(di, payload):
 @given(st.text("0123456789ABCDEF", min_size=4, max_size=4), st.binary(max_size=60))
 def test_nor_under_any_of_1997(di, payload):
     assert items.decode(di, payload)
+
+
+@pytest.mark.parametrize(
+    ("di", "payload", "text"),
+    [
+        ("01010000", "563412 3015290224", "2024-02-29 15:30"),
+        ("01010000", "563412 3015290223", None),  # 2023 was no leap year
+        ("01010000", "563412 3015310423", None),  # 31 April
+        ("01010000", "000000 0000000000", "2000-00-00 00:00"),  # no maximum yet
+        ("01010000", "563412 0024310323", "2023-03-31 24:00"),
+        ("01010000", "563412 0124310323", None),  # 24:01
+        ("B010", "30152902", "02-29 15:30"),  # of no stated year
+        ("B010", "30153002", None),
+        ("0400010C", "595923 06 311299", "2099-12-31 23:59:59 weekday 6"),
+        ("0400010C", "605923 06 311299", None),
+    ],
+)
+def test_a_date_is_one_of_the_calendar(di, payload, text):
+    stamp = items.decode(di, bytes.fromhex(payload))[-1]
+    assert (stamp.value, stamp.detail if text else None) == (None, text)
+    assert (stamp.missing is Missing.NOT_NUMERIC) == (text is not None)
+
+
+@pytest.mark.parametrize(
+    ("di", "value", "unit"),
+    [("0280000B", "0.5283", "CNY/kWh"), ("02800020", "0.5283", "CNY/kWh"), ("00900200", "52.83", "CNY")],
+)
+def test_prices_and_money_are_told_in_their_unit(di, value, unit):
+    (found,) = items.decode(di, bytes.fromhex("83520000"))
+    assert (found.value, found.unit) == (Decimal(value), unit)

@@ -220,3 +220,8 @@ def test_how_a_stream_is_cut_into_pieces_does_not_matter(parts, data):
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         found += decoder.feed(stream[start:end])
     assert found + decoder.finish() == all_of(stream)
+
+
+def test_what_is_accumulated_of_a_concentration_is_not_called_one():
+    told = hj212.decode([[("a05001-Cou", "12.5")], [("a00000-Cou", "900")]])
+    assert [(i.measurand, i.unit) for i in told] == [("", ""), ("flow.stack.accumulated", "m3")]

@@ -175,6 +175,29 @@ def test_a_wake_up_is_no_noise():
     assert shown(iec62056.sign_on("123", wake_up=65))["rejected"] == []
 
 
+def test_a_readout_pasted_without_its_control_characters_is_told_for_what_it_lacks():
+    found = shown(b"/EMH5LZQJ\r\n1.8.0(000123.4*kWh)\r\n!\r\n")
+    assert [f["function"] for f in found["frames"]] == ["identification"]
+    assert [(r["offset"], r["reason"]) for r in found["rejected"]] == [(11, "header")]
+    assert "no STX" in found["rejected"][0]["detail"]
+
+
+def with_parity(data: bytes) -> bytes:
+    return bytes(byte | 0x80 * (byte.bit_count() % 2) for byte in data)
+
+
+def test_parity_bits_that_a_capture_kept_are_taken_off_where_all_of_them_hold():
+    plain = iec62056.sign_on("1") + iec62056.message("1.8.0(000123.4*kWh)\r\n!\r\n")
+    kept = with_parity(plain)
+    frames = shown(kept)["frames"]
+    assert [i["value"] for i in frames[1]["items"]] == ["123.4"]
+    assert frames[1]["raw"] == kept[len(iec62056.sign_on("1")) :].hex(" ").upper()
+    assert all("even" in f["parity"] for f in frames)
+    for n in range(8):
+        wrong = kept[:20] + bytes((kept[20] ^ 1 << n,)) + kept[21:]
+        assert not any(f["items"] for f in shown(wrong)["frames"])
+
+
 P1 = b"/KFM5KAIFA-METER\r\n\r\n1-3:0.2.8(42)\r\n1-0:1.8.1(001234.567*kWh)\r\n!"
 
 

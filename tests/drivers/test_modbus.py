@@ -232,6 +232,31 @@ def test_half_a_register_is_no_answer_though_its_check_sum_fits(function):
         assert frames_of(all_of(modbus.wrap(1, pdu, framing), framing)) == []
 
 
+def test_the_answer_to_a_written_file_record_is_what_was_asked():
+    """Application protocol 6.15: the normal answer is an echo of the request."""
+    raw = modbus.wrap(17, bytes.fromhex("15 0D 06 00 04 00 07 00 03 06 AF 04 BE 10 0D"), "rtu")
+    first, second = all_of(raw + raw)
+    assert isinstance(first, modbus.Frame)
+    assert isinstance(second, modbus.Frame)
+    asked = modbus.request_of(first)
+    assert asked is not None
+    assert isinstance(modbus.match(asked, second), Answer)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ("00 01 00 00 00 01 11", "length"), ("00 01 00 01 00 06 11", "header"), ("00 01 00 00 00", "truncated"),
+        ("00 01 00 00 00 06 11", "truncated"), ("00 01 00 00 FF FF 11 03", "length"),
+    ],
+)  # fmt: skip
+def test_a_header_cut_short_is_told_for_what_is_already_wrong_in_it(raw, reason):
+    decoder = modbus.decoder("tcp")
+    (reject,) = [*decoder.feed(bytes.fromhex(raw)), *decoder.finish()]
+    assert isinstance(reject, Reject)
+    assert reject.reason == reason
+
+
 def test_a_write_and_its_echo_are_request_and_answer():
     write = bytes.fromhex("11 06 00 01 00 03 9A 9B")
     first, second, third = frames_of(all_of(write * 3))
