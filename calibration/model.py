@@ -361,6 +361,8 @@ def _refuse_unknown(entry: Mapping[str, Any], known: Sequence[str], where: str) 
 def _number(number: Any, where: str) -> float:
     if isinstance(number, bool) or not isinstance(number, (int, float, Decimal, str)):
         raise ModelError(where, f"expected a number, got {number!r}")
+    if isinstance(number, str) and "_" in number:  # Python's way to group digits, nobody else's
+        raise ModelError(where, f"expected a number, got {number!r}")
     try:
         result = float(number)  # text such as "10.05762" comes from forms
     except (ValueError, OverflowError):

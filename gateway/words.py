@@ -28,6 +28,41 @@ PHRASES: dict[str, tuple[str, str]] = {
         "{file}：正确：{buses} 条总线，{instruments} 台仪器",
     ),
     "check.warning": ("warning", "警告"),
+    # an uncertainty budget
+    "budget.input": ("input", "输入量"),
+    "budget.value": ("value", "估计值"),
+    "budget.dist": ("distribution", "分布"),
+    "budget.dist-normal": ("normal", "正态"),
+    "budget.dist-uniform": ("rectangular", "均匀"),
+    "budget.dist-triangular": ("triangular", "三角"),
+    "budget.dist-arcsine": ("arcsine", "反正弦"),
+    "budget.dist-trapezoidal": ("trapezoidal", "梯形"),
+    "budget.dist-curvilinear-trapezoidal": ("curvilinear trapezoid", "曲边梯形"),
+    "budget.u": ("u", "u"),
+    "budget.dof": ("ν", "ν"),
+    "budget.sensitivity": ("c", "灵敏系数 c"),
+    "budget.contribution": ("c·u", "c·u"),
+    "budget.share": ("share %", "占比 %"),
+    "budget.method-gum": ("propagation, JCGM 100", "GUM 法，JJF 1059.1"),
+    "budget.method-mc": ("Monte Carlo, JCGM 101", "蒙特卡洛法，JJF 1059.2"),
+    "budget.interval": ("{p} % interval: {lo} … {hi} ({method})", "{p} % 包含区间：{lo} … {hi}（{method}）"),
+    "budget.agrees": (
+        "propagation (JCGM 100) agrees: end points {d_low} and {d_high} apart, at most {delta} (JCGM 101 8.1)",
+        "GUM 法与之一致：区间端点之差为 {d_low} 与 {d_high}，不超过 {delta}（JCGM 101 8.1）",
+    ),
+    "budget.disagrees": (
+        "propagation (JCGM 100) does not agree: end points {d_low} and {d_high} apart, more than {delta} (JCGM 101 8.1)",
+        "GUM 法与之不一致：区间端点之差为 {d_low} 与 {d_high}，超过 {delta}（JCGM 101 8.1）",
+    ),
+    "budget.result": (
+        "result: {name} = ({y} ± {expanded}){unit}, k = {k}, p = {p} %",
+        "测量结果：{name} = ({y} ± {expanded}){unit}，k = {k}，p = {p} %",
+    ),
+    "budget.exact": (
+        "result: {name} = {y}{unit}; by propagation it has no uncertainty",
+        "测量结果：{name} = {y}{unit}；按传播律无不确定度",
+    ),
+    "budget.note": ("note: {note}", "注：{note}"),
     "check.budget": ("bus {bus}: line time used {share} % of the period", "总线 {bus}：占用周期的 {share} %"),
     "check.freeze": (
         "bus {bus}: orders its {count} meters to freeze (a WRITE) every {period} s, allowed by {by} on {on}: {values}",
@@ -36,6 +71,17 @@ PHRASES: dict[str, tuple[str, str]] = {
     "check.state": (
         "{instrument}: {certificates}, state {digest}",
         "{instrument}：{certificates}，校准状态 {digest}",
+    ),
+    "port.moves": (
+        (
+            "{port} is whatever adapter was found first at this start: when it is plugged again, or two are found in another "
+            "order, the name is another line's"
+        ),
+        "{port} 只是本次启动时最先发现的适配器：重新插拔或发现顺序改变后，该名称可能指向另一条总线",
+    ),
+    "port.lasting": (
+        "write a name that stays: {name} (ls -l /dev/serial/by-id /dev/serial/by-path; deploy/systemd has a udev rule)",
+        "请改用固定名称：{name}（ls -l /dev/serial/by-id /dev/serial/by-path；deploy/systemd 附有 udev 规则）",
     ),
     "check.none": ("no certificate: indications only, no results", "无证书：只有示值，没有测量结果"),
     # run
@@ -48,6 +94,15 @@ PHRASES: dict[str, tuple[str, str]] = {
     "run.listen": (
         "does another agent run on this box, or has another program the port? Set [serve] listen to a free one",
         "本机是否已有采集代理在运行，或端口被其他程序占用？请将 [serve] listen 改为空闲地址",
+    ),
+    "stopping.left": ("left behind, it does not end: {what}", "不能自行结束，已放弃等待：{what}"),
+    "stopping.forced": (
+        "ended {seconds} s after it was asked to stop, with this not done: {what}",
+        "收到停止指令 {seconds} 秒后强制结束，未完成：{what}",
+    ),
+    "run.not_sealed": (
+        "the log was not sealed: what was read since the last commit is missing, and the next start says so",
+        "日志未封存：最后一次提交之后的读数缺失，下次启动时会记明",
     ),
     "run.stopped": (
         "stopped: {entries} entries in the log, checkpoint signed",
@@ -231,15 +286,6 @@ PHRASES: dict[str, tuple[str, str]] = {
         "{origin}: {entries} new entries verified and stored, size {size}, receipt {receipt}",
         "{origin}：新增 {entries} 条记录已核验并保存，规模 {size}，回执 {receipt}",
     ),
-    "collect.listening": (
-        "listening at {url}, {count} gateways registered",
-        "正在监听 {url}，已登记网关 {count} 台",
-    ),
-    "collect.receipt.accepted": ("accepted", "已被接受"),
-    "collect.receipt.refused": ("not accepted", "未被接受"),
-    # demo
-    "demo.title": ("Suyuan 溯源: a simulated site; value ± U, k = 2", "溯源：模拟现场；数值 ± U，k = 2"),
-    "demo.starting": ("starting the simulated site (seed {seed})", "正在启动模拟现场（种子 {seed}）"),
     "collect.crl": (
         "certificates that count no more are read from {file}",
         "已吊销证书列表：{file}",
@@ -271,6 +317,15 @@ PHRASES: dict[str, tuple[str, str]] = {
         "{file}: written, {count} certificates of gateways count no more",
         "{file}：已写入，吊销的网关证书 {count} 份",
     ),
+    "collect.listening": (
+        "listening at {url}, {count} gateways registered",
+        "正在监听 {url}，已登记网关 {count} 台",
+    ),
+    "collect.receipt.accepted": ("accepted", "已被接受"),
+    "collect.receipt.refused": ("not accepted", "未被接受"),
+    # demo
+    "demo.title": ("Suyuan 溯源: a simulated site; value ± U, k = 2", "溯源：模拟现场；数值 ± U，k = 2"),
+    "demo.starting": ("starting the simulated site (seed {seed})", "正在启动模拟现场（种子 {seed}）"),
     "demo.channel": ("point", "测点"),
     "demo.measurand": ("measurand", "被测量"),
     "demo.value": ("measurement result (k = 2)", "测量结果（k = 2）"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.cli import DONE
 from gateway.cli.output import UsageError, emit, read_text
+from gateway.words import phrase
 
 EPILOG = """A model file (TOML or JSON):
   model = "V / I * cos(phi)"
@@ -62,37 +63,96 @@ def run(_command: str, given: argparse.Namespace) -> int:
 
 def _parse(text: str, file: str) -> dict[str, Any]:
     """JSON if it begins like JSON, else TOML."""
+    json_like = text.lstrip()[:1] in ("{", "[")
     try:
-        document = json.loads(text) if text.lstrip()[:1] in ("{", "[") else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{file}: {error}") from None
+        document = json.loads(text, object_pairs_hook=_once) if json_like else tomllib.loads(text)
     except RecursionError:
         raise UsageError(f"{file}: is nested too deeply") from None
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError, UsageError) as error:
+        raise UsageError(f"{file}: {error}") from None
+    except ValueError:  # Python's bound for whole numbers
+        raise UsageError(f"{file}: a whole number of thousands of digits: write it as 1.2e3") from None
     if not isinstance(document, dict):
         raise UsageError(f"{file}: a model file is one table with 'model' and 'inputs'")
     return document
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different: JSON would take the last of two, and nobody would see it."""
+    for name in (names := [name for name, _ in pairs]):
+        if names.count(name) > 1:
+            raise UsageError(f"the key {name!r} is given twice in one object: state one of them")
+    return dict(pairs)
+
+
 def _show(result: dict[str, Any], name: str) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("input", "value", "u", "sensitivity", "contribution", "share %", title=name or None)
+    # Without frames and folded, never cut: the last digits of a number that is cut are its exponent.
+    table = Table(title=name or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    for head in ("input", "value", "dist", "u", "dof", "sensitivity", "contribution", "share"):
+        table.add_column(phrase(f"budget.{head}"), overflow="fold")
     for row in result["budget"]:
-        share = f"{100 * row['share']:.1f}" if row["share"] is not None else ""
         table.add_row(
             row["name"],
-            f"{row['value']:.8g}",
+            f"{row['value']:.8g} {row['unit']}".rstrip(),
+            phrase(f"budget.dist-{row['dist']}"),
             f"{row['u']:.4g}",
+            _dof(row["dof"]),
             f"{row['sensitivity']:.5g}",
             f"{row['contribution']:.4g}",
-            share,
+            "" if row["share"] is None else f"{100 * row['share']:.1f}",
         )
     Console().print(table)
-    dof = "∞" if result["dof"] is None else f"{result['dof']:.1f}"
     print(
-        f"y = {result['y']:.10g}   u = {result['u']:.5g}   ν = {dof}   k = {result['k']:.4g}   U = {result['U']:.5g}"
+        f"y = {result['y']:.10g}   u = {result['u']:.5g}   ν = {_dof(result['dof'])}   k = {result['k']:.4g}"
+        f"   U = {result['U']:.5g}"
     )
     print(
-        f"{100 * result['p']:g} % interval: {result['lo']:.10g} … {result['hi']:.10g}   ({result['method']})"
+        phrase(
+            "budget.interval",
+            p=_percent(result["p"]),
+            lo=f"{result['lo']:.10g}",
+            hi=f"{result['hi']:.10g}",
+            method=phrase(f"budget.method-{result['method']}"),
+        )
     )
+    verdict = result.get("validation")
+    if verdict is not None:
+        print(phrase("budget.agrees" if verdict["gum_valid"] else "budget.disagrees", **_rounded(verdict)))
+    print(_statement(result, name or "y"))
+    for note in result["notes"]:
+        print(phrase("budget.note", note=note))
+
+
+def _statement(result: dict[str, Any], name: str) -> str:
+    """The result as a certificate states it: U to two digits, y to match, k and p (GUM 7.2; JJF 1059.1 5.3)."""
+    from calibration.coverage import rounded
+
+    y, expanded = rounded(result["y"], result["U"])
+    unit = f" {result['unit']}" if result["unit"] else ""
+    if not result["U"]:
+        return phrase("budget.exact", name=name, y=f"{result['y']:.10g}", unit=unit)
+    return phrase(
+        "budget.result",
+        name=name,
+        y=y,
+        expanded=expanded,
+        unit=unit,
+        k=f"{result['k']:.2f}",
+        p=_percent(result["p"]),
+    )
+
+
+def _rounded(verdict: dict[str, Any]) -> dict[str, str]:
+    return {key: f"{verdict[key]:.2g}" for key in ("d_low", "d_high", "delta")}
+
+
+def _percent(p: float) -> str:
+    return f"{100 * p:.4g}" if p < 0.9999 else f"{100 * p:.7g}"
+
+
+def _dof(dof: float | None) -> str:
+    return "∞" if dof is None else f"{dof:.1f}".removesuffix(".0")
