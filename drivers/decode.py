@@ -421,15 +421,19 @@ def decode_capture(
     return decoder(data, registers)
 
 
+# What stands between bytes in writing, in Chinese texts too.
+_TOKEN = re.compile(r"[^\s,;:\-\[\]{}()\"'，；：、。（）【】]+")
+_WRITTEN = re.compile(r"[\s0-9A-Fa-fxXhH,;:\-\[\]{}()\"'，；：、。（）【】]{8,}")
 _ESCAPE = re.compile(r"\\(r|n|t|\\|x[0-9A-Fa-f]{2})")
 
 
 def parse_hex_or_text(text: str) -> bytes:
     r"""Bytes from what somebody pasted: hex in any dress, or a text frame.
 
-    Hex may have spaces, line ends, commas, colons, dashes, brackets and 0x. Text is what begins with ``##`` (HJ 212),
-    ``:`` and hex without gaps (Modbus ASCII), ``/`` or a control character of IEC 62056-21; ``\r``, ``\n`` and ``\x02``
-    in it are understood, and a missing CR LF at the end is added where the last line has no check character after ETX.
+    Hex may have spaces, line ends, commas, colons, dashes, brackets (full-width too), 0x and H. Text is what begins
+    with ``##`` (HJ 212), ``:`` and hex without gaps (Modbus ASCII), ``/`` or a control character of IEC 62056-21;
+    ``\r``, ``\n`` and ``\x02`` in it are understood, and a missing CR LF at the end is added where the last line has no
+    check character after ETX.
     ValueError tells where it is neither.
     """
     stripped = text.strip(" \t\r\n")
@@ -451,9 +455,11 @@ def parse_hex_or_text(text: str) -> bytes:
         keep = plain.startswith("/")  # there an empty line means something
         return "".join(line.strip(" ") + "\r\n" for line in lines if line or keep).encode("utf-8")
     out = bytearray()
-    for found in re.finditer(r"[^\s,;:\-\[\]{}()\"']+", stripped):
+    for found in re.finditer(_TOKEN, stripped):
         token = found.group()
         digits = token[2:] if token[:2] in ("0x", "0X", "\\x") else token
+        if digits[-1:] in ("h", "H"):  # as standards print it: 68H
+            digits = digits[:-1]
         if len(digits) == 1:
             digits = "0" + digits
         bad = re.search(r"[^0-9A-Fa-f]", digits)
@@ -477,7 +483,11 @@ def parse_input(data: bytes) -> bytes:
     typed = data.removeprefix(b"\xef\xbb\xbf")  # some editors put it before the text
     if typed.startswith(b"##") and typed.count(b"&&") >= 2:  # HJ 212 may hold names in Chinese
         return parse_hex_or_text(typed.decode("utf-8")) if _is_utf8(typed) else typed
-    return parse_hex_or_text(typed.decode("ascii")) if _TYPED.issuperset(typed) else data
+    if _TYPED.issuperset(typed):
+        return parse_hex_or_text(typed.decode("ascii"))
+    if _is_utf8(typed) and _WRITTEN.fullmatch(typed.decode("utf-8")):  # hex between full-width commas
+        return parse_hex_or_text(typed.decode("utf-8"))
+    return data
 
 
 def _is_utf8(data: bytes) -> bool:

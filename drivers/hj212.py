@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from drivers.codec import Indication, LocalProtocolError, Missing, Reject, RejectReason
@@ -328,4 +329,15 @@ def _indication(key: str, code: str, what: str, value: str, flag: str) -> Indica
         return Indication(key, measurand, Decimal(value), unit, None, detail)
     if what in (*_READINGS, "Cou"):
         return Indication(key, measurand, None, unit, Missing.NOT_A_NUMBER, f"{value!r} {detail}".strip())
+    if is_time and not _possible(value):
+        return Indication(key, "", None, "", Missing.NOT_A_NUMBER, f"no possible time: {value!r}")
     return Indication(key, "", None, "", Missing.NOT_NUMERIC, value)
+
+
+def _possible(text: str) -> bool:
+    """Whether a time as written (YYYYMMDDhhmmss, perhaps with milliseconds) is one."""
+    try:
+        datetime.strptime(f"{text[:14]}+0000", "%Y%m%d%H%M%S%z")
+    except ValueError:
+        return False
+    return text.isascii() and text.isdigit() and 14 <= len(text) <= 17

@@ -416,6 +416,9 @@ class SerialLink(_Descriptor):
             with contextlib.suppress(OSError, termios.error):
                 fcntl.ioctl(port.fileno(), termios.TIOCNXCL)
             with contextlib.suppress(OSError, termios.error):
+                # what the line does not take, close would wait for, 30 s as a rule, and all would stand still
+                termios.tcflush(port.fileno(), termios.TCOFLUSH)
+            with contextlib.suppress(OSError, termios.error):
                 port.close()
 
     def _open_port(self) -> serial.Serial:

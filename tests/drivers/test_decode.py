@@ -233,6 +233,7 @@ def test_any_bytes_can_be_shown(protocol, data):
         "68 12 90 78 16", "6812907816", "0x68, 0x12, 0x90, 0x78, 0x16", "68:12:90:78:16", "68-12-90-78-16",
         "[0x68 0x12\n0x90\t0x78 0x16]", "\\x68\\x12\\x90\\x78\\x16".replace("\\x", " \\x"), "  68 12 90 78 16\r\n",
         "6812 9078 16", "{0X68,0X12,0X90,0X78,0X16};",
+        "68H 12H 90H 78H 16H", "68，12，90，78，16", "（68 12　90、78：16）。",
     ],
 )  # fmt: skip
 def test_hex_is_understood_in_any_dress(text):
@@ -254,6 +255,7 @@ def test_text_frames_are_understood():
         ("[]", "no bytes"),
         ("68 1G", "at character 4"),
         ("681", "odd number"),
+        ("68 H", "at character 4"),
         ("hello", "'h'"),
     ],
 )
@@ -278,6 +280,7 @@ def test_a_capture_from_a_pipe_may_be_bytes_hex_or_text():
     ):
         assert parse_input(piped).endswith(frame)
     assert parse_input(ANSWER) == ANSWER
+    assert parse_input("，".join(f"{b:02X}" for b in frame).encode()) == frame
     assert parse_input(b"\x023:171.0(0)\x03\x12") == b"\x023:171.0(0)\x03\x12"
     chinese = "##0010CP=&&a=中&&ABCD"
     assert parse_input(chinese.encode()) == (chinese + "\r\n").encode()

@@ -225,3 +225,18 @@ def test_how_a_stream_is_cut_into_pieces_does_not_matter(parts, data):
 def test_what_is_accumulated_of_a_concentration_is_not_called_one():
     told = hj212.decode([[("a05001-Cou", "12.5")], [("a00000-Cou", "900")]])
     assert [(i.measurand, i.unit) for i in told] == [("", ""), ("flow.stack.accumulated", "m3")]
+
+
+@pytest.mark.parametrize(
+    ("text", "possible"),
+    [
+        ("20240229235959", True), ("20210305003817000", True), ("20230229000000", False), ("20231301000000", False),
+        ("20230101240000", False), ("YYYYMMDDHHMMSS", False), ("2023010100000", False), ("", False),
+    ],
+)  # fmt: skip
+def test_a_time_that_cannot_be_is_no_time(text, possible):
+    for key in ("DataTime", "w01018-SampleTime"):
+        (told,) = hj212.decode([[(key, text)]])
+        assert told.value is None
+        assert (told.missing is Missing.NOT_NUMERIC) == possible
+        assert text in told.detail
