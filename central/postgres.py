@@ -13,32 +13,25 @@ import contextlib
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from importlib import resources
 from typing import Any, Final
 
-import msgspec
 import psycopg
-from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from evidence import log
 from evidence.continuity import Place
-from evidence.record import Aggregate, Event, Reading
+from evidence.record import Aggregate, Reading
 
-from .rows import Advance, Alarm, Gateway, Head, Pending, Total, Value
+from .postgres_entries import skip, to_json, write_bundles, write_records
+from .postgres_tables import Connection, check_durable, lay, make_month, month_of, months_made, one
+from .rows import Advance, Alarm, Gateway, Head, Pending, Total, Value, peaks_of, values_of
 from .store import Overtaken, StoreError
 
-VERSION: Final = 1
-PARTITIONED: Final = {"reading": "utc_us", "aggregate": "from_us"}
 PAGE: Final = 2000  # rows asked for at once: whoever reads slowly holds no transaction open
 OLDEST_US: Final = (
     1_577_836_800_000_000  # 2020: what claims to be older has no clock, and no partition of its own
 )
-_LAYING: Final = 0x5375_5975  # advisory lock: one lays tables or partitions at a time
-_Connection = psycopg.Connection[TupleRow]
-_to_json: Final = msgspec.json.Encoder().encode
 
 
 class PostgresStore:
@@ -55,12 +48,12 @@ class PostgresStore:
         try:
             # one connection first: its error says what is wrong with the URL, a pool would only time out
             with psycopg.connect(url, connect_timeout=patience) as db:
-                self._durable(db)
-                self._lay(db)
-                self._months = self._partitioned(db)
+                check_durable(db)
+                lay(db)
+                self._months = months_made(db)
         except psycopg.Error as error:
             raise StoreError(f"the database cannot be used: {_said(error)}") from error
-        self._pool: ConnectionPool[_Connection] = ConnectionPool(
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
             kwargs={"connect_timeout": patience, "autocommit": True},
             min_size=1,
@@ -68,54 +61,6 @@ class PostgresStore:
             timeout=patience_s,
             open=True,
         )
-
-    @staticmethod
-    def _durable(db: _Connection) -> None:
-        for setting, wrong in (("fsync", "off"), ("synchronous_commit", "off"), ("full_page_writes", "off")):
-            row = db.execute(sql.SQL("SHOW {}").format(sql.Identifier(setting))).fetchone()
-            if row is not None and row[0] == wrong:
-                raise StoreError(
-                    f"the server runs with {setting}=off: a receipt would promise what a power cut takes back. "
-                    f"Set {setting}=on"
-                )
-
-    @staticmethod
-    def _lay(db: _Connection) -> None:
-        db.execute("SELECT pg_advisory_xact_lock(%s)", (_LAYING,))
-        if _one(db, "SELECT to_regclass('suyuan') IS NOT NULL"):
-            version = _one(db, "SELECT version FROM suyuan")
-            if version != VERSION:
-                raise StoreError(f"the database was laid out by another version of this program ({version})")
-            return
-        if _one(db, "SELECT to_regclass('gateway') IS NOT NULL"):
-            raise StoreError("the database holds tables of something else; give the platform one of its own")
-        tables = resources.files("central").joinpath("postgres.sql").read_text("utf-8")
-        hyper = _one(db, "SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'")
-        if hyper:
-            for column in PARTITIONED.values():
-                tables = tables.replace(f" PARTITION BY RANGE ({column})", "")
-        db.execute(tables.encode())
-        for table, column in PARTITIONED.items():
-            if hyper:
-                month_us = 30 * 86_400 * 1_000_000
-                db.execute(
-                    "SELECT create_hypertable(%s, %s, chunk_time_interval => %s)", (table, column, month_us)
-                )
-            else:
-                name = sql.Identifier(f"{table}_otherwise")
-                make = sql.SQL("CREATE TABLE {} PARTITION OF {} DEFAULT")
-                db.execute(make.format(name, sql.Identifier(table)))
-
-    @staticmethod
-    def _partitioned(db: _Connection) -> set[int] | None:
-        """Months that have their partitions; None where the engine makes its own."""
-        if _one(db, "SELECT relkind::text FROM pg_class WHERE oid = 'reading'::regclass") != "p":
-            return None
-        names = db.execute(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-            "WHERE i.inhparent = 'aggregate'::regclass AND c.relname ~ '_[0-9]{4}_[0-9]{2}$'"
-        )
-        return {int(name[-7:-3]) * 12 + int(name[-2:]) - 1 for (name,) in names}
 
     def close(self) -> None:
         """Close its connections."""
@@ -128,7 +73,7 @@ class PostgresStore:
         self.close()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[_Connection]:
+    def transaction(self) -> Iterator[Connection]:
         """A connection in a transaction of its own: committed at the end, rolled back by what is raised."""
         try:
             with self._pool.connection() as db, db.transaction():
@@ -179,7 +124,7 @@ class PostgresStore:
     def _gateways(self, which: str, values: Sequence[Any]) -> tuple[Gateway, ...]:
         query = "SELECT id, origin, vkey, size, peaks, sealed_us, advanced_us, alarm FROM gateway " + which  # noqa: S608
         return tuple(
-            Gateway(number, origin, vkey, size, _split(peaks), *rest)
+            Gateway(number, origin, vkey, size, peaks_of(peaks), *rest)
             for number, origin, vkey, size, peaks, *rest in self.rows(query, values)
         )
 
@@ -238,12 +183,12 @@ class PostgresStore:
                 (step.size, b"".join(step.peaks), step.sealed_us, now_us, gateway.id, gateway.size),
             )
             if moved.rowcount != 1:
-                known = _one(db, "SELECT size FROM gateway WHERE id=%s", gateway.id)
+                known = one(db, "SELECT size FROM gateway WHERE id=%s", gateway.id)
                 raise Overtaken(
                     f"{gateway.origin} is at {known} entries, not {gateway.size}: two collectors at work?"
                 )
-            self._bundles(db, gateway, step)
-            self._records(db, gateway.id, step)
+            write_bundles(db, gateway, step)
+            write_records(db, gateway.id, step)
             if step.keys:
                 keys = [(gateway.id, *row) for row in step.keys]
                 db.cursor().executemany("INSERT INTO key VALUES (%s, %s, %s)", keys)
@@ -272,87 +217,12 @@ class PostgresStore:
             for _, r in step.records
             if isinstance(r, Reading | Aggregate)
         }
-        latest = _month(now_us) + 1
-        wanted = {_month(us) for us in times if us >= OLDEST_US} - self._months
+        latest = month_of(now_us) + 1
+        wanted = {month_of(us) for us in times if us >= OLDEST_US} - self._months
         for month in sorted(m for m in wanted if m <= latest):
             with self.transaction() as db:
-                db.execute("SELECT pg_advisory_xact_lock(%s)", (_LAYING,))
-                for table in PARTITIONED:
-                    self._partition(db, table, month)
+                make_month(db, month)
             self._months.add(month)
-
-    @staticmethod
-    def _partition(db: _Connection, table: str, month: int) -> None:
-        name = f"{table}_{month // 12}_{month % 12 + 1:02}"
-        if _one(db, "SELECT to_regclass(%s) IS NOT NULL", name):
-            return
-        make = sql.SQL("CREATE TABLE {0} (LIKE {1} INCLUDING ALL)")
-        # attached, not made as a part: that locks nobody out who reads or writes the other months
-        attach = sql.SQL("ALTER TABLE {1} ATTACH PARTITION {0} FOR VALUES FROM ({2}) TO ({3})")
-        names = sql.Identifier(name), sql.Identifier(table)
-        period = _begins(month), _begins(month + 1)
-        db.execute(make.format(*names))
-        # what clocks that ran ahead have left in the partition for the rest belongs here now
-        rest = sql.Identifier(f"{table}_otherwise")
-        move = sql.SQL(
-            "WITH moved AS (DELETE FROM {rest} WHERE {column} >= %s AND {column} < %s RETURNING *) "
-            "INSERT INTO {name} SELECT * FROM moved"
-        )
-        column = sql.Identifier(PARTITIONED[table])
-        db.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(rest))
-        db.execute(move.format(rest=rest, column=column, name=names[0]), period)
-        db.execute(attach.format(*names, *period))
-
-    @staticmethod
-    def _bundles(db: _Connection, gateway: Gateway, step: Advance) -> None:
-        parts: list[tuple[object, ...]] = []
-        for number, width, data in step.bundles:
-            stored = max(0, min(256, gateway.size - number * 256))
-            if width < log.TILE_WIDTH:
-                parts.append((gateway.id, number, stored, False, data[_skip(data, stored) :]))
-                continue
-            if stored:
-                db.execute("DELETE FROM bundle WHERE gateway=%s AND number=%s", (gateway.id, number))
-            parts.append((gateway.id, number, 0, True, zlib.compress(data, 1)))
-        parts = [part for part in parts if part[4]]
-        if parts:
-            db.cursor().executemany("INSERT INTO bundle VALUES (%s, %s, %s, %s, %s)", parts)
-
-    @staticmethod
-    def _records(db: _Connection, gateway: int, step: Advance) -> None:
-        numbers = _instruments(db, gateway, step.places)
-        readings = [(i, r) for i, r in step.records if isinstance(r, Reading)]
-        if readings:
-            into = (
-                "COPY reading(instrument, utc_us, entry, number, clock, indications, missing, results, flags) "
-                "FROM STDIN"
-            )
-            with db.cursor().copy(into) as copy:
-                for index, r in readings:
-                    texts = (_dump(r.indications), _dump(r.missing), _dump(r.results), _dump(r.flags))
-                    copy.write_row((numbers[r.instrument], r.utc_us, index, r.number, r.clock, *texts))
-        aggregates = [(i, r) for i, r in step.records if isinstance(r, Aggregate)]
-        if aggregates:
-            with db.cursor().copy("COPY aggregate FROM STDIN") as copy:
-                for index, a in aggregates:
-                    period = (a.measurand, a.from_us, a.to_us, _dump(a.instruments))
-                    result = (
-                        a.unit,
-                        a.value,
-                        a.u,
-                        a.count,
-                        a.missing,
-                        a.method,
-                        _dump(a.flags),
-                        a.supersedes,
-                    )
-                    parts = (_dump(a.contributions), a.independent)
-                    copy.write_row((gateway, index, *period, *result, *parts))
-        events = [
-            (gateway, i, r.utc_us, r.kind, _dump(r.detail)) for i, r in step.records if isinstance(r, Event)
-        ]
-        if events:
-            db.cursor().executemany("INSERT INTO event VALUES (%s, %s, %s, %s, %s)", events)
 
     def pending(self, gateway: Gateway) -> tuple[Pending, ...]:
         """Signed checkpoints whose entries are not all here yet, smallest first."""
@@ -391,7 +261,7 @@ class PostgresStore:
         now_us: int,
     ) -> None:
         """Keep an alarm with both notes, and what was served, apart from the log. The same alarm is kept once."""
-        digest = hashlib.sha256(_to_json((kind, what)) + notes[1]).digest()
+        digest = hashlib.sha256(to_json((kind, what)) + notes[1]).digest()
         with self.transaction() as db:
             db.execute("UPDATE gateway SET alarm=%s WHERE id=%s", (kind, gateway.id))
             row = db.execute(
@@ -440,7 +310,7 @@ class PostgresStore:
             begin = number * 256
             upto = min(256, end - begin)
             # it may have grown since ``gateway`` was read: only what that knew of
-            yield from log.decode_bundle(data[: _skip(data, upto)], upto)[max(0, start - begin) :]
+            yield from log.decode_bundle(data[: skip(data, upto)], upto)[max(0, start - begin) :]
 
     def values(
         self,
@@ -458,14 +328,7 @@ class PostgresStore:
             "AND (r.utc_us, r.entry) > (%s, %s) ORDER BY r.utc_us, r.entry LIMIT %s"
         )
         for row in self._pages(query, (origin, instrument, from_us, to_us)):
-            utc_us, entry, clock, indications, missing, results, flags = row
-            names = [*indications, *(name for name in (*missing, *results) if name not in indications)]
-            for name in dict.fromkeys(names) if measurand is None else {measurand} & set(names):
-                value, u = results.get(name, (None, None))
-                yield Value(
-                    origin, entry, instrument, name, utc_us, clock, indications.get(name), value, u,
-                    missing.get(name), tuple(flags),
-                )  # fmt: skip
+            yield from values_of(origin, instrument, measurand, *row)
 
     def totals(
         self,
@@ -513,51 +376,6 @@ class PostgresStore:
             after = found[-1][0], found[-1][1]
 
 
-def _instruments(db: _Connection, gateway: int, places: dict[str, Place]) -> dict[str, int]:
-    """Move each instrument's place; their numbers in the database."""
-    if not places:
-        return {}
-    columns = [list(column) for column in zip(*places.values(), strict=True)]
-    rows = db.execute(
-        "INSERT INTO instrument(gateway, name, number, entry, received, missed) "
-        "SELECT %s, * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
-        "ON CONFLICT (gateway, name) DO UPDATE SET number=excluded.number, entry=excluded.entry, "
-        "received=excluded.received, missed=excluded.missed RETURNING name, id",
-        (gateway, list(places), *columns),
-    )
-    return {name: number for name, number in rows}  # noqa: C416 - mypy
-
-
-def _one(db: _Connection, query: str, *values: object) -> Any:
-    row = db.execute(query.encode(), values).fetchone()
-    return None if row is None else row[0]
-
-
 def _said(error: Exception) -> str:
     """The first line: the rest repeats the statement."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _dump(value: object) -> str:
-    return _to_json(value).decode()
-
-
-def _skip(bundle: bytes, count: int) -> int:
-    """Where in a bundle its first ``count`` entries end."""
-    at = 0
-    for _ in range(count):
-        at += 2 + int.from_bytes(bundle[at : at + 2], "big")
-    return at
-
-
-def _split(peaks: bytes) -> tuple[bytes, ...]:
-    return tuple(peaks[i : i + log.HASH_SIZE] for i in range(0, len(peaks), log.HASH_SIZE))
-
-
-def _month(us: int) -> int:
-    when = datetime.fromtimestamp(us // 1_000_000, UTC)
-    return when.year * 12 + when.month - 1
-
-
-def _begins(month: int) -> int:
-    return int(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp()) * 1_000_000

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from evidence import log
 from evidence.continuity import Place
 from evidence.record import Record
 
@@ -107,3 +108,30 @@ class Advance:
     keys: Sequence[tuple[int, str]]  # index, vkey: keys of this log that an older one has vouched for
     sealed_us: int
     head: tuple[bytes, bytes] | None  # root and signed note, where a checkpoint ends
+
+
+def peaks_of(stored: bytes) -> tuple[bytes, ...]:
+    """The hashes of a tree's peaks, which are stored end to end."""
+    return tuple(stored[i : i + log.HASH_SIZE] for i in range(0, len(stored), log.HASH_SIZE))
+
+
+def values_of(
+    origin: str,
+    instrument: str,
+    measurand: str | None,
+    utc_us: int,
+    entry: int,
+    clock: int,
+    indications: Mapping[str, str],
+    missing: Mapping[str, str],
+    results: Mapping[str, tuple[str, str]],
+    flags: Sequence[str],
+) -> Iterator[Value]:
+    """The values of a stored reading: of all its measurands, in the order of the record, or of one."""
+    names = [*indications, *(name for name in (*missing, *results) if name not in indications)]
+    for name in dict.fromkeys(names) if measurand is None else {measurand} & set(names):
+        value, u = results.get(name, (None, None))
+        yield Value(
+            origin, entry, instrument, name, utc_us, clock, indications.get(name), value, u, missing.get(name),
+            tuple(flags),
+        )  # fmt: skip

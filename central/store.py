@@ -23,7 +23,7 @@ from evidence import log
 from evidence.continuity import Place
 from evidence.record import Aggregate, Event, Reading, Record
 
-from .rows import Advance, Alarm, Gateway, Head, Pending, Total, Value
+from .rows import Advance, Alarm, Gateway, Head, Pending, Total, Value, peaks_of, values_of
 from .schema import APPLICATION_ID, PENDING, TABLES, VERSION
 
 _to_json: Final = msgspec.json.Encoder().encode
@@ -144,7 +144,7 @@ class Store:
             "SELECT id, origin, vkey, size, peaks, sealed_us, advanced_us, alarm FROM gateway ORDER BY origin"
         )
         return tuple(
-            Gateway(number, origin, vkey, size, _split(peaks), *rest)
+            Gateway(number, origin, vkey, size, peaks_of(peaks), *rest)
             for number, origin, vkey, size, peaks, *rest in self._rows(query)
         )
 
@@ -346,13 +346,9 @@ class Store:
         for row in self._db.execute(query, (origin, instrument, from_us, to_us)):
             utc_us, entry, clock, *texts = row
             indications, missing, results, flags = map(_load, texts)
-            names = [*indications, *(name for name in (*missing, *results) if name not in indications)]
-            for name in dict.fromkeys(names) if measurand is None else {measurand} & set(names):
-                value, u = results.get(name, (None, None))
-                yield Value(
-                    origin, entry, instrument, name, utc_us, clock, indications.get(name), value, u,
-                    missing.get(name), tuple(flags),
-                )  # fmt: skip
+            yield from values_of(
+                origin, instrument, measurand, utc_us, entry, clock, indications, missing, results, flags
+            )
 
     def totals(
         self,
@@ -441,7 +437,3 @@ def _load(text: str) -> Any:
 def _pack(width: int, data: bytes) -> tuple[int, bytes]:
     """Only full bundles are compressed: the open one is written again with each advance."""
     return (1, zlib.compress(data, 1)) if width == log.TILE_WIDTH else (0, data)
-
-
-def _split(peaks: bytes) -> tuple[bytes, ...]:
-    return tuple(peaks[i : i + log.HASH_SIZE] for i in range(0, len(peaks), log.HASH_SIZE))
