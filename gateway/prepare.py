@@ -30,11 +30,13 @@ from gateway.enrolment import EnrolmentError, request_names
 from gateway.freezing_allowed import freeze_plan
 from gateway.opcua_access import Access, AccessError, access_of
 from gateway.platforms import enrolment_of, key_of, server_files
+from gateway.port_names import lasting, moves
 from gateway.prepared import Prepared, PreparedBus, PreparedMeter, PreparedPush
 from gateway.site_lines import PUSHED, BusConfig, InstrumentConfig
 from gateway.site_profile import SiteProfileError, site_profile
 from gateway.tls import ServerTls, TlsError
 from gateway.toml_source import ConfigError, Problem
+from gateway.words import phrase
 
 TYPICAL_REPLY_S = 0.1  # a serial meter's reply delay where nothing is known of it; TCP answers sooner
 
@@ -147,6 +149,10 @@ def _bus(
     config = site.site.buses[b]
     port = site.port(config)
     tcp = port.startswith("tcp://")
+    if moves(port):
+        better = next(iter(lasting(port)), "/dev/serial/by-id/…")
+        said = phrase("port.moves", port=port), phrase("port.lasting", name=better)
+        warnings.append(site.source.problem(("bus", b, "port"), *said, "C150"))
     protocol = codec(config.protocol)
     timing = Timing() if tcp else Timing(baud=config.baud, framing=config.framing)
     meters = [

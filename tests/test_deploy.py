@@ -68,7 +68,9 @@ def test_the_agent_may_ask_how_good_the_clock_is_and_keep_its_log_under_the_unit
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_the_command_of_a_unit_is_one_that_the_program_takes(unit: Path) -> None:
     (start,) = re.findall("^ExecStart=/opt/suyuan/bin/suyuan (.*)$", unit.read_text(), re.MULTILINE)
-    given = {"${URL}": "https://gateway:8475", "${KEY}": "VKEY", "$OPTIONS": "--tls-name log", "%i": "one"}
+    options = "--days 90" if "gateways serve" in start else "--tls-name log"
+    given = {"${URL}": "https://gateway:8475", "${KEY}": "VKEY", "$OPTIONS": options, "%i": "one"}
+    given["${LISTEN}"] = "0.0.0.0:8443"
     command, *words = shlex.split(re.sub(r"\$\{?\w+\}?|%i", lambda found: given[found[0]], start))
     parser = argparse.ArgumentParser()
     importlib.import_module(f"gateway.cli.{COMMANDS[command][0]}").arguments(command, parser)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.cli import DONE, NO
 from gateway.cli.output import UsageError, emit, say
+from gateway.port_names import lasting, moves
+from gateway.words import phrase
 
 if TYPE_CHECKING:
     from drivers.discovery import Found
@@ -179,6 +181,10 @@ def run(_command: str, given: argparse.Namespace) -> int:
         emit({"port": given.port, "complete": complete, "found": [_plain(s, f) for s, f in found]})
     elif found:
         print(fragment(given.port, found))
+    if found and moves(given.port):
+        better = next(iter(lasting(given.port)), "/dev/serial/by-id/…")
+        say(phrase("port.moves", port=given.port))
+        say(f"  → {phrase('port.lasting', name=better)}")
     if not found:
         say("no meter answered: is the line wired A to A and B to B, powered, and without another master?")
     return DONE if found else NO
