@@ -68,7 +68,8 @@ class Budget:
 
     For the method "mc", y, u, lo and hi are the Monte Carlo figures and U the half-width of the interval (k =
     U/u), except where k is fixed or comes from the dominant-rectangular rule; ``gum`` holds what propagation
-    says, ``validation`` the comparison.
+    says, ``validation`` the comparison. ``covered``, where k is fixed: the share of the draws in y ± U; p
+    remains that of lo and hi.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Budget:
     gum: Budget | None = None
     monte_carlo: Distributed | None = None
     validation: Validation | None = None
+    covered: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -606,6 +608,9 @@ def _simulate(
                 ),
                 monte_carlo=mc,
                 validation=verdict,
+                covered=None
+                if fixed_k is None
+                else float(np.count_nonzero(np.abs(sample - mc.y) <= k * mc.u)) / len(sample),
             )
         )
     correlations = np.eye(len(samples))

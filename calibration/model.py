@@ -145,6 +145,7 @@ def _output_document(output: Budget) -> dict[str, Any]:
         result |= {
             "short_lo": mc.short_lo,
             "short_hi": mc.short_hi,
+            "covered": output.covered,
             "trials": mc.trials,
             "stable": mc.stable,
             "guf_y": gum.y,

@@ -58,6 +58,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "result: {name} = ({y} ± {expanded}){unit}, k = {k}, p = {p} %",
         "测量结果：{name} = ({y} ± {expanded}){unit}，k = {k}，p = {p} %",
     ),
+    "budget.one-sided": (
+        "result: {name} = {y}{unit}, interval [{lo}, {hi}]{unit}, p = {p} % (not symmetric: no ± U)",
+        "测量结果：{name} = {y}{unit}，包含区间 [{lo}, {hi}]{unit}，p = {p} %（不对称，不以 ± U 表示）",
+    ),
     "budget.exact": (
         "result: {name} = {y}{unit}; by propagation it has no uncertainty",
         "测量结果：{name} = {y}{unit}；按传播律无不确定度",

@@ -128,10 +128,24 @@ def _show(result: dict[str, Any], name: str) -> None:
 
 
 def _statement(result: dict[str, Any], name: str) -> str:
-    """The result as a certificate states it: U to two digits, y to match, k and p (GUM 7.2; JJF 1059.1 5.3)."""
+    """The result as a certificate states it: U to two digits, y to match, k and p (GUM 7.2; JJF 1059.1 5.3).
+
+    Where the draws lie to one side, y ± U would claim what is not so: then it is the interval (JCGM 101 5.5).
+    """
     from calibration.coverage import rounded
 
     y, expanded = rounded(result["y"], result["U"])
+    verdict, middle = result.get("validation"), 0.5 * (result["lo"] + result["hi"])
+    if verdict is not None and abs(middle - result["y"]) > verdict["delta"]:
+        return phrase(
+            "budget.one-sided",
+            name=name,
+            y=y,
+            lo=rounded(result["lo"], result["U"])[0],
+            hi=rounded(result["hi"], result["U"])[0],
+            unit=f" {result['unit']}" if result["unit"] else "",
+            p=_percent(result["p"]),
+        )
     unit = f" {result['unit']}" if result["unit"] else ""
     if not result["U"]:
         return phrase("budget.exact", name=name, y=f"{result['y']:.10g}", unit=unit)
@@ -142,7 +156,7 @@ def _statement(result: dict[str, Any], name: str) -> str:
         expanded=expanded,
         unit=unit,
         k=f"{result['k']:.2f}",
-        p=_percent(result["p"]),
+        p=f"{100 * result['covered']:.1f}" if result.get("covered") is not None else _percent(result["p"]),
     )
 
 

@@ -108,3 +108,22 @@ def test_every_distribution_has_its_word_in_both_languages(suyuan) -> None:
         for dist, extra in kinds.items():
             document = {"model": "x", "inputs": [{"name": "x", "value": 1, "dist": dist, **extra}]}
             assert suyuan(json.dumps(document), language=language)[0] == 0
+
+
+def test_a_lopsided_result_is_stated_as_its_interval(suyuan) -> None:
+    # JCGM 101 9.4.2.2: 50, [0, 150] as shortest, [1, 184] as symmetric interval.
+    inputs = [{"name": name, "value": 0, "u": 0.005} for name in ("a", "b")]
+    document = {"model": "(a^2 + b^2)*1e6", "inputs": inputs, "method": "mc"}
+    out = suyuan(json.dumps(document))[1]
+    assert "result: y = 50, interval [1, 184], p = 95 %" in out
+    assert "±" not in out.partition("result:")[2].partition(" (not")[0]
+
+
+def test_a_fixed_factor_beside_draws_tells_what_it_covers(suyuan) -> None:
+    flat = {
+        "model": "x",
+        "k": 1.5,
+        "method": "mc",
+        "inputs": [{"name": "x", "value": 1, "dist": "uniform", "a": 1}],
+    }
+    assert "k = 1.50, p = 86.6 %" in suyuan(json.dumps(flat))[1]
