@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from socket import socket
 
@@ -39,7 +39,7 @@ from gateway.signing import Signing
 from gateway.states_in_force import StatesInForce
 from gateway.status import AgentStatus
 from gateway.store import LogStore
-from gateway.supervision import CANCEL_AGAIN_S, ended, first_of, supervise
+from gateway.supervision import begun, ended, supervise
 
 _log = logging.getLogger("suyuan.agent")
 
@@ -47,6 +47,8 @@ _STATES_EVERY_US = 60 * SECOND_US
 _CHECK_EVERY_US = 5 * SECOND_US  # one stored bundle is re-hashed each time
 _LINGER_LOOK_US = SECOND_US // 10
 _SERVE_AGAIN_US = 5 * SECOND_US
+_SERVED_S = 4.0  # the server gives the requests under way two seconds
+_CLOSED_S = 1.0
 
 
 class Agent:
@@ -172,7 +174,7 @@ class Agent:
         # first of all: an agent that is started again and again because the port is taken writes nothing
         bound = listening(plan.listen) if plan.listen else None
         try:
-            store = await asyncio.to_thread(self.open_store)
+            store = await self._commits.on_disk(self.open_store)
         except BaseException:
             if bound is not None:
                 bound.close()
@@ -183,19 +185,15 @@ class Agent:
             await self._commits.commit(seal=True)
             self._observer.begin()
             self._socket = bound
-            try:
-                await self._work()
-            except BaseExceptionGroup as failed:
-                if (ended_by := first_of(StoreError, failed)) is not None:
-                    raise ended_by from None
-                raise
+            await self._work()
         finally:
             for sock in (self._socket, bound):  # one and the same, unless serving began anew
                 if sock is not None:
                     sock.close()
-            for line in self.polled:
-                await line.close()
-            await asyncio.to_thread(store.close)
+            if closing := [begun(line.close()) for line in self.polled]:
+                await asyncio.wait(closing, timeout=_CLOSED_S)  # a line that was left behind is still in use
+            await self._commits.on_disk(store.close)
+            self._commits.close()
 
     def _begin(self, store: LogStore) -> None:
         """Set every instrument's first poll, take up the log."""
@@ -216,27 +214,39 @@ class Agent:
 
     async def _work(self) -> None:
         """All tasks, until told to stop; then the last seal, which is served for as long as was agreed."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(supervise(line, self._clock, self.tell), name=line.name)
-                for line in self._lines
-            ]
-            tasks.append(group.create_task(self._heartbeat()))
-            if self._socket is not None:
-                app = application(self.store, self.receipts, self.status, self._contradicted)
-                group.create_task(self._serving(app, self._socket))
+        tasks = [begun(supervise(line, self._clock, self.tell), name=line.name) for line in self._lines]
+        tasks.append(begun(self._heartbeat(), name="heartbeat"))
+        for task in tasks:
+            task.add_done_callback(self._fell)
+        serving: list[asyncio.Task[None]] = []
+        if self._socket is not None:
+            app = application(self.store, self.receipts, self.status, self._contradicted)
+            serving.append(begun(self._serving(app, self._socket), name="serving"))
+        try:
             self._notifier.send("READY=1")
             await self._stopping.wait()
+            _raise_first(tasks)
             self._notifier.send("STOPPING=1")
             async with self._commits.running:  # never in the middle of a commit
                 for task in tasks:
                     task.cancel()
-            await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)
+            # what does not end is left: the seal does not wait for it
             await ended(tasks)
+            _raise_first(tasks)
             self._pipeline.stop()
             await self._commits.commit(seal=True)
             await self._acknowledged()
             self._finished.set()
+            if serving:
+                await asyncio.wait(serving, timeout=_SERVED_S)
+        finally:
+            for task in await ended((*tasks, *serving), times=1):
+                _log.error("%s does not end, and is left behind", task.get_name())
+
+    def _fell(self, task: asyncio.Task[None]) -> None:
+        """A task that failed ends the agent."""
+        if not task.cancelled() and task.exception() is not None:
+            self._stopping.set()
 
     async def _heartbeat(self) -> None:
         """Commit each period; look after the clock, the states, the watchdog and old entries in between."""
@@ -295,6 +305,13 @@ class Agent:
 
     def _contradicted(self, why: str) -> None:
         self.alarms.begin("contradicted_by_receipt", {"why": why})
+
+
+def _raise_first(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """What one of them failed with: of a store first, after which nothing may be acknowledged."""
+    errors = [error for t in tasks if t.done() and not t.cancelled() and (error := t.exception())]
+    for error in sorted(errors, key=lambda error: not isinstance(error, StoreError)):
+        raise error
 
 
 def _identities(plan: Plan) -> Identities:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from evidence.note import SignerUnavailable
 from gateway.alarms import Alarms
@@ -23,6 +26,8 @@ _log = logging.getLogger("suyuan.agent")
 KEY_UNAVAILABLE = "key_unavailable"
 NO_SECOND = "second_signature_missing"
 LOW_DISK = "low_disk"
+T = TypeVar("T")
+
 _HEADS = 512  # sizes that no receipt covers, of which the instant is remembered
 
 
@@ -36,8 +41,17 @@ class Commits:
         self._alarms, self._clock = alarms, clock
         self._waiting: list[asyncio.Future[bool]] = []  # for the commit that holds what is pending
         self._heads: list[tuple[int, int]] = []  # (size, UTC) of checkpoints that no receipt covers yet
+        self._disk = ThreadPoolExecutor(1, "log")
         self.running = asyncio.Lock()
         self.sealed_us = 0  # since boot: when the last seal was made
+
+    async def on_disk(self, work: Callable[..., T], *given: object) -> T:
+        """Do it in the thread that is the log's alone: no look-up of a host that is away takes its place."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work, *given)
+
+    def close(self) -> None:
+        """No more is done in that thread."""
+        self._disk.shutdown(wait=False)
 
     @property
     def wanted(self) -> bool:
@@ -87,7 +101,7 @@ class Commits:
         if store.ballast_spent and LOW_DISK not in alarms:
             alarms.begin(LOW_DISK)
             # what the platform has confirmed is safe there: its room is needed here
-            await asyncio.to_thread(store.prune, store.size)
+            await self.on_disk(store.prune, store.size)
         if seal:
             now = self._clock.now()
             self.sealed_us = now.boot_us
@@ -99,11 +113,11 @@ class Commits:
         store, alarms = self._log.store, self._alarms
         sign = self._signing.sign if seal else None
         try:
-            await asyncio.to_thread(store.commit, batch.entries, sign, batch.state)
+            await self.on_disk(store.commit, batch.entries, sign, batch.state)
         except SignerUnavailable as error:
             if KEY_UNAVAILABLE not in alarms:
                 _log.error("nothing is signed until the key's device answers: %s", error)
-            await asyncio.to_thread(store.commit, batch.entries, None, batch.state)
+            await self.on_disk(store.commit, batch.entries, None, batch.state)
             alarms.begin(KEY_UNAVAILABLE, {"error": str(error)})
             return
         if not seal:

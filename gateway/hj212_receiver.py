@@ -224,7 +224,8 @@ class Hj212Receiver:
             try:
                 await self._serve(reader, writer, deliver)
             except asyncio.CancelledError:
-                pass  # the receiver ends: so does the connection
+                # the receiver ends: so does the connection, also when the logger does not read what it was sent
+                writer.transport.abort()
             finally:
                 tasks.discard(task)
                 writer.close()

@@ -33,6 +33,7 @@ from gateway.pacing import BackOff, TokenBucket
 from gateway.receipts import PlatformKey, ReceiptRefused, Receipts
 from gateway.status import AgentStatus
 from gateway.store import LogStore
+from gateway.supervision import together
 from gateway.tls import ClientTls
 
 _log = logging.getLogger("suyuan.mqtt")
@@ -138,11 +139,10 @@ class MqttPusher:
                     await client.subscribe(f"{self._topic}/ack", qos=1)
                     await client.subscribe(f"{self._topic}/refused", qos=1)
                     await client.publish(f"{self._topic}/online", b"1", qos=1, retain=True)
-                    async with asyncio.TaskGroup() as tasks:
-                        tasks.create_task(self._listen(client))
-                        tasks.create_task(self._send(client))
-                        if broker.live and self._status is not None:
-                            tasks.create_task(self._show(client, self._status))
+                    work = [self._listen(client), self._send(client)]
+                    if broker.live and self._status is not None:
+                        work.append(self._show(client, self._status))
+                    await together(*work)
             except* (aiomqtt.MqttError, OSError) as group:
                 pause = self._back_off.failed()
                 _log.warning(

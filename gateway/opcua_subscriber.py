@@ -26,6 +26,7 @@ from drivers.opcua_points import Notification
 from gateway.opcua_access import Access
 from gateway.opcua_gathering import Gathering, Monitored
 from gateway.pushed import Deliver, Delivery
+from gateway.supervision import together
 
 _log = logging.getLogger("suyuan.opcua")
 # The library writes a stack trace for each lost connection, and what it was sent at INFO: we say it in one line.
@@ -101,12 +102,7 @@ class OpcuaSubscriber:
             gathering.begin(self.now().utc_us)
             for node in gathering.of.nodes:
                 self._by_node.setdefault(node, []).append(gathering)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen())
-                group.create_task(self._hand_over(deliver))
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        await together(self._listen(), self._hand_over(deliver))
 
     async def look(self) -> dict[str, Notification | str]:
         """What each node says now, or why it says nothing. OSError if the server cannot be entered."""
@@ -248,10 +244,12 @@ async def _delivered(deliver: Deliver, delivery: Delivery) -> None:
 
 async def _left(client: Client) -> None:
     """Close the session, if the server still listens, and the socket."""
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(_TIMEOUT_S / 2):
-            await client.disconnect()
-    client.disconnect_socket()
+    try:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_TIMEOUT_S / 2):
+                await client.disconnect()
+    finally:
+        client.disconnect_socket()
 
 
 def _setter(event: asyncio.Event) -> Callable[[Exception], Any]:

@@ -16,7 +16,6 @@ acknowledged is not lost with the power.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +27,7 @@ from gateway.clock import SECOND_US, Clock
 from gateway.pipeline import Pipeline
 from gateway.schedule import Tick, next_multiple
 from gateway.status import BusStatus
+from gateway.supervision import together
 
 REMEMBERED = 4096  # stamps per instrument by which what is sent again is recognised
 AHEAD_US = 300 * SECOND_US  # a sender's clock may be this far ahead before its stamps are not believed
@@ -148,12 +148,7 @@ class PushLine:
 
     async def run(self) -> None:
         """Listen, and give up what does not come, until cancelled. Raises what ended one of the two."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.source.run(self.deliver))
-                group.create_task(self._wait_for_silence())
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        await together(self.source.run(self.deliver), self._wait_for_silence())
 
     def status(self, elapsed_us: int) -> BusStatus:  # noqa: ARG002 - nobody is asked: no time of ours is busy
         """What can be seen of it. ``elapsed_us``: since the agent started."""

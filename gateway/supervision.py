@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from gateway.clock import SECOND_US, Clock
 from gateway.logfile import StoreError
@@ -13,10 +13,12 @@ from gateway.logfile import StoreError
 _log = logging.getLogger("suyuan.agent")
 
 _BACK_OFF_S = (1, 2, 5, 10, 30, 60)
-CANCEL_AGAIN_S = 3.0
+CANCEL_AGAIN_S = 2.0
+CANCEL_TIMES = 3  # then a task is left behind: 6 s
 _ORDINARY_LIFE_US = 300 * SECOND_US  # a task that lived so long begins its back-off anew
 
 E = TypeVar("E", bound=Exception)
+T = TypeVar("T")
 
 
 class Supervised(Protocol):
@@ -58,16 +60,49 @@ async def supervise(line: Supervised, clock: Clock, tell: Callable[[str, Mapping
             await clock.sleep_until(clock.now().boot_us + wait_s * SECOND_US)
 
 
-async def ended(tasks: Iterable[asyncio.Task[None]], again_s: float = CANCEL_AGAIN_S) -> None:
-    """Cancel tasks until they have ended. What they raised is left in them.
+def begun(work: Coroutine[Any, Any, T], name: str | None = None) -> asyncio.Task[T]:
+    """A task that is ended by :func:`ended`: a task group would wait for one that takes no cancellation for ever."""
+    return asyncio.get_running_loop().create_task(work, name=name)
+
+
+async def ended(
+    tasks: Iterable[asyncio.Task[Any]], again_s: float = CANCEL_AGAIN_S, times: int = CANCEL_TIMES
+) -> tuple[asyncio.Task[Any], ...]:
+    """Cancel tasks until they have ended; those that went on after ``times`` cancellations are returned, and left.
 
     Once is not always enough: a library that is just connecting may take a cancellation for its own time-out, and the
-    task goes on. Then the agent would never seal its log, and be killed.
+    task goes on. Then the agent would never seal its log, and be killed. What the tasks raised is left in them. Who is
+    cancelled meanwhile still sees its tasks end, and is cancelled then.
     """
-    while pending := [task for task in tasks if not task.done()]:
+    known, cut = tuple(tasks), None
+    for _ in range(times):
+        if not (pending := [task for task in known if not task.done()]):
+            break
         for task in pending:
             task.cancel()
-        await asyncio.wait(pending, timeout=again_s)
+        try:
+            await asyncio.wait(pending, timeout=again_s)
+        except asyncio.CancelledError as error:
+            cut = error
+    if cut is not None:
+        raise cut
+    return tuple(task for task in known if not task.done())
+
+
+async def together(*work: Coroutine[Any, Any, None]) -> None:
+    """Run side by side until one fails, which ends the others, or all are done. Raises what the first one raised.
+
+    A task group does not do here: cancelled for a second time, it does not cancel again the task in it that swallowed
+    the first one; and when one of its tasks fails in the same moment, the cancellation is lost.
+    """
+    tasks = [begun(one) for one in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await ended(tasks)
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
 
 
 def first_of(kind: type[E], error: BaseException) -> E | None:

@@ -148,7 +148,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         except KeyboardInterrupt:  # it came just now
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _leave_behind(code)
     return code
+
+
+def _leave_behind(code: int) -> None:
+    """End the process now if a thread of it does not end: the interpreter would wait for it, however long."""
+    stopping = sys.modules.get("gateway.cli.stopping")
+    if stopping is not None and (left := stopping.threads_left()):
+        stopping.say_left(left)
+        os._exit(code)
 
 
 def _answer(argv: list[str]) -> int:

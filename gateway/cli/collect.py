@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli import DONE, connecting, listening
 from gateway.cli.output import UsageError, emit, say
 from gateway.cli.platform_keys import receipts_key, revoked_of
-from gateway.cli.stopping import stopped_by_signal
+from gateway.cli.stopping import Stopping, until, until_stopped
 from gateway.words import phrase
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ examples:
   suyuan collect --listen 0.0.0.0:8443 --gateways gateways --store ./platform --sign platform.key \\
                  --certificate server.pem --private-key server.key --clients gateways-ca.pem
 
-Exit code 1: an alarm (fork, rollback, a log that is not sound), or the round could not be finished."""
+Exit code 1: an alarm (fork, rollback, a log that is not sound), or the round could not be finished. With --every the
+code tells how things stand at the stop: 1 if an alarm stands, else 0. A gateway that could not be reached for a while
+was told of then, and is no reason for a service manager to call an orderly stop a failure."""
 
 
 def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
@@ -103,7 +106,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
                 tls_name=connecting.name_of(given, verifier.name),
                 revoked=revoked_of(given.revoked),
             )
-            return asyncio.run(_collect(collector, every, given.mirror, tls, as_json=given.json))
+            return until_stopped(partial(_collect, collector, every, given.mirror, tls, as_json=given.json))
     except (StoreError, BaseExceptionGroup) as failed:
         if (told := first_of(StoreError, failed)) is None:
             raise
@@ -115,14 +118,15 @@ async def _collect(
     every_s: float | None,
     mirror: Path | None,
     tls: ClientTls | None,
+    stopping: Stopping,
     *,
     as_json: bool,
 ) -> int:
-    worst = DONE
+    code = DONE
 
     def report(outcome: Outcome) -> None:
-        nonlocal worst
-        worst = max(worst, outcome.exit_code)
+        nonlocal code
+        code = DONE if every_s is not None and not outcome.alarm else outcome.exit_code
         if as_json:
             emit(plain(outcome))
         else:
@@ -135,18 +139,13 @@ async def _collect(
     try:
         if every_s is None:
             report(await collector.collect_once())
-            return worst
+            return code
         stop = asyncio.Event()
-        stopped_by_signal(stop.set)
-        async with asyncio.TaskGroup() as group:
-            rounds = group.create_task(collector.collect_forever(every_s, report, stop))
-            waiting = group.create_task(stop.wait())
-            await asyncio.wait((rounds, waiting), return_when=asyncio.FIRST_COMPLETED)
-            rounds.cancel()
-            waiting.cancel()
+        stopping.calls(stop.set)
+        await until(stopping, collector.collect_forever(every_s, report, stop))
     finally:
         await collector.close()
-    return worst
+    return code
 
 
 def _write_mirror(collector: Collector, directory: Path) -> None:

@@ -14,12 +14,13 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli import DONE, NO
 from gateway.cli.output import emit, say
-from gateway.cli.stopping import stopped_by_signal
+from gateway.cli.stopping import WITHIN_S, Stopping, until_stopped
 from gateway.words import phrase
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ def _demo(directory: Path, given: argparse.Namespace, duration: float | None) ->
     screen = Screen(
         live=sys.stdout.isatty() and not given.json, quiet=given.json, record=given.svg is not None
     )
-    ran = asyncio.run(_run(site, directory / "platform", duration, screen))
+    ran = until_stopped(
+        partial(_run, site, directory / "platform", duration, screen), lambda: NO, WITHIN_S + LINGER_S
+    )
     summary = summarise(site, ran, directory)
     if given.json:
         emit(summary.to_json())
@@ -94,13 +97,15 @@ def _demo(directory: Path, given: argparse.Namespace, duration: float | None) ->
     return DONE if summary.ok else NO
 
 
-async def _run(site: SiteFile, platform: Path, duration: float | None, screen: object) -> Ran:
+async def _run(
+    site: SiteFile, platform: Path, duration: float | None, screen: object, stopping: Stopping
+) -> Ran:
     from gateway.cli.demo_summary import Ran
     from gateway.cli.demo_view import Screen
 
     assert isinstance(screen, Screen)
     stop = asyncio.Event()
-    stopped_by_signal(stop.set)
+    stopping.calls(stop.set)
     async with (
         _simulator(site, stop),
         _agent(site) as (agent, vkey, running),
@@ -108,13 +113,13 @@ async def _run(site: SiteFile, platform: Path, duration: float | None, screen: o
     ):
         outcomes: list[Outcome] = []
         if duration is not None:
-            asyncio.get_running_loop().call_later(duration, stop.set)
+            asyncio.get_running_loop().call_later(duration, stopping.ask)
         async with asyncio.TaskGroup() as group:
             collecting = group.create_task(collector.collect_forever(COLLECT_EVERY_S, outcomes.append))
             showing = group.create_task(screen.show(agent))
-            stopping = group.create_task(stop.wait())
-            await asyncio.wait((stopping, running), return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
+            told = group.create_task(stop.wait())
+            await asyncio.wait((told, running), return_when=asyncio.FIRST_COMPLETED)
+            told.cancel()
             status = agent.status()
             agent.stop()
             await running

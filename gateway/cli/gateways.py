@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cli import DONE
 from gateway.cli.output import UsageError, read_text, say
-from gateway.cli.stopping import stopped_by_signal
+from gateway.cli.stopping import SERVED_S, Stopping, until, until_stopped
 from gateway.words import phrase
 
 if TYPE_CHECKING:
@@ -258,17 +258,19 @@ def _serve(given: argparse.Namespace, enrolments: Enrolments) -> int:
     except TlsError as error:
         raise UsageError(str(error)) from None
 
-    async def main() -> None:
+    async def main(stopping: Stopping) -> None:
         stop = asyncio.Event()
-        stopped_by_signal(stop.set)
+        stopping.calls(stop.set)
 
         def ready(bound: int) -> None:
             say(phrase("gateways.serving", url=f"https://{given.which.rpartition(':')[0]}:{bound}"))
 
-        await serve(application(enrolments, say), host, int(port), stop, tls=tls.context, ready=ready)
+        app = application(enrolments, say)
+        serving = serve(app, host, int(port), stop, tls=tls.context, ready=ready)
+        await until(stopping, serving, grace_s=SERVED_S)
 
     try:
-        asyncio.run(main())
+        until_stopped(main)
     except OSError as error:
         raise UsageError(f"{given.which}: {error.strerror or error}") from None
     return DONE

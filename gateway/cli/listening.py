@@ -12,7 +12,7 @@ from pathlib import Path
 from gateway.cli import DONE
 from gateway.cli.output import UsageError, say
 from gateway.cli.platform_keys import receipts_key, revoked_of
-from gateway.cli.stopping import stopped_by_signal
+from gateway.cli.stopping import SERVED_S, Stopping, until, until_stopped
 from gateway.words import phrase
 
 LOOK_US = 5_000_000
@@ -143,29 +143,21 @@ def listen(given: argparse.Namespace) -> int:
                 say(f"{origin}: is back")
             silent = found
 
-    async def run() -> None:
+    async def run(stopping: Stopping) -> None:
         stop = asyncio.Event()
-        stopped_by_signal(stop.set)
+        stopping.calls(stop.set)
 
         def ready(bound: int) -> None:
             scheme = "http" if tls is None else "https"
             say(phrase("collect.listening", url=f"{scheme}://{host}:{bound}", count=len(registry.gateways)))
 
         intake = Intake(store, registry, key.signer, lambda: clock.now().utc_us, alarm, revoked)
-        async with asyncio.TaskGroup() as tasks:
-            working = [tasks.create_task(watch(intake))]
-            if broker is not None:
-                working.append(tasks.create_task(Worker(intake, broker, share=given.share).run()))
-            await serve(
-                application(intake),
-                host,
-                int(port),
-                stop,
-                tls=None if tls is None else tls.context,
-                ready=ready,
-            )
-            for task in working:
-                task.cancel()
+        context = None if tls is None else tls.context
+        serving = serve(application(intake), host, int(port), stop, tls=context, ready=ready)
+        working = [watch(intake)]
+        if broker is not None:
+            working.append(Worker(intake, broker, share=given.share).run())
+        await until(stopping, serving, *working, grace_s=SERVED_S)
 
     try:
         with contextlib.closing(opened()) as store:
@@ -173,7 +165,7 @@ def listen(given: argparse.Namespace) -> int:
                 for held in (g.origin for g in store.gateways() if g.alarm):
                     store.release(held)
                     say(f"{held}: released")
-            asyncio.run(run())
+            until_stopped(run)
     except (OSError, StoreError, BaseExceptionGroup) as failed:
         told = first_of(StoreError, failed) or first_of(OSError, failed)
         if told is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.cli import DONE, NO, authority, connecting
 from gateway.cli.output import UsageError, emit, read_text, say
 from gateway.cli.platform_keys import receipts_key, revoked_of
-from gateway.cli.stopping import stopped_by_signal
+from gateway.cli.stopping import SERVED_S, Stopping, until, until_stopped
 
 if TYPE_CHECKING:
     from central.collect import Outcome
@@ -208,13 +208,14 @@ def _ask(store: PostgresStore, given: argparse.Namespace) -> int:
     elif host not in ("127.0.0.1", "::1", "localhost"):
         raise UsageError(f"{host} is reached from outside: say who may ask, --tokens FILE")
 
-    async def main() -> None:
+    async def main(stopping: Stopping) -> None:
         stop = asyncio.Event()
-        stopped_by_signal(stop.set)
-        await serve(application(Questions(store, store), tokens), host, int(port), stop)
+        stopping.calls(stop.set)
+        serving = serve(application(Questions(store, store), tokens), host, int(port), stop)
+        await until(stopping, serving, grace_s=SERVED_S)
 
     try:
-        asyncio.run(main())
+        until_stopped(main)
     except OSError as error:
         raise UsageError(f"{given.listen}: {error.strerror or error}") from None
     return DONE
@@ -223,14 +224,9 @@ def _ask(store: PostgresStore, given: argparse.Namespace) -> int:
 def _until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Until SIGINT or SIGTERM; what is under way is cancelled, which loses nothing."""
 
-    async def main() -> None:
+    async def main(stopping: Stopping) -> None:
         stop = asyncio.Event()
-        stopped_by_signal(stop.set)
-        async with asyncio.TaskGroup() as group:
-            working = group.create_task(work(stop))
-            waiting = group.create_task(stop.wait())
-            await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
-            working.cancel()
-            waiting.cancel()
+        stopping.calls(stop.set)
+        await until(stopping, work(stop))
 
-    asyncio.run(main())
+    until_stopped(main)

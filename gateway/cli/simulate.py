@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli import DONE
 from gateway.cli.output import UsageError, say
-from gateway.cli.stopping import stopped_by_signal
+from gateway.cli.stopping import Stopping, until_stopped
 
 if TYPE_CHECKING:
     from sim.site import SimSiteSpec
@@ -47,7 +47,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     spec = _on_devices(simulated(SiteFile(given.site)), given.serial)
     try:
         site = SimSite(spec)
-        asyncio.run(_serve(site, quiet=given.quiet))
+        until_stopped(partial(_serve, site, quiet=given.quiet))
     except ValueError as error:  # what this plant cannot simulate, in words
         raise UsageError(f"{given.site}: {error}") from error
     return DONE
@@ -69,16 +69,14 @@ def _on_devices(spec: SimSiteSpec, given: list[str]) -> SimSiteSpec:
     return replace(spec, buses=buses)
 
 
-async def _serve(site: object, *, quiet: bool) -> None:
+async def _serve(site: object, stopping: Stopping, *, quiet: bool) -> None:
     from sim.site import SimSite
 
     assert isinstance(site, SimSite)
-    stop = asyncio.Event()
-    stopped_by_signal(stop.set)
     await site.start()
     try:
         if not quiet:
             say(site.describe())
-        await stop.wait()
+        await stopping.wait()
     finally:
         await site.stop()
