@@ -12,7 +12,7 @@ values nobody wrote down hides the drift before it: the chart begins anew there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -22,6 +22,7 @@ from itertools import pairwise
 from calibration.certificate import CalibrationPoint, Certificate, Instrument
 from calibration.coverage import coverage_factor
 from calibration.records import due_date
+from calibration.words import say
 
 DAYS_PER_YEAR = 365.2425
 LEAD_DAYS = (90, 30, 7)
@@ -90,12 +91,25 @@ def due_list(
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A suggested interval, with what it rests on; nobody but the metrologist puts it into force."""
+    """A suggested interval, with what it rests on; nobody but the metrologist puts it into force.
+
+    ``reason`` and ``values``: the code of :mod:`calibration.words` that says why, and what fills its placeholders.
+    """
 
     interval_days: int
     was_days: int
     method: str
-    because: str
+    reason: str
+    values: Mapping[str, str]
+
+    @property
+    def because(self) -> str:
+        """Why, in English."""
+        return self.text("en")
+
+    def text(self, language: str) -> str:
+        """Why, in this language."""
+        return say(self.reason, language, **self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +136,14 @@ class Staircase:
                 f"worst error / MPE = {worst:g} at an interval of {interval_days} days makes no sense"
             )
         if worst <= self.well_within:
-            factor, because = (
-                self.lengthen,
-                f"worst error {worst:.2f} MPE, within {self.well_within:g} MPE: lengthen",
-            )
+            factor, reason = self.lengthen, "staircase_lengthen"
         elif worst <= 1:
-            factor, because = 1.0, f"worst error {worst:.2f} MPE, within the MPE but not well within: keep"
+            factor, reason = 1.0, "staircase_keep"
         else:
-            factor, because = self.shorten, f"worst error {worst:.2f} MPE, outside the MPE: shorten"
+            factor, reason = self.shorten, "staircase_shorten"
         days = round(min(self.longest_days, max(self.shortest_days, interval_days * factor)))
-        return Suggestion(days, interval_days, "staircase", because)
+        values = {"worst": f"{worst:.2f}", "well": f"{self.well_within:g}"}
+        return Suggestion(days, interval_days, "staircase", reason, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +191,15 @@ def a3(*, calibrations: int, in_tolerance: int, interval_days: float, target: fl
     rejected = rejection >= confidence
     days = interval_days * 10 ** (rejection * (observed - target)) if rejected else interval_days
     low, high = binomial_interval(in_tolerance, calibrations, confidence)
-    because = f"{in_tolerance} of {calibrations} in tolerance, target {target:g} " + (
-        f"rejected with {rejection:.1%}"
-        if rejected
-        else f"not rejected ({rejection:.1%} < {confidence:.0%}): keep"
-    )
-    suggestion = Suggestion(round(days), round(interval_days), "RP-1 A3", because)
+    values = {
+        "good": str(in_tolerance),
+        "of": str(calibrations),
+        "target": f"{target:g}",
+        "rejection": f"{rejection:.1%}",
+        "confidence": f"{confidence:.0%}",
+    }
+    reason = "a3_rejected" if rejected else "a3_kept"
+    suggestion = Suggestion(round(days), round(interval_days), "RP-1 A3", reason, values)
     return A3(days, rejected, rejection, observed, low, high, suggestion)
 
 
@@ -311,8 +326,8 @@ class Chart:
         reach = (day - self.points[-1].day).days
         if reach >= interval_days:
             return None
-        because = f"drift {self.slope:+.3g} {self.unit}/a would reach the MPE on {day.isoformat()}"
-        return Suggestion(max(shortest_days, reach), interval_days, "control chart", because)
+        values = {"slope": f"{self.slope:+.3g}", "unit": self.unit, "day": day.isoformat()}
+        return Suggestion(max(shortest_days, reach), interval_days, "control chart", "drift_reaches", values)
 
 
 def chart(

@@ -30,6 +30,13 @@ ENGLISH: Mapping[str, str] = {
     "conditional pass": "conditional pass",
     "conditional fail": "conditional fail",
     "fail": "fail",
+    # --- why an interval is suggested
+    "staircase_lengthen": "worst error {worst} MPE, within {well} MPE: lengthen",
+    "staircase_keep": "worst error {worst} MPE, within the MPE but not within {well} MPE: keep",
+    "staircase_shorten": "worst error {worst} MPE, outside the MPE: shorten",
+    "a3_rejected": "{good} of {of} in tolerance, target {target} rejected with {rejection} (asked for: {confidence})",
+    "a3_kept": "{good} of {of} in tolerance, target {target} not rejected ({rejection} < {confidence}): keep",
+    "drift_reaches": "drift {slope} {unit}/a would reach the MPE on {day}",
     # --- reasons of the chain
     "no_certificate": "{instrument} has no certificate on {at}; register one",
     "withdrawn": "certificate {certificate} was withdrawn: {why}",
@@ -155,6 +162,13 @@ CHINESE: Mapping[str, str] = {
     "conditional pass": "有条件合格",
     "conditional fail": "有条件不合格",
     "fail": "不合格",
+    # --- 建议间隔的理由
+    "staircase_lengthen": "最大误差为最大允许误差的 {worst} 倍，不超过 {well} 倍：延长",
+    "staircase_keep": "最大误差为最大允许误差的 {worst} 倍，合格但超过 {well} 倍：保持",
+    "staircase_shorten": "最大误差为最大允许误差的 {worst} 倍，超差：缩短",
+    "a3_rejected": "{of} 次中 {good} 次合格，目标 {target} 以 {rejection} 被拒绝（要求 {confidence}）",
+    "a3_kept": "{of} 次中 {good} 次合格，目标 {target} 未被拒绝（{rejection} < {confidence}）：保持",
+    "drift_reaches": "漂移 {slope} {unit}/年，将于 {day} 达到最大允许误差",
     "no_certificate": "{instrument} 在 {at} 没有证书；请登记",
     "withdrawn": "证书 {certificate} 已撤销：{why}",
     "expired": "证书 {certificate} 有效期至 {until}，在 {at} 已失效",

@@ -154,6 +154,21 @@ WORDS: dict[str, tuple[str, str]] = {
     "interval.certified": ("as certified", "按证书"),
     "interval.observed": ("between the last two calibrations", "最近两次校准之间"),
     "interval.suggest": ("{method}: {days} days: {because}", "{method}：{days} 天：{because}"),
+    "interval.method-staircase": ("staircase", "阶梯法"),
+    "interval.method-control chart": ("control chart", "控制图法"),
+    "interval.method-RP-1 A3": ("RP-1 A3", "RP-1 A3 法"),
+    "interval.none": (
+        "{instrument} has no certificate: register one first (suyuan certificate add)",
+        "{instrument} 尚无证书：请先登记（suyuan certificate add）",
+    ),
+    "interval.unknown": (
+        "{instrument}: no interval is agreed or certified; agree one: {command}",
+        "{instrument}：既未约定间隔，证书也未规定；请约定：{command}",
+    ),
+    "interval.no_mpe": (
+        "no calibration of {model} has points with a known MPE",
+        "{model} 的校准均无已知最大允许误差的校准点",
+    ),
     "interval.keep": ("nothing suggests another interval", "无须调整间隔"),
     "interval.few": (
         "a drift chart needs two calibrations with the same point on different days",

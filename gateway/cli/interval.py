@@ -62,7 +62,7 @@ def _run(given: argparse.Namespace) -> int:
         certificates = register.certificates(given.instrument)
         group = _group(register, instrument, given) if given.group else None
     if not certificates:
-        raise UsageError(f"{given.instrument} has no certificate: there is no interval to look at")
+        raise UsageError(told("interval.none", instrument=given.instrument))
     current, because = in_force(instrument, certificates)
     charts = _charts(instrument, certificates, given.quantity)
     suggestions: list[Suggestion] = [*_staircase(instrument, certificates, current)]
@@ -80,7 +80,9 @@ def _run(given: argparse.Namespace) -> int:
         say(told("interval.few"))
     for each in suggestions:
         if each.interval_days != current:
-            print(told("interval.suggest", method=each.method, days=each.interval_days, because=each.because))
+            why = each.text(language())
+            method = told(f"interval.method-{each.method}")
+            print(told("interval.suggest", method=method, days=each.interval_days, because=why))
     if all(each.interval_days == current for each in suggestions):
         print(told("interval.keep"))
     return DONE
@@ -100,10 +102,8 @@ def in_force(instrument: Instrument, certificates: Sequence[Certificate]) -> tup
     days = sorted({c.performed for c in regular})
     if len(days) > 1:
         return (days[-1] - days[-2]).days, "observed"
-    raise UsageError(
-        f"{instrument.id}: no interval is agreed or certified; "
-        f"agree one: suyuan instrument change {instrument.id} --interval-months 12 --reason …"
-    )
+    command = f"suyuan instrument change {instrument.id} --interval-months 12 --reason …"
+    raise UsageError(told("interval.unknown", instrument=instrument.id, command=command))
 
 
 def _charts(instrument: Instrument, certificates: Sequence[Certificate], quantity: str | None) -> list[Chart]:
@@ -165,7 +165,7 @@ def _group(register: Any, instrument: Instrument, given: argparse.Namespace) -> 
             if found:
                 judged.append(all(found))
     if not judged:
-        raise UsageError(f"no calibration of {instrument.model or 'this model'} has points with a known MPE")
+        raise UsageError(told("interval.no_mpe", model=instrument.model or instrument.id))
     current, _ = in_force(instrument, register.certificates(instrument.id))
     return a3(
         calibrations=len(judged), in_tolerance=sum(judged), interval_days=current, target=given.target,
