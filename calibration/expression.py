@@ -5,295 +5,45 @@ functions listed in :data:`FUNCTIONS`. ``^`` is ``**``; powers bind tighter than
 to the right. ``log`` is the natural logarithm, as ``ln``. Nothing is ever handed to the interpreter: the text
 becomes a list of steps for a stack.
 
-Derivatives come from arithmetic on truncated Taylor series (forward-mode automatic differentiation), exact to
-rounding, up to the third order that GUM H.1.7 needs.
+Derivatives come from arithmetic on Taylor series (``taylor``).
 """
 
 from __future__ import annotations
 
 import math
-import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[np.float64]
-Number: TypeAlias = "float | Array"
-Operand: TypeAlias = "float | Array | Series"
-Monomial: TypeAlias = tuple[int, ...]  # sorted indexes of variables: () is the value, (0, 1, 1) is x0·x1²
+from calibration.model_functions import (
+    BINARY,
+    CONSTANTS,
+    FUNCTIONS,
+    MANY_ARGUMENTS,
+    TWO_ARGUMENTS,
+    UNARY,
+    ModelError,
+    call,
+)
+from calibration.taylor import Number, Operand, Series
+
+__all__ = (
+    "CONSTANTS",
+    "FUNCTIONS",
+    "MAX_NESTING",
+    "NAME",
+    "Expression",
+    "ModelError",
+    "Number",
+    "Series",
+    "parse",
+)
 
 MAX_LENGTH = 20_000
 MAX_NESTING = 100
-
-
-class ModelError(ValueError):
-    """A measurement model or one of its inputs that can't be used: where, what, and what to do."""
-
-    def __init__(self, where: str, message: str) -> None:
-        super().__init__(f"{where}: {message}")
-        self.where = where
-        self.message = message
-
-
-class Series:
-    """A truncated Taylor polynomial about the estimates of the inputs. Immutable.
-
-    ``terms`` maps monomials in the deviations of the inputs to coefficients; ``degree`` is 1 (gradient) or 3.
-    Of the third degree only those monomials are kept that the GUM's higher-order terms use (no three
-    different variables).
-    """
-
-    __array_ufunc__ = None
-    __slots__ = ("degree", "terms")
-
-    def __init__(self, terms: dict[Monomial, Number], degree: int) -> None:
-        self.terms = terms
-        self.degree = degree
-
-    @classmethod
-    def variable(cls, index: int, value: Number, degree: int = 1) -> Series:
-        """The input with this index, at its estimate."""
-        return cls({(): value, (index,): 1.0}, degree)
-
-    @property
-    def value(self) -> Number:
-        """The value at the estimates."""
-        return self.terms[()]
-
-    def coefficient(self, *monomial: int) -> Number:
-        """The coefficient of a monomial (0 where it does not occur)."""
-        return self.terms.get(tuple(sorted(monomial)), 0.0)
-
-    def __add__(self, other: Operand) -> Series:
-        if not isinstance(other, Series):
-            return Series({**self.terms, (): self.value + other}, self.degree)
-        terms = dict(self.terms)
-        for monomial, coefficient in other.terms.items():
-            terms[monomial] = terms[monomial] + coefficient if monomial in terms else coefficient
-        return Series(terms, self.degree)
-
-    __radd__ = __add__
-
-    def __neg__(self) -> Series:
-        return self.scaled(-1.0)
-
-    def __sub__(self, other: Operand) -> Series:
-        return self + (-other)
-
-    def __rsub__(self, other: Number) -> Series:
-        return self.scaled(-1.0) + other
-
-    def __mul__(self, other: Operand) -> Series:
-        if not isinstance(other, Series):
-            return self.scaled(other)
-        result: dict[Monomial, Number] = {}
-        for left, a in self.terms.items():
-            for right, b in other.terms.items():
-                if len(left) + len(right) > self.degree:
-                    continue
-                monomial = tuple(sorted(left + right))
-                if len(monomial) == 3 and len(set(monomial)) == 3:
-                    continue
-                result[monomial] = result[monomial] + a * b if monomial in result else a * b
-        return Series(result, self.degree)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Operand) -> Series:
-        if isinstance(other, Series):
-            return self * _power_series(other, -1.0)
-        if not isinstance(other, np.ndarray) and other == 0.0:
-            raise ZeroDivisionError
-        return self.scaled(1.0 / other)
-
-    def __rtruediv__(self, other: Number) -> Series:
-        return _power_series(self, -1.0).scaled(other)
-
-    def scaled(self, factor: Number) -> Series:
-        """The series times a number."""
-        return Series({monomial: c * factor for monomial, c in self.terms.items()}, self.degree)
-
-    def composed(self, derivatives: tuple[Number, Number, Number, Number]) -> Series:
-        """f(self), given f and its first three derivatives at the value (chain rule, Faà di Bruno)."""
-        f0, f1, f2, f3 = derivatives
-        shift = Series({m: c for m, c in self.terms.items() if m}, self.degree)
-        result = shift.scaled(f1)
-        if self.degree > 1:
-            square = shift * shift
-            result = result + square.scaled(f2 / 2.0) + (square * shift).scaled(f3 / 6.0)
-        result.terms[()] = f0
-        return result
-
-
-def _power_series(base: Series, exponent: float) -> Series:
-    x = base.value
-    if exponent < 0.0 and not isinstance(x, np.ndarray) and x == 0.0:
-        raise ZeroDivisionError
-    factors = 1.0
-    derivatives: list[Any] = []
-    for order in range(4):
-        power = exponent - order
-        # A vanished factor ends it: x² has no third derivative, not even at 0 where 0**-1 would be infinite.
-        derivatives.append(factors * _power(x, power) if factors else 0.0 * x)
-        factors *= power
-        if base.degree == 1 and order == 1:
-            derivatives += [0.0, 0.0]
-            break
-    return base.composed((derivatives[0], derivatives[1], derivatives[2], derivatives[3]))
-
-
-def _power(base: Operand, exponent: Operand) -> Operand:
-    if isinstance(base, Series):
-        if isinstance(exponent, Series):
-            return _call("exp", exponent * _call("log", base))
-        if isinstance(exponent, np.ndarray):
-            raise ModelError("model", "an exponent that differs from reading to reading is not supported")
-        return _power_series(base, exponent)
-    if isinstance(exponent, Series):
-        return _call("exp", exponent * _call("log", base))
-    if isinstance(base, np.ndarray) or isinstance(exponent, np.ndarray):
-        return np.power(base, exponent)
-    return math.pow(base, exponent)
-
-
-def _absolute(x: Any, f: Any) -> tuple[Any, Any, Any]:
-    if np.any(np.equal(x, 0.0)):
-        raise ModelError("model", "abs has no derivative at 0")
-    return np.sign(x), 0.0 * f, 0.0 * f
-
-
-@dataclass(frozen=True, slots=True)
-class _Unary:
-    scalar: Callable[[float], float]
-    array: Callable[[Array], Array]
-    derivatives: Callable[[Any, Any], tuple[Any, Any, Any]]  # (x, f(x)) -> f', f'', f'''
-    domain: str = ""
-
-
-_LN10 = math.log(10.0)
-_SQRT = _Unary(
-    math.sqrt,
-    np.sqrt,
-    lambda x, f: (0.5 / f, -0.25 / (f * x), 0.375 / (f * x * x)),
-    "numbers from 0 (uncertain: above 0)",
-)
-_LOG = _Unary(math.log, np.log, lambda x, _: (1 / x, -1 / x**2, 2 / x**3), "numbers above 0")
-_ASIN = _Unary(
-    math.asin,
-    np.arcsin,
-    lambda x, _: ((1 - x * x) ** -0.5, x * (1 - x * x) ** -1.5, (1 + 2 * x * x) * (1 - x * x) ** -2.5),
-    "numbers from -1 to 1 (uncertain: between them)",
-)
-_ACOS = _Unary(
-    math.acos,
-    np.arccos,
-    lambda x, _: (-((1 - x * x) ** -0.5), -x * (1 - x * x) ** -1.5, -(1 + 2 * x * x) * (1 - x * x) ** -2.5),
-    "numbers from -1 to 1 (uncertain: between them)",
-)
-_ATAN = _Unary(
-    math.atan,
-    np.arctan,
-    lambda x, _: (1 / (1 + x * x), -2 * x / (1 + x * x) ** 2, (6 * x * x - 2) / (1 + x * x) ** 3),
-)
-_UNARY: Mapping[str, _Unary] = {
-    "sqrt": _SQRT,
-    "exp": _Unary(math.exp, np.exp, lambda _, f: (f, f, f), "numbers below 709"),
-    "log": _LOG,
-    "ln": _LOG,
-    "log10": _Unary(
-        math.log10,
-        np.log10,
-        lambda x, _: (1 / (x * _LN10), -1 / (x**2 * _LN10), 2 / (x**3 * _LN10)),
-        "numbers above 0",
-    ),
-    "sin": _Unary(math.sin, np.sin, lambda x, f: (np.cos(x), -f, -np.cos(x))),
-    "cos": _Unary(math.cos, np.cos, lambda x, f: (-np.sin(x), -f, np.sin(x))),
-    "tan": _Unary(
-        math.tan, np.tan, lambda _, f: (1 + f * f, 2 * f * (1 + f * f), 2 * (1 + f * f) * (1 + 3 * f * f))
-    ),
-    "sinh": _Unary(math.sinh, np.sinh, lambda x, f: (np.cosh(x), f, np.cosh(x)), "numbers below 709"),
-    "cosh": _Unary(math.cosh, np.cosh, lambda x, f: (np.sinh(x), f, np.sinh(x)), "numbers below 709"),
-    "tanh": _Unary(
-        math.tanh, np.tanh, lambda _, f: (1 - f * f, -2 * f * (1 - f * f), (1 - f * f) * (6 * f * f - 2))
-    ),
-    "asin": _ASIN,
-    "arcsin": _ASIN,
-    "acos": _ACOS,
-    "arccos": _ACOS,
-    "atan": _ATAN,
-    "arctan": _ATAN,
-    "abs": _Unary(abs, np.abs, _absolute),
-}
-
-
-def _call(name: str, x: Operand) -> Operand:
-    function = _UNARY[name]
-    try:
-        if isinstance(x, Series):
-            value = x.value
-            f = function.array(value) if isinstance(value, np.ndarray) else function.scalar(value)
-            return x.composed((f, *function.derivatives(value, f)))
-        return function.array(x) if isinstance(x, np.ndarray) else function.scalar(x)
-    except (ValueError, ZeroDivisionError, OverflowError) as error:
-        if isinstance(error, ModelError):
-            raise
-        value = x.value if isinstance(x, Series) else x
-        raise ModelError("model", f"{name}({value:.6g}) is outside its domain: {function.domain}") from None
-
-
-def _atan2(y: Operand, x: Operand) -> Operand:
-    if not isinstance(y, Series) and not isinstance(x, Series):
-        if isinstance(y, np.ndarray) or isinstance(x, np.ndarray):
-            return np.arctan2(y, x)
-        return math.atan2(y, x)
-    y0 = y.value if isinstance(y, Series) else y
-    x0 = x.value if isinstance(x, Series) else x
-    if np.any(np.equal(y0, 0.0) & np.equal(x0, 0.0)):
-        raise ModelError("model", "atan2(0, 0) has no direction")
-    # The angle's change is the arc tangent of cross over scalar product with the vector at the estimates.
-    change = _call("atan", (y * x0 - x * y0) / (x * x0 + y * y0))
-    assert isinstance(change, Series)
-    return Series({**change.terms, (): _atan2(y0, x0)}, change.degree)  # type: ignore[dict-item]
-
-
-def _extreme(first: Operand, second: Operand, smaller: bool) -> Operand:
-    a = first.value if isinstance(first, Series) else first
-    b = second.value if isinstance(second, Series) else second
-    take_second = (b < a) if smaller else (b > a)
-    if not isinstance(take_second, np.ndarray):
-        return second if take_second else first
-    # Elementwise choice, written as a sum so that it holds for series too.
-    return first + (second - first) * take_second.astype(np.float64)
-
-
-def _minimum(first: Operand, second: Operand) -> Operand:
-    return _extreme(first, second, smaller=True)
-
-
-def _maximum(first: Operand, second: Operand) -> Operand:
-    return _extreme(first, second, smaller=False)
-
-
-_BINARY: Mapping[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "**": _power,
-    "pow": _power,
-    "atan2": _atan2,
-    "arctan2": _atan2,
-    "min": _minimum,
-    "max": _maximum,
-}
-_TWO_ARGUMENTS = frozenset({"pow", "atan2", "arctan2"})
-_MANY_ARGUMENTS = frozenset({"min", "max"})
-FUNCTIONS = tuple(sorted({*_UNARY, *_TWO_ARGUMENTS, *_MANY_ARGUMENTS}))
-CONSTANTS: Mapping[str, float] = {"pi": math.pi, "π": math.pi}
 
 NAME = re.compile(r"[^\W\d]\w*")
 
@@ -332,9 +82,9 @@ class Expression:
                         stack.append(-stack.pop())
                     elif kind == "binary":
                         right = stack.pop()
-                        stack.append(_BINARY[argument](stack.pop(), right))
+                        stack.append(BINARY[argument](stack.pop(), right))
                     else:
-                        stack.append(_call(argument, stack.pop()))
+                        stack.append(call(argument, stack.pop()))
         except ZeroDivisionError:
             raise ModelError(where, f"division by zero at these values in {_excerpt(self.text)!r}") from None
         except OverflowError:
@@ -497,20 +247,20 @@ class _Parser:
         while True:
             self._sum()
             count += 1
-            if name in _MANY_ARGUMENTS and count > 1:
+            if name in MANY_ARGUMENTS and count > 1:
                 self.steps.append(("binary", name))
             if not self._is(","):
                 break
             self._take()
         self.nesting -= 1
         self._expect(")", f"to close the arguments of {name}")
-        if name in _UNARY and count != 1:
+        if name in UNARY and count != 1:
             raise self._error(f"{name} takes one argument, not {count}", position)
-        if name in _TWO_ARGUMENTS:
+        if name in TWO_ARGUMENTS:
             if count != 2:
                 raise self._error(f"{name} takes two arguments, not {count}", position)
             self.steps.append(("binary", name))
-        elif name in _UNARY:
+        elif name in UNARY:
             self.steps.append(("unary", name))
         elif count < 2:
             raise self._error(f"{name} takes two or more arguments", position)
