@@ -191,8 +191,6 @@ class Renewal:
         until = f"{validity.ends:%Y-%m-%dT%H:%M:%SZ}"
         self._agent.tell("certificate_enrolled" if first else "certificate_renewed", {"until": until})
         _log.info("the certificate is new, and valid until %s", until)
-        if first:
-            _log.warning("enrolled: start the agent again, so that it serves and pushes with the certificate")
         return validity
 
     def _warn(self, why: str) -> None:

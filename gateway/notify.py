@@ -11,8 +11,11 @@ from contextlib import suppress
 class Notifier:
     """Sends to ``NOTIFY_SOCKET`` if systemd gave one; else does nothing.
 
-    ``watchdog_us``: within what time systemd wants a sign of life; None if it wants none.
+    ``watchdog_us``: within what time systemd wants a sign of life; None if it wants none. ``staying``: another agent
+    follows in this process; systemd would end one that said it was stopping.
     """
+
+    staying = False
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
@@ -22,7 +25,7 @@ class Notifier:
 
     def send(self, state: str) -> None:
         """Send ``READY=1``, ``WATCHDOG=1``, ``STOPPING=1`` or ``STATUS=…``. Never fails the agent."""
-        if not self._address:
+        if not self._address or (self.staying and state == "STOPPING=1"):
             return
         kind = (
             socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK

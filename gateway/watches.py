@@ -7,14 +7,23 @@ new one goes into the log before the first reading that it corrects.
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from gateway import advice, keyring
 from gateway.agent import Agent
+from gateway.clock import moment
 from gateway.config import SiteFile
+from gateway.platforms import enrolment_of
+from gateway.prepare import prepare
+from gateway.prepared import Prepared
 from gateway.site_documents import fingerprint
 from gateway.site_keys import key_ring, second_ring
+from gateway.toml_source import ConfigError
+
+_log = logging.getLogger("suyuan.enrolment")
 
 WATCH_EVERY_S = 2.0
+AGAIN_S = 60.0
 
 
 async def watch_certificates(site: SiteFile, agent: Agent) -> None:
@@ -26,6 +35,20 @@ async def watch_certificates(site: SiteFile, agent: Agent) -> None:
         if present != seen:
             seen = present
             agent.reload()
+
+
+async def first_enrolment(site: SiteFile, agent: Agent) -> Prepared:
+    """Wait until a site is enrolled that is not yet: what is to be run then, with certificate and platforms' keys."""
+    pause_s = WATCH_EVERY_S
+    while True:
+        await asyncio.sleep(pause_s)
+        if not agent.begun or not await asyncio.to_thread(lambda: enrolment_of(site).done):
+            continue
+        try:
+            return await asyncio.to_thread(prepare, site, moment)
+        except ConfigError as error:  # something else is wrong by now: who measures goes on measuring
+            _log.warning("enrolled, but the site cannot be started anew as it is now: %s", error)
+            pause_s = AGAIN_S
 
 
 async def watch_advice(site: SiteFile, agent: Agent) -> None:

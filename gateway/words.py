@@ -108,6 +108,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "the log was not sealed: what was read since the last commit is missing, and the next start says so",
         "日志未封存：最后一次提交之后的读数缺失，下次启动时会记明",
     ),
+    "run.enrolled": (
+        "enrolled: the agent begins anew, with its certificate and the platforms' keys",
+        "登记完成：采集代理以证书与平台公钥重新开始运行",
+    ),
     "run.stopped": (
         "stopped: {entries} entries in the log, checkpoint signed",
         "已停止：日志 {entries} 条，检查点已签名",
@@ -129,8 +133,8 @@ PHRASES: dict[str, tuple[str, str]] = {
         "平台已收到申请，等待操作员批准",
     ),
     "enrol.done": (
-        "enrolled: certificate valid until {until}, in {directory}; start the agent (again)",
-        "登记完成：证书有效期至 {until}，存于 {directory}；请（重新）启动采集代理",
+        "enrolled: certificate valid until {until}, in {directory}; a running agent takes it up by itself",
+        "登记完成：证书有效期至 {until}，存于 {directory}；运行中的采集代理会自动启用",
     ),
     "enrol.later": ("stopped; ask again with the same command", "已中止；可用同一命令再次查询"),
     "gateways.serving": ("gateways enrol at {url}", "网关登记入口：{url}"),

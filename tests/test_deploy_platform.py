@@ -66,6 +66,12 @@ def until(true: Callable[[], bool], why: Callable[[], str]) -> None:
         time.sleep(0.05)
 
 
+def answers(port: int) -> bool:
+    """Whether the agent is at work."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
 def acknowledged(port: int) -> bool:
     """Whether a receipt has come back to the agent."""
     try:
@@ -123,12 +129,14 @@ def test_a_gateway_enrols_at_the_door_and_pushes_to_the_platform_until_it_is_sus
         until(lambda: f":{door}" in words(), words)
         asked = suyuan(box, "enrol", "site.toml", "--once", code=1)
         (fingerprint,) = re.findall(r"(?:[0-9a-f]{4} ){4}[0-9a-f]{4}", asked)
-        suyuan(place, "gateways", "approve", ORIGIN, "--store", ".", "--fingerprint", fingerprint)
-        suyuan(box, "enrol", "site.toml", "--once")
         command = started_by("suyuan-platform.service", place, f"127.0.0.1:{platform}")
         with running(command, tmp_path / "said-platform", ROOT) as taking:
             until(lambda: f":{platform}" in words(), words)
             with running([*SUYUAN, "run", "site.toml"], tmp_path / "said-agent", box) as agent:
+                until(lambda: answers(status), words)
+                suyuan(place, "gateways", "approve", ORIGIN, "--store", ".", "--fingerprint", fingerprint)
+                suyuan(box, "enrol", "site.toml", "--once")
+                # the agent that runs takes it up by itself
                 until(lambda: agent.poll() is None and acknowledged(status), words)
                 identity = box / "data" / "enrolment" / "identity.pem"
                 assert b"404 Not Found" in shown(identity).stdout

@@ -17,16 +17,18 @@ from gateway.cli import DONE, NO, WRONG_USE
 from gateway.cli.output import say
 from gateway.cli.stopping import Stopping, say_at_once, until_stopped
 from gateway.cli.unread import logged
-from gateway.clock import Clock, SystemClock, moment
+from gateway.clock import SECOND_US, Clock, SystemClock, moment
 from gateway.config import SiteFile
 from gateway.logfile import StoreError
 from gateway.notify import Notifier
 from gateway.planning import plan_of
+from gateway.platforms import enrolment_of
 from gateway.prepare import prepare, unreachable
+from gateway.prepared import Prepared
 from gateway.serve import CannotListen
 from gateway.site_keys import log_key
 from gateway.supervision import begun, ended, first_of
-from gateway.watches import watch_advice, watch_certificates, watch_keys
+from gateway.watches import first_enrolment, watch_advice, watch_certificates, watch_keys
 from gateway.words import phrase
 
 _log = logging.getLogger("suyuan.agent")
@@ -56,14 +58,29 @@ def _run_site(path: Path, duration_s: float | None) -> tuple[int, str]:
         say(str(problem))
     if problems:
         say(phrase("run.unreachable", count=len(problems)))
+    clock, notifier = SystemClock(), Notifier()
+    until_us = None if duration_s is None else clock.now().boot_us + round(duration_s * SECOND_US)
+    while True:
+        ended = _run_prepared(prepared, clock, notifier, until_us)
+        if not isinstance(ended, Prepared):
+            return ended
+        prepared = ended
+        say(phrase("run.enrolled"))
+
+
+def _run_prepared(
+    prepared: Prepared, clock: Clock, notifier: Notifier, until_us: int | None
+) -> tuple[int, str] | Prepared:
+    """Run an agent; the exit code and what is said last, or what is to be run in its place."""
+    site = prepared.file
     key = log_key(site)
     say(phrase("run.key", origin=site.site.site.origin, key=key.vkey))
     plan = plan_of(prepared, key)
     if plan.listen:
         say(phrase("run.serving", url=f"{'http' if plan.tls is None else 'https'}://{plan.listen}"))
     _give_back()
-    clock = SystemClock()
-    agent = Agent(plan, clock, Notifier())
+    notifier.staying = False
+    agent = Agent(plan, clock, notifier)
 
     def verdict() -> int:
         """Of an agent that has to be left behind: what counts is that its log is sealed."""
@@ -73,12 +90,14 @@ def _run_site(path: Path, duration_s: float | None) -> tuple[int, str]:
         return NO
 
     try:
-        until_stopped(partial(_run, agent, site, clock, duration_s), verdict)
+        after = until_stopped(partial(_run, agent, site, clock, notifier, until_us), verdict)
     except StoreError as error:
         return NO, f"suyuan run: {error}"
     except CannotListen as error:
         problem = site.source.problem(("serve", "listen"), str(error), phrase("run.listen"), "C118")
         return WRONG_USE, str(problem)
+    if after is not None:
+        return after
     size, signed = agent.size, agent.store.published.size if agent.store.published else 0
     stopped = "run.stopped" if signed == size else "run.stopped_unsigned"
     return DONE, phrase(stopped, entries=size, signed=signed)
@@ -92,11 +111,15 @@ def _give_back() -> None:
 
 
 async def _run(
-    agent: Agent, site: SiteFile, clock: Clock, duration_s: float | None, stopping: Stopping
-) -> None:
+    agent: Agent, site: SiteFile, clock: Clock, notifier: Notifier, until_us: int | None, stopping: Stopping
+) -> Prepared | None:
+    """Run the agent to its end. What follows it, if it ended because the gateway was enrolled meanwhile."""
     stopping.calls(agent.stop)
-    if duration_s is not None:
-        asyncio.get_running_loop().call_later(duration_s, stopping.ask)
+    asked = asyncio.Event()
+    stopping.calls(asked.set)
+    if until_us is not None:
+        left_s = (until_us - clock.now().boot_us) / SECOND_US
+        asyncio.get_running_loop().call_later(max(0.0, left_s), stopping.ask)
     beside: dict[str, Coroutine[Any, Any, None]] = {
         watch.__name__: watch(site, agent) for watch in (watch_certificates, watch_advice, watch_keys)
     }
@@ -108,6 +131,9 @@ async def _run(
         from gateway.enrolling import Renewal
 
         beside["renewal"] = Renewal(site, agent, clock, partial(log_key, site)).run()
+    following: list[Prepared] = []
+    if site.site.enrolment is not None and not enrolment_of(site).done:
+        beside["first enrolment"] = _enrolled(site, agent, notifier, following)
     tasks = [begun(work, name=name) for name, work in beside.items()]
     running = begun(agent.run(), name="agent")
     for task in (running, *tasks):
@@ -122,6 +148,14 @@ async def _run(
                 raise told from None
     for error in errors:
         raise error
+    return following[0] if following and not asked.is_set() else None
+
+
+async def _enrolled(site: SiteFile, agent: Agent, notifier: Notifier, following: list[Prepared]) -> None:
+    """End the agent when the gateway is enrolled; another takes its place, with the certificate."""
+    following.append(await first_enrolment(site, agent))
+    notifier.staying = True
+    agent.stop()
 
 
 def _fell(stopping: Stopping, task: asyncio.Task[None]) -> None:

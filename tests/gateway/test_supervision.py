@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import socket
 
 import pytest
 
 from drivers.codec import Counts
 from gateway.clock import SystemClock
+from gateway.notify import Notifier
 from gateway.pushed import PushLine
 from gateway.supervision import ended, supervise, together
 
@@ -135,3 +137,17 @@ async def test_the_first_that_fails_ends_the_others_and_is_what_is_told():
     with pytest.raises(OSError, match="gone"):
         await together(waiting(), failing())
     assert ends == ["ended"]
+
+
+def test_systemd_is_not_told_that_it_stops_while_another_agent_follows_in_the_process(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(10)
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        notifier.staying = True
+        notifier.send("STOPPING=1")  # systemd would end a service that says so
+        notifier.send("WATCHDOG=1")
+        assert systemd.recv(100) == b"WATCHDOG=1"
+        notifier.staying = False
+        notifier.send("STOPPING=1")
+        assert systemd.recv(100) == b"STOPPING=1"
