@@ -321,6 +321,7 @@ _PARAMETERS: dict[str, tuple[str, Field]] = {
     "00900101": ("energy overdrawn", Field(4, decimals=2, unit="kWh")),
     "00900200": ("money left", Field(4, decimals=2, unit="CNY")),
     "00900201": ("money overdrawn", Field(4, decimals=2, unit="CNY")),
+    "1D000001": ("trip count", Field(3)),
 }
 _PARAMETER_NAMES = {
     "04000306": "ratio.current",
