@@ -23,8 +23,9 @@ from decimal import Decimal
 from statistics import fmean, stdev
 from typing import Any
 
-from calibration.budget import Budget, BudgetRow, Budgets, Model, budget, budgets, check_name
+from calibration.budget import Budget, BudgetRow, Budgets, Model, budget, budgets
 from calibration.distributions import CURVILINEAR, DISTRIBUTIONS, NORMAL, TRAPEZOIDAL, Quantity, divisor
+from calibration.equations import check_name
 from calibration.expression import ModelError
 from calibration.montecarlo import DEFAULT_SEED, DEFAULT_TRIALS, MAX_TRIALS
 
