@@ -261,9 +261,9 @@ class Ledger:
             connection.execute("ROLLBACK")
         foreign = size and application != APPLICATION_ID
         if foreign or version > SCHEMA_VERSION or (self.read_only and version < SCHEMA_VERSION):
-            todo = "it is another program's file" if foreign else "use the newer version of the program"
+            todo = "todo_other_program" if foreign else "todo_newer"
             if not foreign and version < SCHEMA_VERSION:
-                todo = "open it once for writing to bring it up to date"
+                todo = "todo_open_to_write"
             raise RegisterError("T100", "", subject=path.name, found=version, known=SCHEMA_VERSION, todo=todo)
         if self.read_only:
             connection.execute("PRAGMA query_only = ON")

@@ -25,7 +25,10 @@ class Refusal(TraceabilityError):
 
     def text(self, language: str = "en") -> str:
         """``where: what is wrong; what to do`` in the language."""
-        said = say(self.code, language, **self.values)
+        inner = {
+            name: say(str(self.values[name]), language) for name in ("todo", "kind") if name in self.values
+        }
+        said = say(self.code, language, **(self.values | inner))
         return f"{self.where}: {said}" if self.where else said
 
     @property

@@ -175,9 +175,7 @@ class Register(RegisterLookup):
             if any(
                 d.id == document_id and d.withdrawn is None for d in self._documents("id = ?", document_id)
             ):
-                raise DuplicateId(
-                    "T103", name, kind="document", id=document_id, todo="it need not be kept twice"
-                )
+                raise DuplicateId("T103", name, kind="document", id=document_id, todo="todo_once")
             document = Document(
                 document_id,
                 digest,
@@ -208,7 +206,7 @@ class Register(RegisterLookup):
         with self._ledger.writing(actor, _reason(finding.reason)) as writer:
             refuse(list(admission.id_problems(finding.id, f"finding {finding.id}")))
             if self._row("SELECT 1 FROM finding WHERE id = ?", finding.id) is not None:
-                raise DuplicateId("T103", "", kind="finding", id=finding.id, todo="choose another id")
+                raise DuplicateId("T103", "", kind="finding", id=finding.id, todo="todo_other_id")
             if finding.about == "instrument":
                 self.instrument_record(finding.subject)
             elif finding.about == "certificate":
@@ -259,7 +257,7 @@ class Register(RegisterLookup):
     def _new_instrument_conflicts(self, instrument: Instrument) -> Iterator[Refusal]:
         where = f"instrument {instrument.id}"
         if self._row("SELECT 1 FROM instrument WHERE id = ?", instrument.id) is not None:
-            todo = "change it, or choose another id"
+            todo = "todo_change_it"
             yield DuplicateId("T103", where, kind="instrument", id=instrument.id, todo=todo)
             return
         yield from self._instrument_conflicts(instrument)
@@ -290,7 +288,7 @@ class Register(RegisterLookup):
         where = f"certificate {certificate.id}"
         earlier = self._records("c.id = ?", certificate.id)
         if any(record.withdrawn is None for record in earlier):
-            todo = "withdraw the registered one first, if it was typed wrongly"
+            todo = "todo_withdraw"
             yield DuplicateId("T103", where, kind="certificate", id=certificate.id, todo=todo)
         row = self._row("SELECT state FROM instrument WHERE id = ?", certificate.instrument)
         if row is None:

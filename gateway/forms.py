@@ -114,7 +114,7 @@ def answer_problems(
 def _instrument_conflicts(values: Mapping[str, Any], name: str, register: Register) -> list[Refusal]:
     found: list[Refusal] = []
     if name == "id" and _is_instrument(register, values["id"]):
-        found.append(DuplicateId("T103", "", kind="instrument", id=values["id"], todo="choose another id"))
+        found.append(DuplicateId("T103", "", kind="instrument", id=values["id"], todo="todo_other_id"))
     if name == "serial":
         other = register.find(
             manufacturer=values.get("manufacturer", ""),
@@ -136,7 +136,7 @@ def _certificate_conflicts(values: Mapping[str, Any], name: str, register: Regis
             record = register.certificate_record(values["id"])
         except UnknownCertificate:
             return []
-        todo = "withdraw the registered one first, if it was typed wrongly"
+        todo = "todo_withdraw"
         twice = DuplicateId("T103", "", kind="certificate", id=values["id"], todo=todo)
         return [twice] if record.withdrawn is None else []
     if name == "references":

@@ -84,7 +84,30 @@ WORDS: dict[str, tuple[str, str]] = {
         "CSV 只含校准点；.xlsx、.toml、.xml 含全部内容",
     ),
     "none.found": ("none", "无"),
-    "due.summary": ("{count} listed, {overdue} overdue", "共 {count} 项，{overdue} 项已过期"),
+    "due.summary": (
+        "{count} listed, {overdue} overdue or never calibrated",
+        "共 {count} 项，其中 {overdue} 项已过期或从未校准",
+    ),
+    # what a register holds as a word, where people read it; it is typed and stored as the English one
+    "value.meter": ("meter", "电能表"),
+    "value.ct": ("ct", "电流互感器"),
+    "value.pt": ("pt", "电压互感器"),
+    "value.analyser": ("analyser", "分析仪"),
+    "value.flow": ("flow", "流量"),
+    "value.temperature": ("temperature", "温度"),
+    "value.pressure": ("pressure", "压力"),
+    "value.analogue_input": ("analogue_input", "模拟输入"),
+    "value.reference_standard": ("reference_standard", "参考标准"),
+    "value.other": ("other", "其他"),
+    "value.calibration": ("calibration", "校准"),
+    "value.verification": ("verification", "检定"),
+    "value.test": ("test", "测试"),
+    "value.yes": ("yes", "是"),
+    "value.no": ("no", "否"),
+    "value.register": ("registered", "登记"),
+    "value.change": ("changed", "更正"),
+    "value.withdraw": ("withdrawn", "停用或撤销"),
+    "value.check signature": ("signature checked", "核验签名"),
     "due.days": ("{days} days", "{days} 天"),
     # tables
     "head.id": ("id", "编号"),
@@ -188,3 +211,9 @@ def told(key: str, spoken: Language | None = None, /, **values: object) -> str:
     """The words in the reader's language, placeholders filled. An unknown key is a bug: KeyError."""
     english, chinese = WORDS[key]
     return (chinese if (spoken or language()) == "zh" else english).format(**values)
+
+
+def worded(value: object) -> str:
+    """A word of the register in the reader's language; whatever else it is, as it stands."""
+    key = f"value.{value}"
+    return told(key) if key in WORDS else str(value)

@@ -28,7 +28,7 @@ from gateway.cli.register_file import (
     write_out,
     writing,
 )
-from gateway.register_words import told
+from gateway.register_words import told, worded
 from gateway.words import language
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def _show(given: argparse.Namespace) -> int:
     show_points(record.certificate, instrument, given.rule)
     for title, rows in (
         ("show.papers", [[paper.name, paper.media_type, paper.digest] for paper in papers]),
-        ("show.history", [[f"{h.at:%Y-%m-%d %H:%M}Z", h.actor, h.action, h.reason] for h in history]),
+        ("show.history", [[f"{h.at:%Y-%m-%d %H:%M}Z", h.actor, worded(h.action), h.reason] for h in history]),
     ):
         if rows:
             print(f"\n{told(title)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.certificate_form import CERTIFICATE
 from gateway.cli.output import emit, say
 from gateway.cli.register_file import listed, read_bytes, table
-from gateway.register_words import told
+from gateway.register_words import told, worded
 from gateway.words import language
 
 if TYPE_CHECKING:
@@ -65,7 +65,15 @@ def show_fields(certificate: Certificate) -> None:
 
     answers = answers_of(certificate)
     asked = [field for field in CERTIFICATE.asked(answers) if field.name in answers and not field.lines]
-    listed({field.titled(language()): answers[field.name] for field in asked})
+    chosen = ("kind", "national", "passed", "adjusted", "resets_cycle")
+    listed(
+        {
+            field.titled(language()): worded(answers[field.name])
+            if field.name in chosen
+            else answers[field.name]
+            for field in asked
+        }
+    )
     if certificate.digest:
         listed({"SHA-256": certificate.digest})
     if certificate.references:

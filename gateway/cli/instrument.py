@@ -25,7 +25,7 @@ from gateway.cli.register_file import (
     writing,
 )
 from gateway.instrument_form import INSTRUMENT
-from gateway.register_words import told
+from gateway.register_words import told, worded
 from gateway.words import language
 
 if TYPE_CHECKING:
@@ -248,7 +248,10 @@ def _show(given: argparse.Namespace) -> int:
         )
         return DONE
     answers = answers_of(record.instrument)
-    listed({f.titled(language()): answers[f.name] for f in INSTRUMENT.fields if f.name in answers})
+    words = {name: worded(text) if name == "kind" else text for name, text in answers.items()}
+    if "mpe" not in words:  # the unit of a limit that nobody stated says nothing
+        words.pop("mpe_unit", None)
+    listed({f.titled(language()): words[f.name] for f in INSTRUMENT.fields if f.name in words})
     if (gone := record.withdrawn) is not None:
         print(told("show.withdrawn", at=gone.at.date(), by=gone.by, reason=gone.reason))
     _section("show.certificates", [
@@ -265,7 +268,10 @@ def _show(given: argparse.Namespace) -> int:
     )
     _section("show.findings", [[f.id, f.first, f.last or "…", f.shift, f.unit, f.reason] for f in findings])
     _section("show.papers", [[p.name, p.media_type, p.digest] for p in papers])
-    _section("show.history", [[h.at, h.actor, h.action, h.reason] for h in history])
+    _section(
+        "show.history",
+        [[f"{h.at:%Y-%m-%d %H:%M}Z", h.actor, worded(h.action), h.reason] for h in history],
+    )
     return DONE
 
 

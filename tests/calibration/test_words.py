@@ -39,3 +39,21 @@ def test_a_refusal_speaks_both_languages() -> None:
     assert str(refusal) == "certificate C: no instrument M9 in the register"
     assert refusal.text("zh") == "certificate C: 登记库中没有仪器 M9"
     assert say("valid", "zh") == "可溯源"
+
+
+def test_what_to_do_is_told_in_the_language_of_the_refusal() -> None:
+    from calibration.refusals import DuplicateId
+
+    refused = DuplicateId("T103", "", kind="certificate", id="C-1", todo="todo_withdraw")
+    assert refused.text("zh") == "证书 C-1 已在登记库中；若原来录入有误，请先撤销已登记的证书"
+    assert refused.text("en").startswith(
+        "certificate C-1 is in the register already; withdraw the registered one"
+    )
+
+
+def test_a_suggested_interval_says_why_in_both_languages() -> None:
+    from calibration.intervals import Staircase
+
+    suggestion = Staircase().suggest(1.2, 365)
+    assert suggestion.because == "worst error 1.20 MPE, outside the MPE: shorten"
+    assert suggestion.text("zh") == "最大误差为最大允许误差的 1.20 倍，超差：缩短"
