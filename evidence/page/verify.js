@@ -151,10 +151,9 @@ globalThis.SuyuanBundle = (() => {
       const rule = this.take(1)[0], tell = foreteller(rule, Array.from({ length: ARGUMENTS[rule] ?? 0 }, () => this.number()), this.known);
       const width = this.take(1)[0], values = [];
       if (width > 16) throw damaged("a packed number is too long");
-      let before = 0n;
-      for (const [row, bytes] of this.planes(rows, width).entries()) {
-        const step = whole(bytes.reverse());
-        before = tell(row, before) + (step & 1n ? -(step >> 1n) : step >> 1n);
+      const block = this.take(rows * width);
+      for (let row = 0, before = 0n; row < rows; row++) {
+        before = tell(row, before) + zigzag(block, row, rows, width);
         values.push(before);
       }
       this.known.numbers.push(values);
@@ -187,6 +186,17 @@ globalThis.SuyuanBundle = (() => {
   const ARGUMENTS = [0, 0, 1, 1, 2, 4];
   const FORMS = [["whole", 2], ["whole", 4], ["whole", 8], ["float", 4], ["bcd", 2], ["bcd", 3], ["bcd", 4]];
   const EXACT = 2 ** 52, exact = (value) => value > -EXACT && value < EXACT;
+  // A difference out of its planes: as a double while that is exact.
+  function zigzag(block, row, rows, width) {
+    if (width < 7) {
+      let step = 0;
+      for (let i = width - 1; i >= 0; i--) step = step * 256 + block[i * rows + row];
+      return BigInt(step % 2 ? -(step - 1) / 2 : step / 2);
+    }
+    let step = 0n;
+    for (let i = width - 1; i >= 0; i--) step = step << 8n | BigInt(block[i * rows + row]);
+    return step & 1n ? -(step >> 1n) : step >> 1n;
+  }
   const whole = (bytes) => (bytes.length ? BigInt(`0x${hex(bytes)}`) : 0n);
 
   // (row, value of the row before) => what the rule foretells; called row by row.
