@@ -340,3 +340,77 @@ def test_no_document_brings_it_down(document: dict) -> None:
     except ModelError:
         return  # refused with a place: test_mistakes_are_named_with_their_place
     json.dumps(result, allow_nan=False)
+
+
+# EA-4/02 M:2022, the budgets of the supplements as printed: standard uncertainty, sensitivity, distribution, dof;
+# then u, k and U. Where k = 2 is printed (for about 95 %), 95.45 % is asked for.
+EA_4_02 = {
+    "S2 weight 10 kg, g": (
+        [
+            (22.5e-3, 1, "normal"), (8.95e-3, 1, "uniform"), (14.4e-3, 1, "normal", 2),
+            (5.77e-3, 1, "uniform"), (5.77e-3, 1, "uniform"),
+        ],
+        0.9545, 29.3e-3, None, None,
+    ),
+    "S3 resistor 10 kOhm, Ohm": (
+        [
+            (2.5e-3, 1, "normal"), (5.8e-3, 1, "uniform"), (1.6e-3, 1, "uniform"), (3.2e-3, 1, "uniform"),
+            (4.1e-7, 1e4, "triangular"), (7e-8, 1e4, "normal", 4),
+        ],
+        0.9545, 8.33e-3, 2.0, 17e-3,
+    ),
+    "S4 gauge block, nm": (
+        [
+            (15.0, 1, "normal"), (17.3, 1, "uniform"), (5.37, 1, "normal", 4), (18.5, 1, "uniform"),
+            (0.0289, -575, "uniform"), (0.236, 50, "triangular"), (3.87, -1, "uniform"),
+        ],
+        0.9545, 36.4, 2.0, 73.0,
+    ),
+    "S5 thermocouple, K": (
+        [
+            (0.1, 1, "normal"), (1, 0.077, "normal"), (0.29, 0.077, "uniform"), (1.15, 0.077, "uniform"),
+            (0.058, -0.407, "uniform"), (0.15, 1, "normal"), (0.173, 1, "uniform"), (0.577, 1, "uniform"),
+        ],
+        0.9545, 0.641, 2.0, 1.3,
+    ),
+    "S6 power sensor": (
+        [
+            (9e-3, 1, "normal"), (2.5e-3, 1, "uniform"), (1.1e-3, 1, "arcsine"), (20e-3, 1, "arcsine"),
+            (1.7e-3, 1, "arcsine"), (0.3e-3, -1, "arcsine"), (0.3e-3, 1, "uniform"), (2e-3, -1, "uniform"),
+            (2e-3, 1, "normal"),
+        ],
+        0.9545, 22.4e-3, 2.0, 45e-3,
+    ),
+    "S9 multimeter, V": (
+        [(1e-3, -1, "normal"), (29e-3, 1, "uniform"), (6.4e-3, -1, "uniform")],
+        0.95, 0.030, 1.65, 0.05,
+    ),
+    "S10 caliper, um": (
+        [(0.46, -1, "uniform"), (1.15, 1.7, "uniform"), (14.43, 1, "uniform"), (28.87, 1, "uniform")],
+        0.95, 33.0, 1.83, 60.0,
+    ),
+    "S11 temperature block calibrator, mK": (
+        [
+            (15, 1, "normal"), (10, 1, "normal"), (23, 1, "uniform"), (29, -1, "uniform"), (58, 1, "uniform"),
+            (144, 1, "uniform"), (29, 1, "uniform"), (17, 1, "uniform"),
+        ],
+        0.95, 164.0, 1.83, 300.0,  # k = 1.81 is printed, of the trapezoid alone
+    ),
+    "S12 water meter": ([(0.6e-3, 1, "normal", 2), (0.68e-3, 1, "normal")], 0.9545, 0.91e-3, 2.28, 2e-3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("title", EA_4_02)
+def test_the_budgets_of_ea_4_02(title: str) -> None:
+    rows, p, u, k, expanded = EA_4_02[title]
+    inputs = [
+        {"name": f"x{n}", "value": 0, "u": row[0], "dist": row[2], "dof": row[3] if len(row) > 3 else "inf"}
+        for n, row in enumerate(rows)
+    ]
+    result = answer(model="+".join(f"({row[1]})*x{n}" for n, row in enumerate(rows)), inputs=inputs, p=p)
+    assert result["u"] == close(u, rel=0.025)
+    if k is not None:
+        assert result["k"] == close(k, abs=0.006)
+    if expanded is not None:
+        digits = 1 if title[:3] in ("S9 ", "S10", "S11", "S12") else 2
+        assert float(f"{result['U']:.{digits - 1}e}") == close(expanded, rel=1e-9)
