@@ -10,6 +10,8 @@ exactly the fault ordered: a wrong address under a right checksum, say.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -189,3 +191,28 @@ class RtuFraming:
     def unsealed(self, answer: bytes) -> bytes:
         """CRC off by one."""
         return answer[:-1] + bytes(((answer[-1] + 1) & 0xFF,))
+
+
+_RTU = RtuFraming()
+
+
+class ReframedRtu(ABC):
+    """Another framing of Modbus: what is changed in an answer is as of RTU, then framed truly again."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _changed(self, change: Callable[[bytes], bytes], answer: bytes) -> bytes:
+        """The answer with a change of its RTU frame."""
+
+    def readdressed(self, answer: bytes) -> bytes:
+        """The next unit number."""
+        return self._changed(_RTU.readdressed, answer)
+
+    def other_item(self, answer: bytes) -> bytes:
+        """The other read function."""
+        return self._changed(_RTU.other_item, answer)
+
+    def shortened(self, answer: bytes) -> bytes:
+        """One register fewer."""
+        return self._changed(_RTU.shortened, answer)

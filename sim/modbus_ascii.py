@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sim.framing import RtuFraming, rtu_frame
+from sim.framing import ReframedRtu, rtu_frame
 from sim.instrument import Indications, Meter
 from sim.modbus_meter import ModbusMeter
 
@@ -25,11 +25,8 @@ def _body(frame: bytes) -> bytes:
     return bytes.fromhex(frame[1:-4].decode("ascii"))
 
 
-_RTU = RtuFraming()
-
-
 @dataclass(frozen=True, slots=True)
-class AsciiFraming:
+class AsciiFraming(ReframedRtu):
     """Modbus ASCII: a colon begins a message wherever it stands. What is changed in an answer is as of RTU."""
 
     def requests(self, heard: bytearray) -> list[bytes]:
@@ -44,18 +41,6 @@ class AsciiFraming:
 
     def _changed(self, change: Callable[[bytes], bytes], answer: bytes) -> bytes:
         return ascii_frame(change(rtu_frame(_body(answer)))[:-2])
-
-    def readdressed(self, answer: bytes) -> bytes:
-        """The next unit number."""
-        return self._changed(_RTU.readdressed, answer)
-
-    def other_item(self, answer: bytes) -> bytes:
-        """The other read function."""
-        return self._changed(_RTU.other_item, answer)
-
-    def shortened(self, answer: bytes) -> bytes:
-        """One register fewer."""
-        return self._changed(_RTU.shortened, answer)
 
     def unsealed(self, answer: bytes) -> bytes:
         """LRC off by one."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sim.faults import Fault, FaultKind, Part, Scenario, spoil
-from sim.framing import RtuFraming, rtu_frame
+from sim.framing import ReframedRtu, rtu_frame
 from sim.halfduplex import Chunk, HalfDuplex, LineCounts, MeterStation, Timing
 from sim.instrument import Indications, Meter
 from sim.line import Pump
@@ -25,7 +25,6 @@ from sim.modbus_meter import ModbusMeter
 _HEADER = 7
 _LONGEST = 254  # of unit and PDU
 _GATEWAY_TARGET_SILENT = 0x0B
-_RTU = RtuFraming()
 _NO_TIME_US = 0.001  # of a byte: a network's bytes take none
 
 
@@ -35,7 +34,7 @@ def mbap_frame(transaction: bytes, body: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class MbapFraming:
+class MbapFraming(ReframedRtu):
     """Modbus TCP. What is changed in an answer is as of RTU, under a true header; there is no checksum to be wrong."""
 
     def requests(self, heard: bytearray) -> list[bytes]:
@@ -54,18 +53,6 @@ class MbapFraming:
 
     def _changed(self, change: Callable[[bytes], bytes], answer: bytes) -> bytes:
         return mbap_frame(answer[:2], change(rtu_frame(answer[6:]))[:-2])
-
-    def readdressed(self, answer: bytes) -> bytes:
-        """The next unit number."""
-        return self._changed(_RTU.readdressed, answer)
-
-    def other_item(self, answer: bytes) -> bytes:
-        """The other read function."""
-        return self._changed(_RTU.other_item, answer)
-
-    def shortened(self, answer: bytes) -> bytes:
-        """One register fewer."""
-        return self._changed(_RTU.shortened, answer)
 
     def unsealed(self, answer: bytes) -> bytes:
         """As it is."""
