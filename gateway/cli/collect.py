@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.cli import DONE, connecting, listening
+from gateway.cli import DONE, INTERRUPTED, connecting, listening
 from gateway.cli.output import UsageError, emit, say
 from gateway.cli.platform_keys import receipts_key, revoked_of
 from gateway.cli.stopping import Stopping, until, until_stopped
@@ -138,7 +138,12 @@ async def _collect(
 
     try:
         if every_s is None:
-            report(await collector.collect_once())
+            code = INTERRUPTED  # unless the round comes to its end
+
+            async def once() -> None:
+                report(await collector.collect_once())
+
+            await until(stopping, once())
             return code
         stop = asyncio.Event()
         stopping.calls(stop.set)

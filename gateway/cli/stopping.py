@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -127,6 +128,7 @@ def until_stopped(
     ``verdict`` says the exit code of a process that has to be ended after ``within_s``: 0 if nothing that was promised
     is lost by that.
     """
+    logging.getLogger("uvicorn.error").addFilter(_no_cut_request)
     loop = asyncio.new_event_loop()
     threads = ThreadPoolExecutor(_WORKERS, "worker")
     loop.set_default_executor(threads)
@@ -142,6 +144,7 @@ def until_stopped(
                 threads.shutdown(wait=False, cancel_futures=True)
                 _returned(_THREADS_S)
     finally:
+        logging.getLogger("uvicorn.error").removeFilter(_no_cut_request)
         asyncio.set_event_loop(None)
         loop.set_exception_handler(lambda *_: None)  # what is left was named
         loop.close()
@@ -255,6 +258,12 @@ def say_at_once(text: str) -> None:
     with contextlib.suppress(OSError):
         if any(event & select.POLLOUT for _, event in poll.poll(_ROOM_MS)):
             os.write(talk, f"{text}\n".encode()[:_ROOM])
+
+
+def _no_cut_request(record: logging.LogRecord) -> bool:
+    """A request that is cut off because the server ends is no error: the library would show a trace for it."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, asyncio.CancelledError)
 
 
 def _heard(_number: int, _frame: object) -> None:
