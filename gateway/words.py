@@ -13,6 +13,20 @@ from typing import Literal
 Language = Literal["en", "zh"]
 
 PHRASES: dict[str, tuple[str, str]] = {
+    "parser.usage": ("usage: ", "用法："),
+    "parser.arguments": ("arguments", "参数"),
+    "parser.options": ("options", "选项"),
+    "parser.help": ("show this help and end", "显示本帮助并退出"),
+    "parser.error": ("error", "错误"),
+    "cli.no_command": ("there is no command '{name}'", "没有命令“{name}”"),
+    "cli.no_package": (
+        "this needs the package '{package}', which is not installed",
+        "需要软件包“{package}”，但未安装",
+    ),
+    "cli.install": (
+        "install the product with its extras: pip install 'suyuan[all]'",
+        "请安装产品及其附加项：pip install 'suyuan[all]'",
+    ),
     # states of a site
     "init.done": ("written: {site} and its certificates", "已写入：{site} 及其证书"),
     "init.next": (

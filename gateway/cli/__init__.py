@@ -16,9 +16,14 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+from gateway.cli.error_words import told
+from gateway.cli.parser import Parser
+from gateway.words import phrase
+
 DONE, NO, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130  # as shells have it
 STDOUT = 1
+UNTIL_STOPPED = ("run", "sim", "collect", "platform")  # they load more, then listen to signals themselves
 
 # command: (module, what it does, 中文)
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -130,12 +135,12 @@ def _overview() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A user's mistake is told in words, never as a stack trace."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments is None and argv[:1] in (["run"], ["sim"]):
-        # until they listen to signals nothing is open that needs an orderly end, and an interrupt that is raised amid
-        # an import may be told by the interpreter as a trace
+    if arguments is None:
+        # until it is loaded nothing is open that needs an orderly end, and an interrupt that is raised amid an import
+        # may be told by the interpreter as a trace
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        code = _answer(argv)
+        code = _answer(argv, interrupted=arguments is None)
         sys.stdout.flush()
     except BrokenPipeError:
         # the reader of our output went away (`| head`): nothing is wrong, and nothing more can be said
@@ -160,7 +165,7 @@ def _leave_behind(code: int) -> None:
         os._exit(code)
 
 
-def _answer(argv: list[str]) -> int:
+def _answer(argv: list[str], *, interrupted: bool = False) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_overview())
         return DONE if argv else WRONG_USE
@@ -171,10 +176,10 @@ def _answer(argv: list[str]) -> int:
         return DONE
     name = argv[0]
     if name not in COMMANDS:
-        print(f"suyuan: there is no command '{name}'\n\n{_overview()}", file=sys.stderr)
+        print(f"suyuan: {phrase('cli.no_command', name=name)}\n\n{_overview()}", file=sys.stderr)
         return WRONG_USE
     try:
-        return _run(name, argv[1:])
+        return _run(name, argv[1:], interrupted=interrupted and name not in UNTIL_STOPPED)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in (
             "gateway",
@@ -185,24 +190,22 @@ def _answer(argv: list[str]) -> int:
             "sim",
         ):
             raise
-        print(
-            f"suyuan {name}: this needs the package '{error.name}', which is not installed", file=sys.stderr
-        )
-        print("  → install the product with its extras: pip install 'suyuan[all]'", file=sys.stderr)
+        print(f"suyuan {name}: {phrase('cli.no_package', package=error.name)}", file=sys.stderr)
+        print(f"  → {phrase('cli.install')}", file=sys.stderr)
         return WRONG_USE
 
 
-def _run(name: str, argv: list[str]) -> int:
+def _run(name: str, argv: list[str], *, interrupted: bool) -> int:
+    """``interrupted``: from when it runs, an interrupt is raised in it."""
     module = _module(name)
-    parser = argparse.ArgumentParser(
-        prog=f"suyuan {name}", description=f"{COMMANDS[name][1]} · {COMMANDS[name][2]}"
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog=f"suyuan {name}", description=f"{COMMANDS[name][1]} · {COMMANDS[name][2]}")
     module.arguments(name, parser)
     try:
         given = parser.parse_args(argv)
     except SystemExit as ended:  # argparse has said what was wrong
         return int(ended.code or 0)
+    if interrupted:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return module.run(name, given)
     except (ValueError, OSError, BaseExceptionGroup) as error:
@@ -212,7 +215,7 @@ def _run(name: str, argv: list[str]) -> int:
         if not all(map(_is_to_mend, causes)):
             raise
         for words in dict.fromkeys(map(str, causes)):
-            print(f"suyuan {name}: {words}", file=sys.stderr)
+            print(f"suyuan {name}: {told(words)}", file=sys.stderr)
         return WRONG_USE
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli import DONE, NO
+from gateway.cli.error_words import told
 from gateway.cli.output import UsageError, say
 from gateway.words import phrase
 
@@ -74,7 +75,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
     except TlsError as error:
         raise UsageError(str(error)) from None
     except EnrolmentError as error:
-        say(str(error))
+        say(told(str(error)))
         return NO
     except KeyboardInterrupt:
         say(phrase("enrol.later"))
@@ -89,7 +90,7 @@ async def _ask(site: SiteFile, enrolment: Enrolment, application: bytes, *, once
 
     config = site.site.enrolment
     assert config is not None
-    tls, clock, told = door_tls(site), SystemClock(), ""
+    tls, clock, last = door_tls(site), SystemClock(), ""
     back_off = BackOff(_ASK_S, 60.0)
     while True:
         try:
@@ -97,7 +98,7 @@ async def _ask(site: SiteFile, enrolment: Enrolment, application: bytes, *, once
         except EnrolmentError as error:
             if once or isinstance(error, EnrolmentRefused):
                 raise
-            words = str(error)
+            words = told(str(error))
         else:
             if said.answer is not None:
                 return _taken(enrolment, said.answer)
@@ -105,9 +106,9 @@ async def _ask(site: SiteFile, enrolment: Enrolment, application: bytes, *, once
             if once:
                 say(words)
                 return NO
-        if words != told:
+        if words != last:
             say(words)
-            told = words
+            last = words
         await clock.sleep_until(clock.now().boot_us + round(back_off.failed() * 1e6))
 
 
