@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +19,7 @@ from sim.demo import demo_certificates, demo_instruments, demo_spec
 from sim.faults import Scenario, ScenarioError, scenario
 from sim.instrument import Meter
 from sim.orderable import checked
+from sim.ports import free_port
 from sim.site import SimBus, SimMeter, SimSite, SimSiteSpec, utc_us
 from sim.world import EPOCH_US
 
@@ -120,13 +120,6 @@ def _password(site: SiteFile, config: InstrumentConfig) -> str:
         raise ConfigError(
             [Problem(str(site.path), 0, 0, "password_file", f"{config.id}: {error}", "", "C149")]
         ) from None
-
-
-def free_port() -> int:
-    """A loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # what each kind of line has time for: all of a meter's measurands at 9600 baud take about a second

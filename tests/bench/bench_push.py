@@ -17,11 +17,12 @@ from gateway.mqtt import Broker, MqttPusher
 from gateway.push import Pusher, Target
 from gateway.receipts import PlatformKey, Receipts
 from gateway.store import LogStore
+from sim.ports import free_port
 from tests.central.pushing import grow
 from tests.evidence.logs import Writer
 from tests.rigs.agent_process import ORIGIN, PLATFORM
 from tests.rigs.broker import MOSQUITTO, BrokerProcess
-from tests.rigs.platform_process import PlatformProcess, free_port
+from tests.rigs.platform_process import PlatformProcess
 
 KEY = PlatformKey("platform", PLATFORM.cosigner)
 

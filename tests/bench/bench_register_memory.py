@@ -33,7 +33,7 @@ from calibration.certificate import (
     ReferenceUse,
 )
 from calibration.register import Register
-from gateway.cli.simulated_site import free_port
+from sim.ports import free_port
 
 PROFILE = "eastron-sdm630"
 LOADS = tuple(map(Decimal, ("0.25", "0.5", "1", "2.5", "5")))

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from central.store import Store
-from tests.rigs import engines, fleet, fleet_mqtt
+from sim.ports import free_port
+from tests.rigs import fleet, fleet_mqtt
 from tests.rigs.broker import ABSENT, MOSQUITTO
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason=ABSENT)
@@ -27,7 +28,7 @@ def test_however_often_the_broker_dies_nobody_reads_a_trace(tmp_path):
     fleet_mqtt.write_keys(tmp_path, count)
     with ExitStack() as stack:
         said = stack.enter_context((tmp_path / "gateways-said").open("w+", encoding="utf-8"))
-        port = engines.free_port()
+        port = free_port()
         broker = stack.enter_context(fleet_mqtt.mosquitto(tmp_path, port))
         farm = stack.enter_context(
             fleet_mqtt.site(tmp_path / "gateways", port, count, [size], said=said, patience_us=500_000)

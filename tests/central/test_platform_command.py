@@ -15,6 +15,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.keys import create
+from sim.ports import free_port
 from tests.central.serving import serving
 from tests.evidence.logs import Writer
 from tests.rigs import engines
@@ -66,7 +67,7 @@ def test_enrolled_collected_acknowledged_and_handed_on(url, fleet, tmp_path, cap
 def test_questions_are_answered_until_it_is_stopped(url, fleet, tmp_path):
     main(["platform", "enrol", str(tmp_path / "gateways.txt")])
     main(["platform", "work", "--once"])
-    port = engines.free_port()
+    port = free_port()
     command = [sys.executable, "-m", "gateway.cli", "platform", "ask", f"127.0.0.1:{port}"]
     process = subprocess.Popen(command, env=dict(os.environ))
     try:
@@ -116,7 +117,7 @@ async def test_a_worker_goes_on_until_it_is_stopped(url, fleet, tmp_path):
 def test_wrong_use_is_told_in_words(url, tmp_path, capsys, arguments, why):
     (tmp_path / "wrong").write_text("no key\n")
     create(tmp_path / "log.key", "platform.example/gw")
-    places = {"file": tmp_path / "wrong", "log_key": tmp_path / "log.key", "port": engines.free_port()}
+    places = {"file": tmp_path / "wrong", "log_key": tmp_path / "log.key", "port": free_port()}
     assert main(["platform", *(text.format(**places) for text in arguments)]) == 2
     assert why in capsys.readouterr().err
 
@@ -125,7 +126,5 @@ def test_a_database_that_is_not_there_is_told_in_words(monkeypatch, capsys):
     monkeypatch.delenv("SUYUAN_DATABASE", raising=False)
     assert main(["platform", "prepare"]) == 2
     assert "SUYUAN_DATABASE" in capsys.readouterr().err
-    assert (
-        main(["platform", "prepare", "--database", f"postgresql://x@127.0.0.1:{engines.free_port()}/x"]) == 2
-    )
+    assert main(["platform", "prepare", "--database", f"postgresql://x@127.0.0.1:{free_port()}/x"]) == 2
     assert "cannot be used" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from central.rows import Advance, Pending
 from central.store import Overtaken, Store, StoreError
 from evidence import log, record
 from evidence.continuity import Place
+from sim.ports import free_port
 from tests.central import pushing
 from tests.central.test_store import advance, aggregate
 from tests.evidence.logs import ORIGIN, START_US, Writer, signer
@@ -280,7 +281,7 @@ def test_a_server_that_may_lose_commits_is_refused(url):
 
 def test_a_server_that_is_not_there_is_said_so():
     with pytest.raises(StoreError, match="cannot be used"):
-        PostgresStore(f"postgresql://x@127.0.0.1:{engines.free_port()}/none", patience_s=2)
+        PostgresStore(f"postgresql://x@127.0.0.1:{free_port()}/none", patience_s=2)
 
 
 def test_dashboards_read_results_as_columns(store):

@@ -13,6 +13,7 @@ import pytest
 from central.postgres import PostgresStore
 from central.stream import HandOn, StreamError, connected, subject
 from evidence import record
+from sim.ports import free_port
 from tests.central.test_postgres import bare
 from tests.evidence.logs import START_US, Writer
 from tests.rigs import engines
@@ -182,5 +183,5 @@ async def test_a_stream_that_goes_away_loses_nothing(store, broker):
 
 async def test_no_broker_is_said_in_words():
     with pytest.raises(StreamError, match="nats://127"):
-        async with connected(f"nats://127.0.0.1:{engines.free_port()}"):
+        async with connected(f"nats://127.0.0.1:{free_port()}"):
             pass

@@ -17,6 +17,7 @@ from central.postgres import PostgresStore
 from central.store import Overtaken
 from central.workers import Duty, Roster, Worker
 from evidence import note, record
+from sim.ports import free_port
 from tests.central.serving import serving
 from tests.evidence.logs import START_US, Writer, signer
 from tests.rigs import engines
@@ -92,7 +93,7 @@ async def test_what_cannot_be_reached_waits_longer_each_time_and_holds_up_nobody
     away = Writer("platform.example/gw/away", 9)
     roster = Roster(store)
     roster.enrol([*(duty(*each) for each in fleet)])
-    roster.enrol([Duty(away.origin, f"http://127.0.0.1:{engines.free_port()}", away.signer.verifier.vkey, 0)])
+    roster.enrol([Duty(away.origin, f"http://127.0.0.1:{free_port()}", away.signer.verifier.vkey, 0)])
     heard = []
     worker = Worker(store, "w", PLATFORM, patience=patience(), complain=lambda *said: heard.append(said))
     assert await worker.round() == 6

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,6 +25,7 @@ from gateway.pushed import Delivery
 from gateway.site_keys import log_key
 from gateway.store import LogStore
 from gateway.toml_source import ConfigError
+from sim.ports import free_port
 
 S = 1_000_000
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
@@ -175,12 +175,6 @@ async def broker(tmp_path, port):
     finally:
         process.terminate()
         await process.wait()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def until(condition):

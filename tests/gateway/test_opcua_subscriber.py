@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import math
-import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -34,6 +33,7 @@ from gateway.prepare import prepare
 from gateway.site_keys import log_key
 from gateway.store import LogStore
 from gateway.toml_source import ConfigError
+from sim.ports import free_port
 from tests.rigs.opcua_server import URI, Users, meter_server
 
 SITE = f"""
@@ -89,12 +89,6 @@ def site(tmp_path, text=SITE):
 
 def bus_with(lines, text=SITE):
     return text.replace('/meters"\n', '/meters"\n' + lines, 1)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def until(condition):

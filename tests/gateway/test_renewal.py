@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +37,7 @@ from gateway.receipts import PlatformKey
 from gateway.site_keys import log_key
 from gateway.tls import ClientTls, ServerTls, TlsFiles
 from gateway.uplink import targets
+from sim.ports import free_port
 from tests.gateway.test_agent import PERIOD, Running, fast, records, until
 from tests.rigs.agent_process import PLATFORM, plan
 from tests.rigs.farm import Farm
@@ -72,12 +72,6 @@ profile = "schneider-iem3000"
 name = "centre"
 push = "https://127.0.0.1:{elsewhere}"
 """
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def background(work):

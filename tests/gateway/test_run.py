@@ -19,6 +19,7 @@ from gateway.cli import decode, main
 from gateway.keys import KeyFileError, create
 from gateway.store import LogStore
 from sim.background import in_background
+from sim.ports import free_port
 from sim.site import SimBus, SimMeter, SimSite, SimSiteSpec
 
 SITE = """\
@@ -48,12 +49,6 @@ profile = "eastron-sdm630"
 period = "500ms"
 measurands = ["energy.active.import"]
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -15,15 +14,10 @@ from gateway.cli.simulated_site import simulated, write_demo
 from gateway.config import SiteFile
 from gateway.keys import create
 from sim.background import in_background
+from sim.ports import free_port
 from sim.site import SimBus, SimMeter, SimSite, SimSiteSpec
 
 PHASES = "dlt645-2007-three-phase"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def dlt645(port: str, *addresses: str, **more) -> SimSite:

@@ -9,7 +9,7 @@ from asyncio.subprocess import DEVNULL, Process
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.rigs.platform_process import free_port
+from sim.ports import free_port
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 ABSENT = "mosquitto is not installed (Debian package mosquitto)"

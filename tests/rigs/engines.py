@@ -18,16 +18,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sim.ports import free_port
+
 PATIENCE_S = 30
 # SUYUAN_TIMESCALEDB=1 runs every test of PostgreSQL with that extension in each database; it must be installed
 TIMESCALEDB = bool(os.environ.get("SUYUAN_TIMESCALEDB"))
 _EXTENSION = ("shared_preload_libraries=timescaledb", "timescaledb.telemetry_level=off")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int, process: subprocess.Popen[bytes]) -> None:

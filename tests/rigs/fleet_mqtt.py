@@ -33,6 +33,7 @@ from gateway.mqtt import PATIENCE_US, Broker, MqttPusher
 from gateway.pacing import BackOff
 from gateway.receipts import PlatformKey, Receipts
 from gateway.store import LogStore
+from sim.ports import free_port
 from tests.central.pushing import PLATFORM, grow
 from tests.evidence.logs import Writer
 from tests.rigs import engines
@@ -293,7 +294,7 @@ def run(
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="suyuan-fleet-")))
         write_keys(directory, count)
-        port = engines.free_port()
+        port = free_port()
         broker = stack.enter_context(mosquitto(directory, port))
         server = stack.enter_context(engines.postgres("shared_buffers=256MB", "max_wal_size=4GB"))
         url = server.database()

@@ -19,11 +19,12 @@ from pathlib import Path
 
 from evidence.record import decode
 from gateway.clock import SystemClock
+from sim.ports import free_port
 from tests.rigs.agent_under_test import AgentProcess
 from tests.rigs.broker import BrokerProcess
 from tests.rigs.farm import FarmProcess
 from tests.rigs.loss_oracle import Result, caught_up, judge
-from tests.rigs.platform_process import PlatformProcess, free_port
+from tests.rigs.platform_process import PlatformProcess
 
 
 async def measure_push(
