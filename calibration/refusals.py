@@ -25,9 +25,12 @@ class Refusal(TraceabilityError):
 
     def text(self, language: str = "en") -> str:
         """``where: what is wrong; what to do`` in the language."""
-        inner = {
+        inner: dict[str, object] = {
             name: say(str(self.values[name]), language) for name in ("todo", "kind") if name in self.values
         }
+        near = self.values.get("near")
+        if isinstance(near, tuple):  # ids that are like the one that is not there
+            inner["near"] = say("similar", language, ids=", ".join(near)) if near else ""
         said = say(self.code, language, **(self.values | inner))
         return f"{self.where}: {said}" if self.where else said
 

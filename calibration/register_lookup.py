@@ -299,10 +299,9 @@ class RegisterLookup:
                 found[beside] = self.instrument(beside, known_at=known_at)
         return tuple(i for i in found.values() if i.kind in {InstrumentKind.CT, InstrumentKind.PT})
 
-    def _near(self, table: str, wanted: str) -> str:
+    def _near(self, table: str, wanted: str) -> tuple[str, ...]:
         ids = [row[0] for row in self._rows(f"SELECT DISTINCT id FROM {table}")]  # noqa: S608 - a closed set
-        close = difflib.get_close_matches(wanted, ids, n=3, cutoff=0.6)
-        return f"; similar: {', '.join(close)}" if close else ""
+        return tuple(difflib.get_close_matches(wanted, ids, n=3, cutoff=0.6))
 
 
 def _day(on: date) -> date:

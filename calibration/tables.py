@@ -157,6 +157,11 @@ def instruments_from(grid: Grid) -> tuple[Instrument, ...]:
     return made
 
 
+def headless(where: str, count: int, shapes: str) -> TableRefused:
+    """The refusal of points without headings whose columns cannot be told by their number."""
+    return TableRefused("T411", where, count=count, shapes=shapes)
+
+
 def points_from(grid: Grid) -> tuple[CalibrationPoint, ...]:
     """The points of a certificate, in the table's order; corrections become errors of indication.
 

@@ -31,6 +31,7 @@ ENGLISH: Mapping[str, str] = {
     "conditional fail": "conditional fail",
     "fail": "fail",
     # --- what to do, and what it is, within other texts
+    "similar": "; similar: {ids}",
     "todo_other_program": "it is another program's file",
     "todo_newer": "use the newer version of the program",
     "todo_open_to_write": "open it once for writing to bring it up to date",
@@ -148,6 +149,7 @@ ENGLISH: Mapping[str, str] = {
     "T401": "unknown column {column!r}; known columns: {known}",
     "T402": "{value!r} is not one of {known}",
     "T409": "{value!r} is not a number (with a point, not a comma)",
+    "T411": "{count} columns without headings; they are 3 to 5: {shapes} (a decimal point, no comma)",
     "T410": "{value!r} is not a whole number",
     "T403": "the cell is empty, but {column} is needed",
     "T404": "not a table that can be read: {why}",
@@ -175,6 +177,7 @@ CHINESE: Mapping[str, str] = {
     "conditional fail": "有条件不合格",
     "fail": "不合格",
     # --- 其他文本中的用语
+    "similar": "；相近的有：{ids}",
     "todo_other_program": "这是其他程序的文件",
     "todo_newer": "请使用较新的程序版本",
     "todo_open_to_write": "请以写入方式打开一次以升级",
@@ -284,6 +287,7 @@ CHINESE: Mapping[str, str] = {
     "T401": "未知列 {column!r}；已知列：{known}",
     "T402": "{value!r} 不在可用的名称之中：{known}",
     "T409": "{value!r} 不是数（小数点用点，不用逗号）",
+    "T411": "{count} 列且无表头；应为 3 至 5 列：{shapes}（小数点用点，不用逗号）",
     "T410": "{value!r} 不是整数",
     "T403": "单元格为空，但必须填写 {column}",
     "T404": "无法读取该表：{why}",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from calibration.admission import arranged, points_problems
 from calibration.certificate import CalibrationPoint, GivenAs
 from calibration.refusals import Refusal, TableRefused, refuse
-from calibration.tables import Cell, Grid, point_rows, points_from
+from calibration.tables import Cell, Grid, headless, point_rows, points_from
 
 BARE: Mapping[int, tuple[str, ...]] = {
     3: ("load", "error", "U"),
@@ -56,9 +56,7 @@ def read_points(text: str, defaults: Mapping[str, str]) -> Pasted:
         names = BARE.get(len(cells))
         if names is None:
             shapes = "; ".join(" ".join(shape) for shape in BARE.values())
-            raise TableRefused(
-                "T404", f"line {first}", why=f"{len(cells)} columns without headings; {shapes}"
-            )
+            raise headless(f"line {first}", len(cells), shapes)
         headings = tuple(Cell(name, f"line {first}") for name in names)
     rows = tuple(
         tuple(
