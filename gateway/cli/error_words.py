@@ -239,6 +239,17 @@ ERRORS: Final[dict[str, str]] = {
     ),
     "{}: there is no directory {}": "{}：没有目录 {}",
     "who does this? give --actor NAME (this login has no name)": "操作人是谁？请用 --actor NAME 给出（当前登录名为空）",
+    # what is said beside
+    "{}: {} bytes; {} entries of {} disclosed, everything else as {} hashes": "{}：{} 字节；公开 {} / {} 条，其余为 {} 个哈希",
+    "{}: the certificate from before is used": "{}：继续使用原证书",
+    "no frame was accepted": "没有接受任何报文",
+    "written: {} (mode 0600; keep it, and no copy elsewhere)": "已写入：{}（权限 0600；请妥善保存，勿在别处留副本）",
+    "{}: is back": "{}：已恢复",
+    "{}: released": "{}：已解除停收",
+    "nothing new for more than {}": "超过 {} 无新数据",
+    "{}: not one value came: {}": "{}：一个值也没有读到：{}",
+    "the time was over before everything had been asked: give --protocol, --baud, --units, or more --limit": "时间用尽而未全部询问：请给出 --protocol、--baud、--units，或加大 --limit",
+    "no meter answered: is the line wired A to A and B to B, powered, and without another master?": "没有仪表应答：A/B 线是否对应、是否上电、总线上是否有其他主站？",
     # site, meters, models
     "{}: is not empty; name a new directory": "{}：目录非空；请指定新目录",
     "{}: is there already and not empty; name a new directory": "{}：已存在且非空；请指定新目录",

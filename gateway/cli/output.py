@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gateway.cli.error_words import told
+
 
 class UsageError(ValueError):
     """Wrong use: the message says what and what to do instead."""
@@ -18,8 +20,8 @@ def emit(document: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Talk: never on stdout, so that results can be piped."""
-    print(text, file=sys.stderr, flush=True)
+    """Talk, in the reader's language: never on stdout, so that results can be piped."""
+    print(told(text), file=sys.stderr, flush=True)
 
 
 def read_text(path: str) -> str:
