@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # may be told by the interpreter as a trace
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        code = _answer(argv, interrupted=arguments is None)
+        code = _answer(argv)
         sys.stdout.flush()
     except BrokenPipeError:
         # the reader of our output went away (`| head`): nothing is wrong, and nothing more can be said
@@ -165,7 +165,7 @@ def _leave_behind(code: int) -> None:
         os._exit(code)
 
 
-def _answer(argv: list[str], *, interrupted: bool = False) -> int:
+def _answer(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_overview())
         return DONE if argv else WRONG_USE
@@ -179,7 +179,7 @@ def _answer(argv: list[str], *, interrupted: bool = False) -> int:
         print(f"suyuan: {phrase('cli.no_command', name=name)}\n\n{_overview()}", file=sys.stderr)
         return WRONG_USE
     try:
-        return _run(name, argv[1:], interrupted=interrupted and name not in UNTIL_STOPPED)
+        return _run(name, argv[1:])
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in (
             "gateway",
@@ -195,8 +195,7 @@ def _answer(argv: list[str], *, interrupted: bool = False) -> int:
         return WRONG_USE
 
 
-def _run(name: str, argv: list[str], *, interrupted: bool) -> int:
-    """``interrupted``: from when it runs, an interrupt is raised in it."""
+def _run(name: str, argv: list[str]) -> int:
     module = _module(name)
     parser = Parser(prog=f"suyuan {name}", description=f"{COMMANDS[name][1]} · {COMMANDS[name][2]}")
     module.arguments(name, parser)
@@ -204,7 +203,7 @@ def _run(name: str, argv: list[str], *, interrupted: bool) -> int:
         given = parser.parse_args(argv)
     except SystemExit as ended:  # argparse has said what was wrong
         return int(ended.code or 0)
-    if interrupted:
+    if name not in UNTIL_STOPPED and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return module.run(name, given)

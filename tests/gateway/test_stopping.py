@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from central.collect import Outcome
 from evidence.record import Seal, decode
+from gateway.cli import INTERRUPTED
+from gateway.cli.collect import _collect
 from gateway.cli.stopping import WITHIN_S, until, until_stopped
 from gateway.cli.unread import LINES, UnreadHandler
 from gateway.store import LogStore
@@ -257,3 +260,71 @@ def test_lines_that_find_no_room_are_counted_and_the_rest_is_written_in_order():
         f"({lines - len(kept)} lines before this one were dropped: the output was not read)",
         "after",
     ]
+
+
+@pytest.mark.parametrize("command", ["run", "collect", "due"])
+def test_an_interrupt_while_a_command_is_loading_is_quiet_and_ends_it_by_the_signal(command):
+    program = (
+        "import os, signal, sys\nfrom gateway.start import main\nimport gateway.cli as cli\n"
+        "cli._module = lambda name: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"sys.argv = ['suyuan', {command!r}]\nsys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_an_interrupt_before_the_command_line_is_loaded_is_quiet_too():
+    program = (
+        "import os, signal, sys\n"
+        "class Amid:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'gateway.cli':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Amid())\n"
+        "from gateway.start import main\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+class Rounds:
+    """A collector whose rounds go as told, then a stop is asked for."""
+
+    def __init__(self, stop, *outcomes):
+        self._stop, self._outcomes = stop, outcomes
+
+    async def collect_forever(self, _every_s, report, _stop):
+        for outcome in self._outcomes:
+            report(outcome)
+        self._stop()
+        await asyncio.Event().wait()
+
+    async def collect_once(self):
+        self._stop()
+        await asyncio.Event().wait()
+
+    async def close(self):
+        pass
+
+
+WELL = Outcome("o", 0, 0, 0)
+AWAY = Outcome("o", 0, 0, 0, error="no answer")
+FORK = Outcome("o", 0, 0, 0, alarm="fork", error="another root hash")
+
+
+@pytest.mark.parametrize(
+    ("rounds", "code"),
+    [((WELL,), 0), ((AWAY, WELL), 0), ((WELL, AWAY), 0), ((FORK,), 1), ((FORK, WELL), 0), ((WELL, FORK), 1)],
+)
+def test_collecting_that_is_stopped_says_whether_an_alarm_stands(rounds, code):
+    def work(stopping):
+        return _collect(Rounds(stopping.ask, *rounds), 1.0, None, None, stopping, as_json=True)
+
+    assert until_stopped(work) == code
+
+
+def test_a_single_round_that_is_interrupted_is_not_done():
+    def work(stopping):
+        return _collect(Rounds(stopping.ask), None, None, None, stopping, as_json=True)
+
+    assert until_stopped(work) == INTERRUPTED
