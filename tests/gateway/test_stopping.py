@@ -19,7 +19,7 @@ from gateway.cli.collect import _collect
 from gateway.cli.stopping import WITHIN_S, until, until_stopped
 from gateway.cli.unread import LINES, UnreadHandler
 from gateway.store import LogStore
-from tests.rigs.stops import Silent, dumped, started, written
+from tests.rigs.stops import AT_ONCE, Silent, dumped, started, written
 
 SOON = (
     "import gateway.cli.running as running\nfrom functools import partial\n"
@@ -45,14 +45,6 @@ def commit(self, *given):
     return real(self, *given)
 store.LogStore.commit = commit
 """
-
-
-AT_ONCE = """
-import gateway.cli.running as running
-async def tried(_):
-    return []
-running.unreachable = tried
-"""  # what looks at every port before the start would wait for each that is silent
 
 
 def served(port: int) -> socket.socket:

@@ -136,6 +136,14 @@ sys.exit(gateway.cli.main())
 """
 
 
+AT_ONCE = """
+import gateway.cli.running as running
+async def tried(_):
+    return []
+running.unreachable = tried
+"""  # what looks at every port before the start would wait for each that is silent
+
+
 class Silent:
     """Accepts every connection and never answers; holds what it accepted."""
 
@@ -234,6 +242,15 @@ def engines(directory: Path) -> Iterator[dict[str, int]]:
         thread.join()
 
 
+def _serves(site: Path, process: subprocess.Popen[bytes]) -> None:
+    port = int(site.read_text().split('listen = "127.0.0.1:')[1].split('"')[0])
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return
+        time.sleep(0.02)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=100)
@@ -256,9 +273,11 @@ def main() -> None:
             }
             site = written(directory, **ports)
             way = draw.choice(("for", "term", "int", "early"))
-            life = draw.uniform(0.0, 0.6) if way == "early" else draw.uniform(1.5, 4.0)
-            process = started(site, *(("--for", f"{life:.2f}s") if way == "for" else ()))
-            time.sleep(life + (3.0 if way == "for" else 0.0))
+            life = draw.uniform(0.0, 0.6) if way == "early" else draw.uniform(0.0, 3.0)
+            process = started(site, *(("--for", f"{life:.2f}s") if way == "for" else ()), patch=AT_ONCE)
+            if way != "early":
+                _serves(site, process)
+            time.sleep(life)
             began = time.monotonic()
             if way != "for":
                 process.send_signal(signal.SIGINT if way == "int" else signal.SIGTERM)
