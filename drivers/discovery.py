@@ -83,14 +83,16 @@ async def survey(
     identities: bool = True,
     addresses: Sequence[str] = (),
     say: Say = lambda _text: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Survey:
     """Find the meters on a line, ask who they are, and propose profiles. Raises LinkDown if there is no line.
 
     ``units`` are Modbus units or primary addresses of M-Bus; ``identities``: M-Bus slaves are sought by those as well.
     ``addresses``: of DL/T 645 and CJ/T 188 only these are asked, as printed on the meters. Each address that is found
     by anything but its whole number is asked by that before it is told: out of a collision no number is made.
+    Once ``stopped`` is true no more meters are sought; those found are still asked what they are.
     """
-    search = _Search(bus, until, Patience(reply_s, 0.05), say)
+    search = _Search(bus, until, Patience(reply_s, 0.05), say, stopped)
     if bus.codec.name in ("mbus", "cjt188"):
         by_kind = (
             search.slaves(units, identities) if bus.codec.name == "mbus" else search.flow_meters(addresses)
@@ -122,9 +124,9 @@ async def survey(
         if candidates and speaks_645:
             told = await identify(bus, Meter(address, address, candidates[0], reply_s, late_s=0.05))
             number = told.number or ""
-        proposals = [await _proposed(bus, p, address, reply_s) for p in candidates if not search.late]
+        proposals = [await _proposed(bus, p, address, reply_s) for p in candidates if not search.over]
         best = sorted((p for p in proposals if p), key=lambda p: (-p.plausible, p.judged - p.plausible))
-        if best and not number and not search.late:  # of Modbus only a profile knows where the number stands
+        if best and not number and not search.over:  # of Modbus only a profile knows where the number stands
             likeliest = next(p for p in candidates if p.name == best[0].profile)
             told = await identify(bus, Meter(address, address, likeliest, reply_s, late_s=0.05))
             number = told.number or ""
@@ -170,7 +172,7 @@ async def _by_objects(
     """What profiles make of a DLMS meter, and its number."""
     number, proposals = "", []
     for profile in profiles:
-        if profile.protocol != "dlms" or search.late:
+        if profile.protocol != "dlms" or search.over:
             continue
         told, values = await dlms_search.asked(bus, profile, address, reply_s)
         number = number or told
@@ -197,8 +199,10 @@ def _flow(answer: Answer) -> _Told:
 class _Search:
     """The asking, and its end."""
 
-    def __init__(self, bus: Bus, until: float, patience: Patience, say: Say) -> None:
-        self._bus, self._until, self._say = bus, until, say
+    def __init__(
+        self, bus: Bus, until: float, patience: Patience, say: Say, stopped: Callable[[], bool]
+    ) -> None:
+        self._bus, self._until, self._say, self._stopped = bus, until, say, stopped
         self.patience = patience
 
     def say(self, text: str) -> None:
@@ -207,6 +211,12 @@ class _Search:
 
     @property
     def late(self) -> bool:
+        """No more is sought."""
+        return self._stopped() or self.over
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is asked at all."""
         return asyncio.get_running_loop().time() >= self._until
 
     async def units(self, units: Iterable[int]) -> list[str]:

@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import json
 import re
+import signal
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,11 +17,13 @@ from gateway.port_names import lasting, moves
 from gateway.words import phrase
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from drivers.discovery import Found
     from drivers.protocols import Codec
 
-EPILOG = """Asks, and changes nothing. What was found goes to stdout as a part of a site file; progress to stderr. Stop
-the agent first: a line has one master.
+EPILOG = """Asks, and changes nothing. What was found goes to stdout as a part of a site file; progress to stderr.
+Ctrl-C ends the search and writes what was found until then. Stop the agent first: a line has one master.
 
 examples:
   suyuan scan /dev/ttyUSB0 > found.toml
@@ -174,9 +178,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
         _search(given, tried, units, asked, seconds(given.reply), seconds(given.limit))
     )
     if not complete:
-        say(
-            "the time was over before everything had been asked: give --protocol, --baud, --units, or more --limit"
-        )
+        say("ended before everything had been asked: give --protocol, --baud, --units, or more --limit")
     if given.json:
         emit({"port": given.port, "complete": complete, "found": [_plain(s, f) for s, f in found]})
     elif found:
@@ -223,10 +225,18 @@ async def _search(
     until = asyncio.get_running_loop().time() + limit_s
     found: list[tuple[Setting, Found]] = []
     complete = True
+    stopped = _interrupted()
+    told = False
     tcp = given.port.startswith("tcp://")
     for setting in tried:
         if any(f.protocol == setting.protocol or tcp for _, f in found):
             continue  # the meters of a protocol share one speed, and a converter has one protocol
+        if stopped():
+            complete = False
+            break
+        if found and not told:
+            say("the search goes on for other protocols; Ctrl-C ends it and writes what was found")
+            told = True
         where = setting.protocol if tcp else f"{setting.protocol} {setting.baud} {setting.framing}"
         say(f"{given.port}: {where} …")
         timing = Timing() if tcp else Timing(baud=setting.baud, framing=setting.framing)
@@ -237,14 +247,26 @@ async def _search(
             got = await survey(
                 bus, profiles, until,
                 reply_s=reply_s, units=quick or units, identities=not given.units, say=say,
-                addresses=_fitting(bus.codec, asked),
+                addresses=_fitting(bus.codec, asked), stopped=stopped,
             )  # fmt: skip
             seen = list(got.found)
-            if quick and seen and (setting.protocol.startswith("modbus") or setting.protocol == "mbus"):
+            if (
+                got.complete
+                and quick
+                and seen
+                and (setting.protocol.startswith("modbus") or setting.protocol == "mbus")
+            ):
                 known = {meter.address for meter in seen}
                 more = [unit for unit in units[_QUICK:] if str(unit) not in known]
                 got = await survey(
-                    bus, profiles, until, reply_s=reply_s, units=more, identities=False, say=say
+                    bus,
+                    profiles,
+                    until,
+                    reply_s=reply_s,
+                    units=more,
+                    identities=False,
+                    say=say,
+                    stopped=stopped,
                 )
                 seen += got.found
         finally:
@@ -254,6 +276,21 @@ async def _search(
             complete = False
             break
     return found, complete
+
+
+def _interrupted() -> Callable[[], bool]:
+    """Whether Ctrl-C or SIGTERM came, within the running loop; a second one ends the command as it ends any."""
+    loop = asyncio.get_running_loop()
+    came: list[int] = []
+
+    def note(number: int) -> None:
+        came.append(number)
+        loop.remove_signal_handler(number)
+
+    if threading.current_thread() is threading.main_thread():  # signals are its own
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, note, number)
+    return lambda: bool(came)
 
 
 def _plain(setting: Setting, found: Found) -> dict[str, Any]:
@@ -306,7 +343,9 @@ def fragment(port: str, found: list[tuple[Setting, Found]]) -> str:
                 for other in meter.proposals[1:]
             ]
         else:
-            lines.append("# no profile makes sense of its answers: `suyuan profiles` lists those known")
+            lines.append(
+                "# no profile was found to make sense of its answers: `suyuan profiles` lists those known"
+            )
             lines.append('profile = ""')
         if meter.number:
             lines.append(f"serial = {_text(meter.number)}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import tomllib
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from gateway.cli import main
+from gateway.cli import main, scan
 from gateway.cli.simulated_site import simulated, write_demo
 from gateway.config import SiteFile
 from gateway.keys import create
@@ -135,6 +136,26 @@ def test_a_search_ends_in_time_and_says_that_it_is_not_complete(tmp_path: Path, 
     told = capsys.readouterr()
     assert json.loads(told.out)["complete"] is False
     assert "more --limit" in told.err
+
+
+def test_an_interrupted_search_writes_what_it_has_found_and_says_that_it_is_not_complete(
+    tmp_path: Path, capsys, monkeypatch
+) -> None:
+    port = str(tmp_path / "line")
+    meters = (SimMeter(id="a", address="1", profile="eastron-sdm630", number="20260815"),)
+    said = scan.say
+
+    def interrupt(text: str) -> None:
+        said(text)
+        if text == "unit 1 answers":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(scan, "say", interrupt)
+    with in_background(SimSite(SimSiteSpec(1, (SimBus("line", "modbus-rtu", port, meters, reply_ms=2),)))):
+        told = found(capsys, port, "--protocol", "modbus-rtu", "--reply", "60ms", "--framing", "8E1")
+    (meter,) = told["found"]
+    assert (meter["address"], meter["number"], told["complete"]) == ("1", "20260815", False)
+    assert meter["proposals"][0]["profile"] == "eastron-sdm630"
 
 
 def test_a_port_that_is_not_there_is_told_in_words(tmp_path: Path, capsys) -> None:
