@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from calibration.coverage import (
     CoverageRule,
+    blurred_factor,
     choose_factor,
     coverage_factor,
     coverage_probability,
@@ -332,7 +333,13 @@ def _propagate(
         else:
             p_stated = p
             if k != coverage_factor(p, truncated_dof(dof)):
-                notes.append("k of a dominant rectangular contribution, or of two (EA-4/02 S9 to S11)")
+                notes.append(_rectangular_note(p, k, rectangular, result_u))
+            reach = sum(abs(float(c[i])) * q.reach for i, q in enumerate(quantities) if c[i] != 0.0)
+            if order == 1 and reach < k * result_u:
+                k = reach / result_u
+                notes.append(
+                    "k is limited: all contributions are bounded, and together reach no further than U"
+                )
         if not math.isfinite(abs(y) + k * result_u):
             raise ModelError(model.place(name), "the interval is too large to be computed: use other units")
         outputs.append(
@@ -352,6 +359,16 @@ def _propagate(
             )
         )
     return Budgets(tuple(outputs), _output_correlations(np.array(contributions), matrix))
+
+
+def _rectangular_note(p: float, k: float, rectangular: Sequence[float], u: float) -> str:
+    """Which rule gave k, and what the distribution itself has where the rule's number is another one."""
+    text = "k of a dominant rectangular contribution, or of two (EA-4/02 S9 to S11)"
+    first = max(abs(c) for c in rectangular)
+    own = blurred_factor(p, first, 0.0, math.sqrt(max(0.0, u * u - first * first)))
+    if k == 1.65 and own > 1.01 * k:
+        text += f"; with the rest that it has, k = {own:.2f} would cover {100.0 * p:.4g} %"
+    return text
 
 
 def _second_order_variance(s: Series, u: Array) -> float:
@@ -441,11 +458,11 @@ def _simulate(
         half_width = 0.5 * (mc.hi - mc.lo)
         # The rule for rectangular terms supposes a linear model: where the draws contradict it, they count.
         linear = math.isclose(mc.u, gum.u, rel_tol=0.02) and abs(mc.y - gum.y) <= 0.02 * gum.u
-        by_rule = fixed_k is None and linear and gum.k != coverage_factor(p, truncated_dof(gum.dof))
+        by_rule = fixed_k is None and linear and any("rectangular" in note for note in gum.notes)
         k = half_width / mc.u if mc.u > 0.0 else 0.0
         if by_rule or fixed_k is not None:
             k = gum.k
-        notes = [n for n in gum.notes if by_rule or "rectangular" not in n]
+        notes = [n for n in gum.notes if by_rule or ("rectangular" not in n and "k is limited" not in n)]
         if not stable:
             notes.append(f"{mc.trials} trials did not reach the tolerance: the last digits are not stable")
         if any(q.dist == NORMAL and q.dof <= 2.0 and q.u > 0.0 for q in quantities):

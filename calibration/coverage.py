@@ -154,7 +154,7 @@ def rectangular_factor(p: float, u_rest: float, u_dominant: float) -> float:
     """
     if 0.945 <= p <= 0.956:  # "95 %", also when stated as 95.45 %
         return 1.65
-    return _blurred_factor(p, u_dominant, 0.0, u_rest)
+    return blurred_factor(p, u_dominant, 0.0, u_rest)
 
 
 def trapezoidal_factor(p: float, u_large: float, u_small: float, u_rest: float = 0.0) -> float:
@@ -164,7 +164,7 @@ def trapezoidal_factor(p: float, u_large: float, u_small: float, u_rest: float =
     would. EA-4/02 S10 (2 : 1, hardly any rest): 1.83, as printed; S11 (5 : 2, rest 0.34): 1.83, where 1.81 is
     printed for the bare trapezoid.
     """
-    return round(_blurred_factor(p, u_large, u_small, u_rest), 2)
+    return round(blurred_factor(p, u_large, u_small, u_rest), 2)
 
 
 def choose_factor(
@@ -249,8 +249,8 @@ def _check_dof(dof: float) -> None:
         raise ValueError(f"degrees of freedom must be positive, got {dof:g}")
 
 
-def _blurred_factor(p: float, u_large: float, u_small: float, u_rest: float) -> float:
-    """The quantile, over its u, of the sum of two rectangular variables and a normal one."""
+def blurred_factor(p: float, u_large: float, u_small: float, u_rest: float) -> float:
+    """The quantile, over its u, of the sum of two rectangular variables and a normal one: the k that covers p."""
     u = math.hypot(u_large, u_small, u_rest)
     a, b = math.sqrt(3.0) * u_large, math.sqrt(3.0) * u_small
     low, high = 0.0, a + b + 40.0 * u_rest

@@ -103,6 +103,13 @@ class Quantity:
         """Half the width of a bounded distribution (a curvilinear trapezoid: its mean); ``inf`` for a normal one."""
         return math.inf if self.dist == NORMAL else self.u * divisor(self.dist, self.beta)
 
+    @property
+    def reach(self) -> float:
+        """How far from its estimate a quantity can lie, in its u; ``inf`` where there is no bound."""
+        if self.dist == NORMAL:
+            return math.inf
+        return divisor(self.dist, self.beta) * (1.0 + self.beta if self.dist == CURVILINEAR else 1.0)
+
     def draw(self, rng: np.random.Generator, count: int) -> Array:
         """Random draws, shape (count,). A normal quantity with finite dof draws from the scaled t distribution."""
         return _DRAW[self.dist](self, rng, count)

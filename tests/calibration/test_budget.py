@@ -146,6 +146,27 @@ def test_coverage_by_rule_fixed_factor_and_probability() -> None:
     assert budget("x + e", inputs, [("x", "e", 0.1)]).k == close(1.95996, abs=1e-5)
 
 
+def test_an_expanded_uncertainty_goes_no_further_than_bounded_contributions_can() -> None:
+    # A temperature that swings by ±0.5 K is never off by 1.96·0.354 K = 0.69 K.
+    found = budget("x", [Quantity("x", 20.0, 0.5 / math.sqrt(2), "arcsine")])
+    assert close(0.5) == found.U
+    assert "bounded" in found.notes[0]
+    drawn = budget("x", [Quantity("x", 20.0, 0.5 / math.sqrt(2), "arcsine")], method="mc", trials=200_000)
+    assert drawn.k == close(math.sqrt(2) * math.sin(0.95 * math.pi / 2), abs=1e-3)
+    assert drawn.notes == ()
+    # With anything that has no bound, or with more room, k is the usual one.
+    swing, noise = Quantity("x", 20.0, 0.5 / math.sqrt(2), "arcsine"), Quantity("e", 0.0, 0.01)
+    assert budget("x + e", [swing, noise]).k == close(1.96, abs=1e-3)
+    assert budget("x", [Quantity("x", 0.0, 1.0, "triangular")]).k == close(1.96, abs=1e-3)
+
+
+def test_the_rule_of_the_rectangle_says_what_its_rest_would_need() -> None:
+    found = budget("x + e", [Quantity("x", 0.0, 1.0, "uniform"), Quantity("e", 0.0, 0.29)])
+    assert found.k == 1.65
+    assert "k = 1.72 would cover 95 %" in found.notes[0]
+    assert "would cover" not in budget("x", [Quantity("x", 0.0, 1.0, "uniform")]).notes[0]
+
+
 def test_several_outputs_know_their_correlation() -> None:
     inputs = [Quantity("V", 10.0, 0.1), Quantity("I", 2.0, 0.01)]
     found = budgets("P = V*I; R = V/I; double = 2*P", inputs)
