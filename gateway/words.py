@@ -24,8 +24,8 @@ PHRASES: dict[str, tuple[str, str]] = {
         "需要软件包“{package}”，但未安装",
     ),
     "cli.install": (
-        "install the product with its extras: pip install 'suyuan[all]'",
-        "请安装产品及其附加项：pip install 'suyuan[all]'",
+        "install the product with its extras: pip install 'suyuan[all]'; for a platform on PostgreSQL 'suyuan[all,platform]'",
+        "请安装产品及其附加项：pip install 'suyuan[all]'；PostgreSQL 平台用 'suyuan[all,platform]'",
     ),
     # states of a site
     "init.done": ("written: {site} and its certificates", "已写入：{site} 及其证书"),

@@ -72,13 +72,13 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 
 def run(_command: str, given: argparse.Namespace) -> int:
     """Do it."""
+    if given.action == "ca":  # needs no database, and none of its libraries
+        return authority.run(given)
     from central.postgres import PostgresStore
     from central.store import StoreError
     from central.stream import StreamError
     from gateway.supervision import first_of
 
-    if given.action == "ca":
-        return authority.run(given)
     if not given.database:
         raise UsageError("which database? --database URL, or SUYUAN_DATABASE in the environment")
     actions: dict[str, Callable[[PostgresStore, argparse.Namespace], int]] = {
