@@ -54,7 +54,6 @@ class RejectReason(StrEnum):
     HEADER = "header"
     TRUNCATED = "truncated"
     NOISE = "noise"
-    NOT_BCD = "not_bcd"
     UNKNOWN_FUNCTION = "unknown_function"
 
 

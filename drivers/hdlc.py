@@ -320,16 +320,3 @@ def wrap(source: int, destination: int, apdu: bytes) -> bytes:
         raise LocalProtocolError(f"{len(apdu)} bytes do not fit one wrapper")
     ports = source.to_bytes(2, "big") + destination.to_bytes(2, "big")
     return b"\0\1" + ports + len(apdu).to_bytes(2, "big") + apdu
-
-
-def unwrap(data: bytes) -> tuple[Wrapped, ...] | None:
-    """All APDUs of a capture of the TCP wrapper; None if it is not one from the first byte to the last."""
-    found = []
-    at = 0
-    while at < len(data):
-        size = 8 + int.from_bytes(data[at + 6 : at + 8], "big")
-        if data[at : at + 2] != b"\0\1" or size <= 8 or at + size > len(data):
-            return None
-        found.append(Wrapped(at, data[at : at + size]))
-        at += size
-    return tuple(found)

@@ -305,16 +305,6 @@ def root_from(size: int, node: NodeReader) -> bytes:
     return range_root(0, size, node) if size else EMPTY_ROOT
 
 
-def peaks_from(size: int, node: NodeReader) -> tuple[bytes, ...]:
-    """The peaks of a tree of ``size`` leaves from its nodes: for ``Tree(size, peaks)``."""
-    found, start = [], 0
-    for height in range(size.bit_length() - 1, -1, -1):
-        if size >> height & 1:
-            found.append(node(height, start >> height))
-            start += 1 << height
-    return tuple(found)
-
-
 def inclusion_proof(index: int, size: int, node: NodeReader) -> tuple[bytes, ...]:
     """Audit path (RFC 6962 section 2.1.1) of leaf ``index`` in a tree of ``size`` leaves, from the leaf's
     sibling up.

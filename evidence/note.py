@@ -30,10 +30,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
 )
 
 from . import sm2
@@ -166,21 +163,6 @@ class Ed25519Signer:
     def generate(cls, name: str) -> Ed25519Signer:
         """A new key."""
         return cls(name, Ed25519PrivateKey.generate())
-
-    @classmethod
-    def from_pem(cls, name: str, pem: bytes) -> Ed25519Signer:
-        """From an unencrypted PKCS #8 PEM. Raises ParseError."""
-        try:
-            key = load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError) as error:
-            raise ParseError(f"not a private key in PEM: {error}") from error
-        if not isinstance(key, Ed25519PrivateKey):
-            raise ParseError("the private key is not Ed25519")
-        return cls(name, key)
-
-    def to_pem(self) -> bytes:
-        """As unencrypted PKCS #8 PEM: for a file that only its owner may read."""
-        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     @property
     def name(self) -> str:

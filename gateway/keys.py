@@ -97,17 +97,6 @@ def load(path: Path) -> Key:
     return key
 
 
-def load_or_create(path: Path, name: str, *, receipts: bool = False) -> Key:
-    """The key in ``path``, made on first use. A key of another name or purpose is refused."""
-    if not path.exists():
-        return create(path, name, receipts=receipts)
-    key = load(path)
-    if key.name != name or key.receipts != receipts:
-        purpose = "receipts" if receipts else "a log"
-        raise KeyFileError(f"{path}: is the key of '{key.name}', wanted is '{name}' for {purpose}")
-    return key
-
-
 def _encode(key: Key) -> str:
     kind = COSIGNATURE if key.receipts else ED25519
     identity = key_id(key.name, kind, key.signer.public).hex()

@@ -100,7 +100,6 @@ def test_the_growing_tree_has_the_root_of_the_definition(size):
     assert tree.size == size
     assert tree.root() == naive_root(data(size))
     assert log.root_from(size, node_reader(data(size))) == tree.root()
-    assert log.peaks_from(size, node_reader(data(size))) == tree.peaks
 
 
 @given(sizes, sizes)

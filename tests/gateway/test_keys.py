@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evidence.note import Verifier
-from gateway.keys import KeyFileError, create, load, load_or_create
+from gateway.keys import KeyFileError, create, load
 
 
 @pytest.mark.parametrize("receipts", [False, True])
@@ -38,12 +38,3 @@ def test_a_changed_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.key").write_text(text.replace("a.example", "b.example"))
     with pytest.raises(KeyFileError, match="no key file"):
         load(tmp_path / "a.key")
-
-
-def test_the_key_of_another_log_is_not_used(tmp_path: Path) -> None:
-    load_or_create(tmp_path / "a.key", "a.example/b")
-    assert load_or_create(tmp_path / "a.key", "a.example/b").name == "a.example/b"
-    with pytest.raises(KeyFileError, match=r"wanted is 'a.example/c'"):
-        load_or_create(tmp_path / "a.key", "a.example/c")
-    with pytest.raises(KeyFileError, match="receipts"):
-        load_or_create(tmp_path / "a.key", "a.example/b", receipts=True)
