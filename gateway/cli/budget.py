@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tomllib
 from typing import Any
 
@@ -21,6 +22,7 @@ EPILOG = """A model file (TOML or JSON):
   dof = 4
   ...
   correlations = [["V", "I", -0.36]]     (before the tables)
+Before the tables too, where wanted: unit = "W", k = 2, method = "mc", order = 2 (higher-order terms).
 
 example:
   suyuan budget model.toml --json"""
@@ -134,15 +136,15 @@ def _statement(result: dict[str, Any], name: str) -> str:
     """
     from calibration.coverage import rounded
 
-    y, expanded = rounded(result["y"], result["U"])
+    y, expanded = rounded(_computed(result["y"], result["U"]), f"{result['U']:.12g}")
     verdict, middle = result.get("validation"), 0.5 * (result["lo"] + result["hi"])
     if verdict is not None and abs(middle - result["y"]) > verdict["delta"]:
         return phrase(
             "budget.one-sided",
             name=name,
             y=y,
-            lo=rounded(result["lo"], result["U"])[0],
-            hi=rounded(result["hi"], result["U"])[0],
+            lo=rounded(_computed(result["lo"], result["U"]), result["U"])[0],
+            hi=rounded(_computed(result["hi"], result["U"]), result["U"])[0],
             unit=f" {result['unit']}" if result["unit"] else "",
             p=_percent(result["p"]),
         )
@@ -158,6 +160,13 @@ def _statement(result: dict[str, Any], name: str) -> str:
         k=f"{result['k']:.2f}",
         p=f"{100 * result['covered']:.1f}" if result.get("covered") is not None else _percent(result["p"]),
     )
+
+
+def _computed(y: float, expanded: float) -> str:
+    """y to eight digits of U: 150.1 - 150 + 0.0075 is 0.1075, half-way, and not the 0.107499999999994 of the machine."""
+    if not expanded:
+        return repr(y)
+    return f"{y:.{max(0, 8 - math.floor(math.log10(expanded)))}f}"
 
 
 def _rounded(verdict: dict[str, Any]) -> dict[str, str]:

@@ -127,3 +127,11 @@ def test_a_fixed_factor_beside_draws_tells_what_it_covers(suyuan) -> None:
         "inputs": [{"name": "x", "value": 1, "dist": "uniform", "a": 1}],
     }
     assert "k = 1.50, p = 86.6 %" in suyuan(json.dumps(flat))[1]
+
+
+def test_half_way_is_half_way_whatever_the_machine_makes_of_it(suyuan) -> None:
+    # 150.1 - 150 + 0.0075 = 0.10749999999999432 in binary; half to even is 0.108 (JJF 1059.1 5.3.8).
+    rows = [("a", 150.1, 0.017), ("b", 150.0, 0.0), ("c", 0.0075, 0.0)]
+    inputs = [{"name": name, "value": value, "u": u} for name, value, u in rows]
+    out = suyuan(json.dumps({"model": "a - b + c", "inputs": inputs}))[1]
+    assert "result: y = (0.108 ± 0.033), k = 1.96, p = 95 %" in out
