@@ -163,7 +163,7 @@ def _statement(result: dict[str, Any], name: str) -> str:
 
 
 def _computed(y: float, expanded: float) -> str:
-    """y to eight digits of U: 150.1 - 150 + 0.0075 is 0.1075, half-way, and not the 0.107499999999994 of the machine."""
+    """The value to eight digits of U: 150.1 - 150 + 0.0075 is half-way at 0.1075, not 0.10749999999999432."""
     if not expanded:
         return repr(y)
     return f"{y:.{max(0, 8 - math.floor(math.log10(expanded)))}f}"
