@@ -45,6 +45,7 @@ _ALL, _SHORTEST, _LISTED = range(3)  # how many decimals each has
 _MOST_PLACES: Final = 15
 _EXACT: Final = 1 << 53  # whole numbers below are exact as doubles, in every language
 _WIDEST: Final = 16  # bytes of a difference
+_NUMBER_SIZE: Final = 8  # bytes that a number is counted as, against endless blocks
 
 
 def pack(entries: Sequence[bytes]) -> tuple[bytes, ...]:
@@ -349,6 +350,7 @@ class _Source:
         width = self.take(1)[0]
         if width > _WIDEST:
             raise ParseError("packed entries: a number is too long")
+        self.spent(_NUMBER_SIZE * rows)  # numbers of no width take no room in the block
         steps = [int.from_bytes(step, "little") for step in self._planes(rows, width)]
         steps = [-(step >> 1) if step & 1 else step >> 1 for step in steps]
         try:

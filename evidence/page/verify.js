@@ -151,6 +151,7 @@ globalThis.SuyuanBundle = (() => {
       const rule = this.take(1)[0], tell = foreteller(rule, Array.from({ length: ARGUMENTS[rule] ?? 0 }, () => this.number()), this.known);
       const width = this.take(1)[0], values = [];
       if (width > 16) throw damaged("a packed number is too long");
+      this.spend(8 * rows);
       const block = this.take(rows * width);
       for (let row = 0, before = 0n; row < rows; row++) {
         before = tell(row, before) + zigzag(block, row, rows, width);

@@ -68,3 +68,11 @@ def test_a_small_pack_cannot_become_an_endless_one():
     bomb = bytearray(b"\x80\x80\x40\x01") + bytes(1 << 20) + b"\x01\0" + b"\0\xa0\x8d\x06" + b"x" * 100_000
     with pytest.raises(ParseError, match="unpack to more"):
         unpack(bytes(bomb))
+
+
+def test_numbers_of_no_width_cannot_become_endless_columns(monkeypatch):
+    # one kind of 16,384 rows and forty columns of numbers, each a rule and no bytes
+    monkeypatch.setattr(bundle_packing, "MAX_UNPACKED", 1 << 20)
+    bomb = bytearray(b"\x80\x80\x01\x01") + bytes(1 << 14) + b"\x28" + bytes(40) + bytes((6, 0, 0, 0)) * 40
+    with pytest.raises(ParseError, match="unpack to more"):
+        unpack(bytes(bomb))
