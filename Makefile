@@ -45,6 +45,7 @@ mutation:  ## over 10,000 random changes to logs, mirrors and bundles, and 2,000
 	@requirements/setup.sh test
 	@$(PY) -m tests.rigs.mutations
 	@$(PY) -m tests.rigs.live_mutations
+	@$(PY) -m tests.rigs.false_answers
 
 network:  ## gateways, broker, platform in network namespaces with loss, delay, partition, broker restarts (root only)
 	@requirements/setup.sh test

@@ -25,6 +25,7 @@ MAX_TILE: Final = log.TILE_WIDTH * log.HASH_SIZE
 CLOSED: Final = (
     "it closed the connection: does it ask for a client certificate of an authority that it knows?"
 )
+IN_PLACE: Final = ": a proxy, or a network that asks for a login first, answers in the gateway's place"
 _WORDS: Final = 300  # of a refusal's text
 _CLOSED: Final = (httpx.ReadError, httpx.RemoteProtocolError)
 
@@ -115,7 +116,7 @@ class LogClient:
             return answer.status_code, answer.content[:_WORDS]
 
         status, body = await self._try(post)
-        if status not in (200, 204):
+        if status != 204:  # what the gateway says; a proxy's "200" says nothing of it
             words = "".join(c if c.isprintable() else " " for c in body.decode(errors="replace")).strip()
             raise FetchError(f"{url}: the gateway did not take it ({status}{words and f': {words}'})")
 
@@ -137,7 +138,9 @@ class LogClient:
         if status == 404:
             return None
         if status != 200:
-            raise FetchError(f"{url}: answered {status}")
+            raise FetchError(f"{url}: answered {status}{IN_PLACE if 300 <= status < 400 else ''}")
+        if body.lstrip()[:9].lower() in (b"<!doctype", b"<html>") or body.lstrip()[:6].lower() == b"<html ":
+            raise FetchError(f"{url}: answered with a web page{IN_PLACE}")
         self.received += len(body)
         return body
 

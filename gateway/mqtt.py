@@ -27,7 +27,7 @@ from evidence.errors import ParseError
 from gateway.clock import SECOND_US, Clock
 from gateway.log_tables import Published
 from gateway.logfile import StoreError
-from gateway.mirroring import Wanted, offer, pack, packages, upload_head
+from gateway.mirroring import Pruned, Wanted, offer, pack, packages, upload_head
 from gateway.mqtt_connection import Connection
 from gateway.pacing import BackOff, TokenBucket
 from gateway.receipts import PlatformKey, ReceiptRefused, Receipts
@@ -164,6 +164,8 @@ class MqttPusher:
                 await self._answer(payload)
             except (ParseError, ReceiptRefused) as error:
                 _log.warning("an answer that is none: %s", error)
+                if isinstance(error, ReceiptRefused) and error.status == 409:  # cosigned, for another history
+                    self._alarm("contradicted_by_platform", str(error))
 
     async def _answer(self, payload: bytes) -> None:
         """Where the platform stands, and its receipt."""
@@ -187,6 +189,11 @@ class MqttPusher:
         if lines[3]:
             await asyncio.to_thread(self._receipts.take, lines[3])
             self._back_off.worked()
+        if wanted.next < self._next:
+            _log.warning(
+                "the platform stands at entry %d, not at %d as it was told: what follows is sent again",
+                wanted.next, self._next,
+            )  # fmt: skip
         self._doubted = -1
         self._known, self._next = wanted.size, wanted.next
         self._heard.set()
@@ -205,6 +212,9 @@ class MqttPusher:
                 rung = published.size
             try:
                 await self._bring(client, published)
+            except Pruned as error:
+                _log.error("%s: asked again", error)
+                await self._ask_again(client, published)
             except (StoreError, ParseError) as error:
                 _log.error("%s", error)
                 await self._clock.sleep_until(self._clock.now().boot_us + 10 * SECOND_US)
@@ -256,6 +266,19 @@ class MqttPusher:
                 self._silences += 1
                 heard_us = now_us
             answers = self.heard
+
+    async def _ask_again(self, client: aiomqtt.Client, published: Published) -> None:
+        """Where the platform stands, if what it is said to want is gone here: that may never have been its answer."""
+        end = published.size
+        head = await asyncio.to_thread(offer, self._store, published, end)
+        payload = len(head).to_bytes(4, "big") + head + pack(upload_head(self._store.origin, end, end))
+        self._heard.clear()
+        await client.publish(f"{self._topic}/bundle/{end // 256}", payload, qos=1)
+        self._silences += 1
+        await self._hear(self._clock.now().boot_us + self._patience())
+        await self._clock.sleep_until(
+            self._clock.now().boot_us + SETTLE_US
+        )  # if it says the same: no hammering
 
     def _patience(self) -> int:
         """How long to wait for an answer that moves on: longer with each time in a row that none came."""

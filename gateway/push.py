@@ -154,7 +154,9 @@ class Pusher:
         except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
             self._packages = 1
             raise PushError(f"{self._target.url}: {_why(self._target.url, error)}") from error
-        except (ParseError, StoreError) as error:
+        except ParseError as error:
+            raise PushError(f"{self._target.url}: answered what no platform says: {error}") from error
+        except StoreError as error:
             raise PushError(str(error)) from error
         return True
 
@@ -190,7 +192,7 @@ class Pusher:
                 )
             prepared = coming.result()
             if status == 200:
-                await self._keep(receipt(published.note, answer))
+                await self._keep(published.note, answer)
                 return
             if status not in (202, 409):
                 raise self._refused(status, answer.decode(errors="replace").strip())
@@ -222,10 +224,10 @@ class Pusher:
                 break
         return _Request(start, stop, ticket, b"".join(parts))
 
-    async def _keep(self, note: bytes) -> None:
+    async def _keep(self, note: bytes, lines: bytes) -> None:
         try:
-            await asyncio.to_thread(self._receipts.take, note)
-        except ReceiptRefused as error:
+            await asyncio.to_thread(self._receipts.take, receipt(note, lines))
+        except (ParseError, ReceiptRefused) as error:
             raise PushError(f"{self._target.url}: its receipt is none: {error}") from error
 
     def _beyond(self, size: int, published: Published) -> None:
@@ -258,6 +260,8 @@ class Pusher:
                     if len(found) > _ANSWER:
                         raise PushError(f"{self._target.url}: an answer of more than {_ANSWER} bytes")
         self.sent += len(body)
+        if strange := _of_another(answer.status_code, answer.headers.get("location", ""), bytes(found)):
+            raise PushError(f"{self._target.url}: {strange}")
         return answer.status_code, bytes(found)
 
     async def _paced(self, body: bytes) -> AsyncIterator[bytes]:
@@ -267,8 +271,22 @@ class Pusher:
             yield piece
 
 
+def _of_another(status: int, location: str, body: bytes) -> str:
+    """What shows that a proxy or a network's login page answered in the platform's place; empty if nothing does."""
+    between = "a proxy, or a network that asks for a login first, answers in the platform's place"
+    if 300 <= status < 400:
+        return f"answered {status}{location and f', go to {location[:200]!r}'}: {between}"
+    if body.lstrip()[:1] == b"<":
+        return f"answered {status} with a web page: {between}"
+    if status == 204:
+        return f"answered {status}, which no platform does: {between}"
+    return ""
+
+
 def _why(url: str, error: Exception) -> str:
     """Why a connection failed, in words: a platform that wants another certificate says nothing and closes."""
+    if isinstance(error, httpx.DecodingError):
+        return f"its answer cannot be unpacked: {error}"
     if url.startswith("https:") and isinstance(error, httpx.ReadError | httpx.RemoteProtocolError):
         return "it closed the connection: does it ask for a client certificate of an authority that it knows?"
     return str(error) or "no answer in time"

@@ -254,6 +254,8 @@ async def test_a_gateway_that_does_not_answer_is_given_up_within_the_deadline(st
 async def test_what_is_missing_or_endless_or_not_a_log(collector, served):
     assert "not found" in (await collector.collect_once()).error
     served.contents = {"checkpoint": b"<html>"}
+    assert "a web page: a proxy" in (await collector.collect_once()).error
+    served.contents = {"checkpoint": b"html"}
     assert "note" in (await collector.collect_once()).error
     served.contents = {"checkpoint": b"x" * 300_000}
     assert "longer than" in (await collector.collect_once()).error
