@@ -20,7 +20,7 @@ from evidence.verify import verify_log
 from gateway.agent import Agent
 from gateway.clock import SystemClock
 from gateway.config import SiteFile
-from gateway.hj212_receiver import Measured, Reply, Session, Station, Target, delivery
+from gateway.hj212_receiver import Hj212Receiver, Measured, Reply, Session, Station, Target, delivery
 from gateway.planning import plan_of
 from gateway.prepare import prepare
 from gateway.site_keys import log_key
@@ -398,3 +398,19 @@ def test_factors_whose_unit_nobody_states_are_not_read_and_that_is_told(tmp_path
     hours = prepared.pushes[0].meters[1]
     assert "concentration.co2" not in {point.measurand for point in hours.profile.points}
     assert any("concentration.co2 (a05001)" in str(w.message) for w in prepared.warnings)
+
+
+async def test_a_logger_that_reads_nothing_of_what_it_is_sent_holds_no_end_up(monkeypatch):
+    """Its connection cannot be closed in order: what was sent to it never goes out."""
+    monkeypatch.setattr(Session, "feed", lambda *_: [Reply(bytes(50_000_000))])
+    receiver = Hj212Receiver("127.0.0.1", 0, {}, SystemClock().now)
+    task = asyncio.get_running_loop().create_task(receiver.run(None))
+    while receiver.bound is None:  # noqa: ASYNC110 - what is waited for has no event
+        await asyncio.sleep(0.005)
+    reader, writer = await asyncio.open_connection(*receiver.bound, limit=1)
+    writer.write(b"##")
+    await reader.readexactly(1)  # it is being sent to
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    writer.close()
