@@ -22,23 +22,6 @@ from tests.rigs import engines
 VKEY = signer().verifier.vkey
 
 
-@pytest.fixture(scope="module")
-def server():
-    with engines.postgres() as running:
-        yield running
-
-
-@pytest.fixture
-def url(server):
-    return server.database()
-
-
-@pytest.fixture
-def store(url):
-    with PostgresStore(url) as opened:
-        yield opened
-
-
 @pytest.fixture
 def sqlite(tmp_path):
     with Store(tmp_path / "s") as opened:

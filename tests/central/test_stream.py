@@ -19,23 +19,6 @@ from tests.evidence.logs import START_US, Writer
 from tests.rigs import engines
 
 
-@pytest.fixture(scope="module")
-def server():
-    with engines.postgres() as running:
-        yield running
-
-
-@pytest.fixture
-def url(server):
-    return server.database()
-
-
-@pytest.fixture
-def store(url):
-    with PostgresStore(url) as opened:
-        yield opened
-
-
 @pytest.fixture
 def broker():
     with engines.nats() as running:

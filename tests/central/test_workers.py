@@ -20,27 +20,9 @@ from evidence import note, record
 from sim.ports import free_port
 from tests.central.serving import serving
 from tests.evidence.logs import START_US, Writer, signer
-from tests.rigs import engines
 
 PLATFORM = signer("platform.example", 2)
 HOUR_US = 3_600_000_000
-
-
-@pytest.fixture(scope="module")
-def server():
-    with engines.postgres() as running:
-        yield running
-
-
-@pytest.fixture
-def url(server):
-    return server.database()
-
-
-@pytest.fixture
-def store(url):
-    with PostgresStore(url) as opened:
-        yield opened
 
 
 @pytest.fixture
