@@ -66,8 +66,30 @@ def until(true: Callable[[], bool], why: Callable[[], str]) -> None:
         time.sleep(0.05)
 
 
+def set_up(place: Path) -> None:
+    """As deploy/systemd/README.md has it."""
+    suyuan(place, "platform", "ca", "new", "--store", ".", "--name", "Smelter")
+    issue = ("platform", "ca", "issue", "server.pem", "--store", ".", "--name", "platform")
+    suyuan(place, *issue, "--address", "127.0.0.1")
+    made = suyuan(place, "key", "new", "platform.key", "--name", "platform.example/receipts", "--receipts")
+    (place / "policy").write_text(f"witness centre {made.split()[-1]}\nquorum centre\n")
+
+
+@pytest.mark.parametrize(
+    ("unit", "says"),
+    [("suyuan-door.service", "gateways enrol at"), ("suyuan-platform.service", "listening at")],
+)
+def test_a_service_stands_up_under_its_unit(tmp_path: Path, unit: str, says: str) -> None:
+    set_up(tmp_path)
+    port, said = free_port(), tmp_path / "said"
+    with running(started_by(unit, tmp_path, f"127.0.0.1:{port}"), said, ROOT) as process:
+        until(lambda: process.poll() is not None or says in said.read_text(), said.read_text)
+        assert answers(port), said.read_text()
+    assert "Traceback" not in said.read_text()
+
+
 def answers(port: int) -> bool:
-    """Whether the agent is at work."""
+    """Whether somebody listens there."""
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
@@ -81,6 +103,7 @@ def acknowledged(port: int) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_a_gateway_enrols_at_the_door_and_pushes_to_the_platform_until_it_is_suspended(
     tmp_path: Path,
 ) -> None:
@@ -88,12 +111,7 @@ def test_a_gateway_enrols_at_the_door_and_pushes_to_the_platform_until_it_is_sus
     box.mkdir()
     place.mkdir()
     door, platform, status = free_port(), free_port(), free_port()
-    # as deploy/systemd/README.md has it
-    suyuan(place, "platform", "ca", "new", "--store", ".", "--name", "Smelter")
-    issue = ("platform", "ca", "issue", "server.pem", "--store", ".", "--name", "platform")
-    suyuan(place, *issue, "--address", "127.0.0.1")
-    made = suyuan(place, "key", "new", "platform.key", "--name", "platform.example/receipts", "--receipts")
-    (place / "policy").write_text(f"witness centre {made.split()[-1]}\nquorum centre\n")
+    set_up(place)
     (box / "platform-ca.pem").write_bytes((place / "ca" / "platform-ca.pem").read_bytes())
     mute = socket.create_server(("127.0.0.1", 0))  # a meter that takes the connection and never answers
     (box / "site.toml").write_text(
