@@ -1,7 +1,8 @@
 """What the gateway serves: the log as C2SP tlog-tiles, its status, and the place where receipts are handed in.
 
 ``GET /checkpoint``, ``/tile/<L>/<N>[.p/<W>]``, ``/tile/entries/<N>[.p/<W>]``; ``POST /receipt`` with a cosigned
-checkpoint (204, or 4xx with the reason as text); ``GET /status`` (JSON), ``GET /metrics`` (Prometheus).
+checkpoint (204, or 4xx with the reason as text); ``GET /`` (a page for people), ``/status`` (JSON), ``/metrics``
+(Prometheus).
 
 Everything served of the log is covered by a published checkpoint, so tiles and bundles never change: they carry
 headers that let any cache keep them. Entry bundles go out as they are stored, compressed, to whoever takes gzip.
@@ -19,11 +20,12 @@ import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from evidence.errors import ParseError
 from evidence.log import TILE_WIDTH, Tile, parse_path
+from gateway import local_page
 from gateway.logfile import StoreError
 from gateway.receipts import LIMIT, ReceiptRefused, Receipts
 from gateway.status import AgentStatus, metrics
@@ -101,6 +103,11 @@ def application(
     async def show_status(_: Request) -> Response:
         return Response(msgspec.json.encode(status()), media_type="application/json", headers=_NO_CACHE)
 
+    async def show_page(request: Request) -> Response:
+        asked = request.query_params.get("lang") or request.headers.get("accept-language", "")
+        shown = local_page.page(status(), "zh" if asked.lower().startswith("zh") else "en")
+        return HTMLResponse(shown, headers=_NO_CACHE | {"content-security-policy": local_page.POLICY})
+
     async def show_metrics(_: Request) -> Response:
         return Response(
             metrics(status()), media_type="text/plain; version=0.0.4; charset=utf-8", headers=_NO_CACHE
@@ -111,6 +118,7 @@ def application(
             Route("/checkpoint", checkpoint),
             Route("/tile/{rest:path}", tile),
             Route("/receipt", receipt, methods=["POST"]),
+            Route("/", show_page),
             Route("/status", show_status),
             Route("/metrics", show_metrics),
         ]
