@@ -215,3 +215,8 @@ def _show(asked: _Asked, scan: Scan, results: Mapping[str, tuple[str, str]]) -> 
         print(f"  {i.item:<12} {i.measurand:<28} {i.value:f} {i.unit}{corrected}")
     if scan.failure is not None:
         say(f"{asked.name}: not one value came: {scan.failure}")
+        if all(not exchange.answer for exchange in scan.exchanges):
+            say(
+                "  → is the meter powered and wired, is nobody else on the line, and are address, speed and framing "
+                "its own? `suyuan scan PORT` finds them"
+            )

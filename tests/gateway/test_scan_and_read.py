@@ -209,3 +209,11 @@ def test_an_unknown_instrument_names_those_there_are(tmp_path: Path, capsys) -> 
 
 def _vkey(tmp_path: Path) -> str:
     return create(tmp_path / "platform.key", "platform.example/receipts", receipts=True).vkey
+
+
+def test_a_meter_that_is_not_heard_is_told_with_what_to_look_at(tmp_path: Path, capsys) -> None:
+    port = str(tmp_path / "line")
+    with in_background(dlt645(port, "202600000011")):
+        arguments = ["--port", port, "--protocol", "dlt645-2007", "--profile", PHASES, "--timeout", "50ms"]
+        assert main(["read", "202600000012", *arguments, "--measurand", "energy.active.import"]) == 1
+    assert "`suyuan scan PORT` finds them" in capsys.readouterr().err
