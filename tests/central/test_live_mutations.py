@@ -34,6 +34,13 @@ async def test_a_platform_that_stores_what_it_did_not_compare_lets_changes_escap
     assert any("not the true log" in line for line in escaped)
 
 
+async def test_a_change_that_is_refused_for_another_cause_than_its_own_is_no_catch(monkeypatch):
+    monkeypatch.setitem(live_mutations.CAUGHT["push"], "another gateway's both", frozenset({"root"}))
+    found = await live_mutations.campaign(seed=3, each=2, flips=1, edits=(), ways=("push",))
+    escaped = {kind: tally.escaped for (_, kind), tally in found.items() if tally.escaped}
+    assert "refused for another cause than its own" in escaped["another gateway's both"][0]
+
+
 async def believing(*_):
     """In place of the comparison with the signed root."""
 

@@ -199,6 +199,82 @@ CAUSES = (  # the first that fits: words of a message, and what the campaign cal
     ("stands at", "where it stands"), ("held", "held"),
 )  # fmt: skip
 
+_SIGNATURE, _ROOT, _ORIGIN, _FORK = (frozenset({c}) for c in ("signature", "root", "origin", "fork"))
+_NOTE = frozenset({"signature", "note", "checkpoint", "origin"})  # a note of which something is not as it was
+_BUNDLE = frozenset(
+    {"bundle", "root", "tile", "too long"}
+)  # a bundle or tile of which something is not as it was
+_RECEIPT = frozenset({"receipt", "note", "signature"})
+_BODY = _NOTE | {
+    "no proof",
+    "gzip",
+    "cut",
+    "root",
+    "interval",
+    "ticket",
+    "old size",
+    "where it stands",
+    "rollback",
+}
+CAUGHT: dict[str, dict[str, frozenset[str]]] = {  # by way and kind, the causes that are right; edits: see ``right``
+    "pull": {
+        "bit flipped": _NOTE | _BUNDLE | {"fork"},
+        "answer cut short": _NOTE | _BUNDLE,
+        "answer lengthened": _NOTE | _BUNDLE,
+        "another status": frozenset({"status", "missing", "checkpoint", "bundle"}),
+        "another of the log's answers": _NOTE | _BUNDLE,
+        "another gateway's answer": _NOTE | _BUNDLE | {"fork"},
+        "another gateway's answers": _SIGNATURE,
+        "older checkpoint": frozenset({"rollback"}),
+        "receipt flipped": _RECEIPT,
+        "receipt cut short": _RECEIPT,
+        "receipt signed by another key": frozenset({"receipt"}),
+        "entry dropped": frozenset({"root", "bundle"}),
+        "tail of entries cut": frozenset({"root", "bundle"}),
+    },
+    "push": {
+        "bit flipped": _BODY,
+        "bit flipped in the unpacked entries": frozenset({"root", "cut", "bundle", "origin", "interval", "ticket",
+                                                          "where it stands"}),
+        "cut short": _NOTE | {"no proof", "cut", "gzip", "where it stands", "old size"},
+        "lengthened": _NOTE | {"gzip"},
+        "another gateway's checkpoint": _ORIGIN,
+        "another gateway's entries": _ORIGIN,
+        "another gateway's both": _ORIGIN,
+        "older checkpoint": frozenset({"old size", "where it stands", "rollback", "no proof"}),
+        "entry dropped": frozenset({"root", "cut"}),
+        "tail of entries cut": frozenset({"root", "cut"}),
+    },
+    "mqtt": {
+        "bit flipped": _BODY,
+        "bit flipped in the message": _BODY,
+        "bit flipped in the unpacked entries": frozenset({"root", "cut", "bundle", "origin", "interval", "ticket",
+                                                          "checkpoint"}),
+        "cut short": _NOTE | {"no proof", "cut", "gzip", "old size"},
+        "lengthened": _NOTE | {"gzip"},
+        "another gateway's checkpoint": frozenset({"origin", "checkpoint"}),
+        "another gateway's entries": frozenset({"origin", "checkpoint"}),
+        "another gateway's both": _ORIGIN,
+        "older checkpoint": frozenset({"checkpoint", "old size", "rollback"}),
+        "entry dropped": frozenset({"root", "cut"}),
+        "tail of entries cut": frozenset({"root", "cut"}),
+        "message of before, again": frozenset(),
+    },
+}  # fmt: skip
+MAY_STAY = {  # the kinds that by chance change nothing that is needed, or nothing at all
+    "bit flipped", "bit flipped in the message", "answer cut short", "answer lengthened", "lengthened", "cut short",
+    "another of the log's answers", "another gateway's answer", "receipt flipped", "message of before, again",
+}  # fmt: skip
+
+
+def right(way: str, kind: str) -> frozenset[str]:
+    """The causes with which this kind of change may be refused on this way."""
+    if kind in CAUGHT[way]:
+        return CAUGHT[way][kind]
+    if kind.endswith(_BY_ANOTHER) or kind == "signed by another key":
+        return _SIGNATURE
+    return _FORK if kind == "another history, signed by the log's key" else _ROOT
+
 
 # -- pull ----------------------------------------------------------------------------------------------------
 
@@ -630,6 +706,10 @@ async def _one(way: Pull | Push | Broker, kind: str, own: str, base: Path, tally
                 wrong = f"held: {held} ({told.cause})"
             elif not told.cause and one.size != SIZE and after != before:
                 wrong = "taken in part without a word"
+            elif told.cause and short(told.cause) not in right(way.name, kind):
+                wrong = f"refused for another cause than its own: {told.cause}"
+            elif not told.cause and kind not in MAY_STAY:
+                wrong = "nothing was said of it"
             if held:
                 store.release(ORIGIN)
             wrong = wrong or await way.honest(store, random)
