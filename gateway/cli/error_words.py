@@ -72,7 +72,6 @@ ERRORS: Final[dict[str, str]] = {
     "{}: exists already; a key is never overwritten. Choose another file": "{}：已存在；密钥绝不覆盖。请另选文件",
     "{}: cannot be written: {}": "{}：无法写入：{}",
     "{}: others may read it (mode {}): {}": "{}：他人可读（权限 {}）：{}",
-    "{}: is the key of '{}', wanted is '{}' for {}": "{}：是“{}”的密钥，需要的是“{}”，用于 {}",
     "{}: is the key of '{}', wanted is '{}' for a log": "{}：是“{}”的密钥，需要的是日志“{}”的密钥",
     "{}: its key is held in {}, the site file says {}. A key does not move by that: set [log] key back, and for the "
     "next change of keys add [log] next_key. If the device is lost, begin a log that continues this one (suyuan key "
@@ -248,7 +247,6 @@ ERRORS: Final[dict[str, str]] = {
     "{}: released": "{}：已解除停收",
     "nothing new for more than {}": "超过 {} 无新数据",
     "{}: not one value came: {}": "{}：一个值也没有读到：{}",
-    "the time was over before everything had been asked: give --protocol, --baud, --units, or more --limit": "时间用尽而未全部询问：请给出 --protocol、--baud、--units，或加大 --limit",
     "no meter answered: is the line wired A to A and B to B, powered, and without another master?": "没有仪表应答：A/B 线是否对应、是否上电、总线上是否有其他主站？",
     # site, meters, models
     "{}: is not empty; name a new directory": "{}：目录非空；请指定新目录",
