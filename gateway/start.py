@@ -6,7 +6,8 @@ dies of the signal is what a shell (130) and a service manager expect of an inte
 
 from __future__ import annotations
 
-import _signal  # `signal` itself takes milliseconds to load: the time that this is about
+# `signal` itself takes milliseconds to load: the time that this is about; typeshed does not have its core
+import _signal  # type: ignore[import-not-found]
 
 _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
