@@ -19,7 +19,7 @@ from .bundle import Bundle, decode
 from .bundle_page import data_place, extract, page
 from .bundle_proof import root_of
 from .errors import ParseError
-from .findings import Completeness, Finding, Findings, Report, Severity
+from .findings import Completeness, Disclosure, Finding, Findings, Report, Severity
 from .numbered import ENERGY, EVENT, Numbered, Series, holes, series_of
 from .policy import Policy
 from .revocation import bounds, honoured, refuse_revoked
@@ -103,6 +103,7 @@ def verify(bundle: Bundle, policy: Policy) -> Report:
         dict(sorted(counts.items())),
         {bundle.instrument: series.completeness()},
         cosigned,
+        disclosed=series.disclosed(),
     )
 
 
@@ -228,6 +229,19 @@ def _files(bundle: Bundle, found: dict[int, record.Record], findings: Findings) 
             findings.note(Finding("file_name", Severity.WARNING, what, None, file.name))
 
 
+def _first(poll: Poll) -> int:
+    return poll.number if isinstance(poll, record.Reading) else poll.first
+
+
+def _last(poll: Poll) -> int:
+    return poll.number if isinstance(poll, record.Reading) else poll.last
+
+
+def _span(poll: Poll) -> tuple[int, int]:
+    """When it was due, from the first to the last."""
+    return (poll.due_us, poll.due_us) if isinstance(poll, record.Reading) else (poll.from_us, poll.to_us)
+
+
 class _Series:
     """The instrument's polls, one after the other."""
 
@@ -275,6 +289,18 @@ class _Series:
         missed = sum(reasons.values())
         return Completeness(received + missed, received, missed, reasons)
 
+    def disclosed(self) -> Disclosure:
+        """How much of the log is here, and how much of the period its polls reach over."""
+        bundle, polls = self._bundle, [poll for _, poll in self._polls]
+        start, end = bundle.from_us, bundle.to_us
+        covered, numbers = (start, start), None
+        if polls:
+            covered = max(start, _span(polls[0])[0]), min(end, _span(polls[-1])[1])
+        due = [p for p in polls if (span := _span(p))[0] < end and span[1] >= start]
+        if due:
+            numbers = _first(due[0]), _last(due[-1])
+        return Disclosure(len(bundle.entries), bundle.instrument, (start, end), covered, numbers)
+
     def _foreign(self) -> None:
         name = self._bundle.instrument
         for index, each in self._found.items():
@@ -287,8 +313,7 @@ class _Series:
                 self._findings.add("foreign", f"is of {', '.join(whose)}, not of {name}", index)
 
     def _follows(self, index: int, one: Poll, after: int, other: Poll) -> None:
-        last = one.number if isinstance(one, record.Reading) else one.last
-        first = other.number if isinstance(other, record.Reading) else other.first
+        last, first = _last(one), _first(other)
         where = self._bundle.instrument
         if first != last + 1:
             what = f"running number {first} follows {last}: " + (
@@ -302,17 +327,14 @@ class _Series:
     def _bounds(self) -> None:
         bundle = self._bundle
         _, first = self._polls[0]
-        number = first.number if isinstance(first, record.Reading) else first.first
-        begins = first.due_us if isinstance(first, record.Reading) else first.from_us
-        if begins >= bundle.from_us and not (number == 1 and first.previous == -1):
+        if _span(first)[0] >= bundle.from_us and not (_first(first) == 1 and first.previous == -1):
             what = "the poll before the period is not in the bundle: nobody sees whether some are missing"
             self._findings.add("predecessor", what, self._polls[0][0], bundle.instrument)
         index, last = self._polls[-1]
-        ends = last.due_us if isinstance(last, record.Reading) else last.to_us
-        if ends >= bundle.to_us:
+        if _span(last)[1] >= bundle.to_us:
             return
         final = self._found.get(self._size - 1)
-        number = last.number if isinstance(last, record.Reading) else last.last
+        number = _last(last)
         tally = final.counts.get(bundle.instrument) if isinstance(final, record.Seal) else None
         if tally is None or tally.last != number:
             what = "neither the poll after the period nor a last seal that counts to it is in the bundle"
@@ -349,7 +371,7 @@ class _Series:
                 continue
             before = [poll for at, poll in self._polls if at < index]
             after = any(at > index for at, _ in self._polls)
-            last = before[-1].number if isinstance(before[-1], record.Reading) else before[-1].last
+            last = _last(before[-1])
             tally = each.counts.get(name)
             said = 0 if tally is None else tally.last
             # Behind the last poll of the bundle the instrument goes on: there a seal can only say more.

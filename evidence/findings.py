@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -87,6 +88,66 @@ class Completeness:
 
 
 @dataclass(frozen=True, slots=True)
+class Disclosure:
+    """What an audit bundle shows of its log: how many entries, whose polls, and how far they reach in its period.
+
+    ``asked``: the period that the bundle was made for; ``covered``: the part of it that the instrument's records
+    reach over, narrower where the log begins or ends within (microseconds since 1970, the end not within).
+    ``numbers``: the first and the last running number that is due in the period; None where there is none.
+    """
+
+    entries: int
+    instrument: str
+    asked: tuple[int, int]
+    covered: tuple[int, int]
+    numbers: tuple[int, int] | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the records reach over the whole period."""
+        return self.covered == self.asked
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines: plain values only."""
+        return {
+            "entries": self.entries,
+            "instrument": self.instrument,
+            "from_us": self.asked[0],
+            "to_us": self.asked[1],
+            "covered_from_us": self.covered[0],
+            "covered_to_us": self.covered[1],
+            "first": self.numbers[0] if self.numbers else None,
+            "last": self.numbers[1] if self.numbers else None,
+        }
+
+    def to_lines(self) -> list[str]:
+        """For people: the period asked for, and what of it is not covered."""
+        (start, end), (begin, until) = self.asked, self.covered
+        lines = [f"asked    {instant(start)} to {instant(end)}"]
+        if not self.whole:
+            without = [
+                *([f"none before the first, {instant(begin)}"] if begin > start else []),
+                *([f"none after the last, {instant(until)}"] if until < end else []),
+            ]
+            lines.append(
+                f"covered  {instant(begin)} to {instant(until)} only: up to its checkpoint the log has of "
+            )
+            lines[-1] += f"{self.instrument} " + " and ".join(without)
+        return lines
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def instant(us: int) -> str:
+    """An instant (microseconds since 1970) for people, to the second below; any whole number."""
+    try:
+        return f"{_EPOCH + timedelta(microseconds=us):%Y-%m-%dT%H:%M:%SZ}"
+    except OverflowError:
+        return f"{us} µs since 1970"
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The answer. ``ok`` is yes only if no finding is an error."""
 
@@ -100,6 +161,7 @@ class Report:
         default_factory=dict
     )  # witness -> size, seconds since 1970
     seconds: float = 0.0
+    disclosed: Disclosure | None = None  # of an audit bundle; None where all entries are there
 
     @property
     def ok(self) -> bool:
@@ -113,6 +175,7 @@ class Report:
             "origin": self.origin,
             "size": self.size,
             "root": self.root.hex(),
+            "disclosed": self.disclosed.to_json() if self.disclosed else None,
             "counts": dict(self.counts),
             "instruments": {
                 name: {"due": c.due, "received": c.received, "missed": c.missed, "reasons": dict(c.reasons)}
@@ -136,10 +199,13 @@ class Report:
         lines = [str(finding) for finding in self.findings]
         if self.size:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.counts.items()))
+            shown = self.disclosed
+            some = f"{shown.entries} of {self.size}, the others as hashes" if shown else f"{self.size}"
             lines += [
                 f"log      {self.origin}",
-                f"entries  {self.size} ({kinds})",
+                f"entries  {some} ({kinds})",
                 f"root     {self.root.hex()}",
+                *(shown.to_lines() if shown else ()),
             ]
             for name, c in sorted(self.instruments.items()):
                 share = f"{100 * c.received / c.due:.4g} %" if c.due else "-"
@@ -148,5 +214,12 @@ class Report:
                 lines.append(f"{name:8} {c.received} of {c.due} polls have a reading ({share}), {gaps}")
             for name, (size, at) in sorted(self.cosigned.items()):
                 lines.append(f"cosigned {name}: the first {size} entries, at {at} s since 1970")
-        lines.append("verdict  " + ("yes: nothing is missing, nothing was changed" if self.ok else "NO"))
+        lines.append("verdict  " + (self._yes() if self.ok else "NO"))
         return "\n".join(lines) + "\n"
+
+    def _yes(self) -> str:
+        shown = self.disclosed
+        if shown is None:
+            return "yes: nothing is missing, nothing was changed"
+        numbers = ", numbers {} to {},".format(*shown.numbers) if shown.numbers else ""
+        return f"yes: of {shown.instrument}{numbers} nothing is missing; nothing disclosed was changed"

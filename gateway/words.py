@@ -302,6 +302,14 @@ PHRASES: dict[str, tuple[str, str]] = {
         "VERIFIED: {entries} entries, nothing missing, nothing changed",
         "核验通过：{entries} 条记录，无缺失，无更改",
     ),
+    "verify.bundle": (
+        "VERIFIED: {disclosed} of {entries} entries disclosed; of {instrument}, numbers {first} to {last}, nothing missing",
+        "核验通过：公开 {entries} 条记录中的 {disclosed} 条；{instrument} 第 {first} 至 {last} 号无缺失",
+    ),
+    "verify.uncovered": (
+        "of the period {start} to {end} only {begin} to {until} is covered: {instrument} has no records outside",
+        "期间 {start} 至 {end} 中仅 {begin} 至 {until} 被覆盖：此外没有 {instrument} 的记录",
+    ),
     "verify.no": ("NOT VERIFIED: {findings} findings", "核验不通过：{findings} 项问题"),
     # collect
     "collect.advanced": (

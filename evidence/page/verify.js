@@ -615,7 +615,7 @@ globalThis.SuyuanBundle = (() => {
   async function verify(bytes, policy) {
     const findings = [];
     const add = (code, what, entry = null, where = "", params = {}) => findings.push({ code, severity: "error", what, entry, where, params });
-    const report = { findings, origin: "", size: 0, root: "", signer: null, cosigned: [], polls: null, records: new Map(), ok: false };
+    const report = { findings, origin: "", size: 0, root: "", signer: null, cosigned: [], polls: null, disclosed: null, records: new Map(), ok: false };
     const done = () => { report.ok = !findings.some((f) => f.severity === "error"); return report; };
     let bundle;
     try { bundle = await open(bytes); } catch (error) {
@@ -642,6 +642,7 @@ globalThis.SuyuanBundle = (() => {
     const polls = [...records].filter(([, r]) => (r.type === "reading" || r.type === "gap") && r.instrument === bundle.instrument);
     if (records.size) series(bundle, head.size, records, polls, add, findings);
     report.polls = completeness(bundle, polls);
+    report.disclosed = disclosed(bundle, polls);
     await cosignatures(bundle, opened, policy, polls.length ? polls[polls.length - 1][0] + 1 : 1, report, add);
     const bounds = boundsOf(policy, report.cosigned);
     const states = await Promise.all(counting(policy.logs, bounds, head.size).filter((key) => key.name === head.origin).map((key) => signedBy(opened.note, key)));
@@ -754,6 +755,16 @@ globalThis.SuyuanBundle = (() => {
     return { due: received + missed, received, missed, reasons };
   }
 
+  const spanOfPoll = (poll) => (poll.type === "reading" ? [poll.due_us, poll.due_us] : [poll.from_us, poll.to_us]);
+
+  // How far the polls reach within the period asked for, and the first and last running number due in it.
+  function disclosed(bundle, polls) {
+    const { from_us: from, to_us: to } = bundle, all = polls.map(([, poll]) => poll);
+    const due = all.filter((poll) => spanOfPoll(poll)[0] < to && spanOfPoll(poll)[1] >= from);
+    const covered = all.length ? [Math.max(from, spanOfPoll(all[0])[0]), Math.min(to, spanOfPoll(all[all.length - 1])[1])] : [from, from];
+    return { covered, whole: covered[0] === from && covered[1] === to, numbers: due.length ? [firstOf(due[0]), lastOf(due[due.length - 1])] : null };
+  }
+
   function series(bundle, size, records, polls, add, findings) {
     const name = bundle.instrument;
     for (const [index, record] of records) {
@@ -827,5 +838,5 @@ globalThis.SuyuanBundle = (() => {
     if (spanOf(end)[0] < bundle.to_us && (final?.type !== "seal" || sealed(final) !== end.number)) add(code, `ends with number ${end.number}: neither the one after the period nor the last seal shows it`, last, whose);
   }
 
-  return { open, verify, readAll, parsePolicy, parseNote, parseCheckpoint, fingerprint, gunzip, unbase64, hex, sha256, Refused };
+  return { open, verify, readAll, disclosed, parsePolicy, parseNote, parseCheckpoint, fingerprint, gunzip, unbase64, hex, sha256, Refused };
 })();

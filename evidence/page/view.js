@@ -94,14 +94,23 @@
   // ---- the parts of the page --------------------------------------------------------------------------------
 
   function header() {
+    const reach = bundle && B.disclosed(bundle, polls());
     const button = (text, number, lang) => el("button", { type: "button", id: `in-${lang}`, lang, "aria-pressed": String(view.language === number), onclick: () => { view.language = number; draw(); } }, text);
-      return [
+    return [
       el("div", { class: "bar" },
         el("p", { class: "quiet" }, `Suyuan 溯源 · ${say("title")}`),
         el("div", { class: "row noprint", role: "group", "aria-label": say("language") }, button("中文", 1, "zh-CN"), button("English", 0, "en"))),
       bundle && el("h1", {}, bundle.instrument),
-      bundle && facts([say("period"), [moment(bundle.from_us), ` ${DASH} `, moment(bundle.to_us)]], [say("log"), el("span", { class: "mono" }, bundle.origin)]),
+      bundle && facts([say("period"), [moment(bundle.from_us), ` ${DASH} `, moment(bundle.to_us)]],
+        reach.whole ? null : [say("covered"), [icon("warn"), " ", moment(reach.covered[0]), ` ${DASH} `, moment(reach.covered[1])]], [say("log"), el("span", { class: "mono" }, bundle.origin)]),
     ].filter(Boolean);
+  }
+
+  // Empty, or that the log begins or ends within the period: what comes of "100 %" has to say of what.
+  function uncovered() {
+    const { covered: [from, to], whole } = B.disclosed(bundle, polls());
+    const where = [from > bundle.from_us ? say("before_first") : "", to < bundle.to_us ? say("after_last") : ""].filter(Boolean);
+    return whole ? "" : say("uncovered", { instrument: bundle.instrument, from: local(from), to: local(to), where: and(where) });
   }
 
   const icon = (kind) => el("span", { class: `icon ${kind}`, "aria-hidden": "true" }, { good: "✔", bad: "✘", warn: "▲", info: "○" }[kind]);
@@ -130,7 +139,8 @@
       }),
       seen.size ? null : item("warn", say("cosigners") + colon() + say("no_cosigners")),
       item("good", say("included", { count: report.records.size, size: report.size })),
-      item("good", say("complete", report.polls)), numbers(report, item)), list, el("p", { class: "small" }, say("not_proven")));
+      item("good", say("complete", { ...report.polls, first: report.disclosed.numbers?.[0] ?? DASH, last: report.disclosed.numbers?.[1] ?? DASH })),
+      uncovered() ? item("warn", uncovered()) : null, numbers(report, item)), list, el("p", { class: "small" }, say("not_proven")));
   }
 
   // Energies and events with numbers are complete, or the verdict would be no; those without are another thing.
@@ -170,7 +180,8 @@
 
   function overview() {
     const done = readings().length, missed = gaps().reduce((n, [, g]) => n + g.last - g.first + 1, 0), due = done + missed;
-    const cards = [el("div", { class: "card" }, say("polls"), el("b", {}, say("polls_card", { received: done, due, share: due ? (100 * done / due).toPrecision(4).replace(/\.?0+$/, "") : DASH })))];
+    const cards = [el("div", { class: "card" }, say("polls"), el("b", {}, say("polls_card", { received: done, due, share: due ? (100 * done / due).toPrecision(4).replace(/\.?0+$/, "") : DASH })),
+      uncovered() ? el("span", { class: "small" }, icon("warn"), ` ${uncovered()}`) : null)];
     for (const [measurand, sum] of energySums()) {
       cards.push(el("div", { class: "card" }, say("energy_sum") + colon() + nameOf(measurand), el("b", {}, withU(sum.value, sum.u, UNITS[sum.unit] ?? sum.unit)),
         el("span", { class: "quiet small" }, moment(sum.from), ` ${DASH} `, moment(sum.to), ", k = 2")));

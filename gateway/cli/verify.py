@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from evidence.command import UsageError as KeyRefused
 from evidence.command import directory_reader, known_checkpoint, load_key, load_revocations, previous_head
 from evidence.errors import EvidenceError, ParseError
-from evidence.findings import Report
+from evidence.findings import Report, instant
 from evidence.note import COSIGNATURE
 from evidence.policy import Policy
 from evidence.verify import Read, verify_log
@@ -184,7 +184,8 @@ def _told(report: Report, computed: Recomputed | None, *, as_json: bool) -> int:
         if computed is not None:
             print(computed.to_text())
         print(report.to_text().rstrip())
-        say(_verdict(report))
+        for line in _verdict(report):
+            say(line)
     return DONE if report.ok else NO
 
 
@@ -203,8 +204,29 @@ def _reader(given: argparse.Namespace, data: Path, origin: str, *, remote: bool)
         yield directory_reader(data)
 
 
-def _verdict(report: Report) -> str:
-    """The answer in one line."""
-    if report.ok:
-        return phrase("verify.yes", entries=report.size)
-    return phrase("verify.no", findings=len(report.findings))
+def _verdict(report: Report) -> Iterator[str]:
+    """The answer in one line; of a bundle, what was disclosed, and in another what of its period is not covered."""
+    shown = report.disclosed
+    if not report.ok:
+        yield phrase("verify.no", findings=len(report.findings))
+    elif shown is None:
+        yield phrase("verify.yes", entries=report.size)
+    else:
+        first, last = shown.numbers or ("–", "–")
+        yield phrase(
+            "verify.bundle",
+            disclosed=shown.entries,
+            entries=report.size,
+            instrument=shown.instrument,
+            first=first,
+            last=last,
+        )
+    if shown is not None and not shown.whole:
+        (start, end), (begin, until) = map(_instants, (shown.asked, shown.covered))
+        yield phrase(
+            "verify.uncovered", instrument=shown.instrument, begin=begin, until=until, start=start, end=end
+        )
+
+
+def _instants(period: tuple[int, int]) -> tuple[str, str]:
+    return instant(period[0]), instant(period[1])

@@ -127,6 +127,82 @@ def test_it_holds_the_instruments_polls_from_the_one_before_to_the_one_after():
     assert any(isinstance(p, record.Gap) for p in polls)
 
 
+def of_period(start: int, end: int) -> Bundle:
+    return bundles.make(files(written().entries, ORIGIN, written().signer).get, "M2", start, end)
+
+
+def reach() -> tuple[int, int]:
+    """When M2's first record is due, and its last."""
+    polls = [
+        r for r in map(record.decode, written().entries)
+        if isinstance(r, record.Reading | record.Gap) and r.instrument == "M2"
+    ]  # fmt: skip
+    first, last = polls[0], polls[-1]
+    return (
+        first.due_us if isinstance(first, record.Reading) else first.from_us,
+        last.due_us if isinstance(last, record.Reading) else last.to_us,
+    )
+
+
+DAY = 86_400 * SECOND
+PERIODS = {
+    "within": (PERIOD, PERIOD),
+    "the log begins later": ((START_US - DAY, PERIOD[1]), (reach()[0], PERIOD[1])),
+    "the log ends before": ((PERIOD[0], reach()[1] + DAY), (PERIOD[0], reach()[1])),
+    "both": ((START_US - DAY, reach()[1] + DAY), reach()),
+    "to the microsecond": ((reach()[0], reach()[1]), (reach()[0], reach()[1])),
+}
+
+
+@pytest.mark.parametrize("case", PERIODS)
+def test_how_far_the_records_reach_in_the_period_is_said(case):
+    asked, covered = PERIODS[case]
+    report = verify(of_period(*asked), Policy.parse(POLICY))
+    assert report.ok
+    shown = report.disclosed
+    assert shown is not None
+    assert (shown.asked, shown.covered, shown.whole) == (asked, covered, asked == covered)
+    told = report.to_text()
+    assert ("only: up to its checkpoint the log has of M2 none" in told) is not shown.whole
+    assert ("none before the first" in told) is (covered[0] > asked[0])
+    assert ("none after the last" in told) is (covered[1] < asked[1])
+    assert report.to_json()["disclosed"]["covered_from_us"] == covered[0]
+
+
+def test_the_verdict_says_what_was_disclosed_and_which_numbers_follow_one_another():
+    report = verify(made(), Policy.parse(WITNESSED))
+    due = [
+        r for _, data in made().entries
+        if isinstance(r := record.decode(data), record.Reading) and PERIOD[0] <= r.due_us < PERIOD[1]
+    ]  # fmt: skip
+    assert report.disclosed is not None
+    first, last = report.disclosed.numbers or (0, 0)
+    assert last - first + 1 == report.instruments["M2"].due
+    assert first <= due[0].number < due[-1].number <= last
+    assert f"entries  {len(made().entries)} of {written().size}, the others as hashes (" in report.to_text()
+    assert f"verdict  yes: of M2, numbers {first} to {last}, nothing is missing;" in report.to_text()
+    assert (
+        f"verdict  yes: of M2, numbers {first} to {last}, nothing is missing;"
+        not in replace(report, disclosed=None).to_text()
+    )
+
+
+@pytest.mark.skipif(NODE is None, reason="Node is not installed")
+def test_the_page_says_the_same_of_how_far_they_reach():
+    all_ = [of_period(*asked) for asked, _ in PERIODS.values()]
+    done = subprocess.run(
+        [NODE, Path(__file__).with_name("bundle_runner.js"), PAGE / "verify.js"], env={**os.environ, "DISCLOSED": "1"},
+        input=json.dumps([[base64.b64encode(bundles.encode(each)).decode(), POLICY] for each in all_]),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    for here, there in zip(all_, json.loads(done.stdout), strict=True):
+        shown = verify(here, Policy.parse(POLICY)).disclosed
+        assert shown is not None
+        assert there == {
+            "covered": [*shown.covered], "whole": shown.whole, "numbers": [*(shown.numbers or ())],
+        }  # fmt: skip
+
+
 def test_nothing_of_another_instrument_is_disclosed():
     whole = gzip.decompress(bundles.encode(made()))
     entries = dict(made().entries)

@@ -12,7 +12,16 @@ import pytest
 
 from evidence import bundle as bundles
 from evidence.bundle_page import page
-from tests.evidence.test_bundle import OTHER, READING, WITNESSED, edited, made
+from tests.evidence.test_bundle import (
+    OTHER,
+    PERIODS,
+    POLICY,
+    READING,
+    WITNESSED,
+    edited,
+    made,
+    of_period,
+)
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -75,6 +84,23 @@ def test_the_true_bundle_is_verified_in_the_readers_language(tmp_path, language,
     assert verdict(text) == words
     assert f'<html lang="{lang}">' in text
     assert "platform.example/receipts" in text
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en-US", "the period asked for is not covered before that (the log has no earlier record of it)"),
+        ("zh-CN", "所求期间此前部分（日志中无更早记录）未被覆盖"),
+    ],
+)
+def test_a_period_that_began_before_the_log_is_told_beside_its_hundred_percent(tmp_path, language, words):
+    file = tmp_path / "bundle.html"
+    asked, _ = PERIODS["the log begins later"]
+    file.write_text(typed(page(bundles.encode(of_period(*asked))), POLICY), encoding="utf-8")
+    text = dom(file, language)
+    overview = text.split('id="overview"')[1].split("</section>")[0]
+    assert words in overview
+    assert words in text.split('<div class="verdict yes"')[1].split("</div>")[0], "in the verdict too"
 
 
 def test_without_a_key_nothing_is_called_verified(tmp_path):

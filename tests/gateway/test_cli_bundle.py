@@ -87,6 +87,31 @@ def test_a_bundle_is_made_verified_and_recomputed(place, capsys):
     assert told["cosigned"] == {PLATFORM.name: {"size": told["size"], "at": 1_800_009_000}}
 
 
+@pytest.mark.parametrize(
+    ("language", "disclosed", "uncovered"),
+    [
+        ("en", "entries disclosed; of carding, numbers 1 to 25, nothing missing", "only 2027-01-15T08:00:00Z to"),
+        ("zh", "carding 第 1 至 25 号无缺失", "中仅 2027-01-15T08:00:00Z 至"),
+    ],
+)  # fmt: skip
+def test_a_period_that_began_before_the_log_is_told_with_what_is_covered(
+    place, capsys, monkeypatch, language, disclosed, uncovered
+):
+    monkeypatch.setenv("SUYUAN_LANG", language)
+    begin = ("--from", "2027-01-15T06:00:00Z")
+    assert bundle(place, "--source", place / "mirror", *begin, output="early.html") == 0
+    capsys.readouterr()
+    assert main(["verify", str(place / "early.html"), "--key", SIGNER.verifier.vkey]) == 0
+    told = capsys.readouterr()
+    assert disclosed in told.err
+    assert uncovered in told.err
+    assert "asked    2027-01-15T06:00:00Z to 2027-01-15T08:25:00Z" in told.out
+    assert main(["verify", str(place / "early.html"), "--key", SIGNER.verifier.vkey, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["disclosed"]
+    assert shown["covered_from_us"] > shown["from_us"]
+    assert shown["covered_to_us"] == shown["to_us"]
+
+
 def test_a_gateways_own_data_can_be_the_source(place, capsys):
     assert bundle(place, "--source", place / "data", "--origin", ORIGIN, output="d.html") == 0
     assert main(["verify", str(place / "d.html"), "--key", SIGNER.verifier.vkey]) == 0
