@@ -64,3 +64,8 @@ CREATE TABLE IF NOT EXISTS pending(
 """  # since version 2: signed checkpoints whose entries are still on their way
 APPLICATION_ID: Final = 0x5375_5975  # 'SuYu'
 VERSION: Final = 2
+# What a later aggregate replaces is looked for with each one that is told: without this, all of them for each.
+SUPERSEDED: Final = (
+    "CREATE INDEX IF NOT EXISTS aggregate_superseded ON aggregate(gateway, supersedes, entry) "
+    "WHERE supersedes IS NOT NULL"
+)

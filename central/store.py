@@ -24,10 +24,19 @@ from evidence.continuity import Place
 from evidence.record import Aggregate, Event, Reading, Record
 
 from .rows import Advance, Alarm, Gateway, Head, Pending, Total, Value, peaks_of, values_of
-from .schema import APPLICATION_ID, PENDING, TABLES, VERSION
+from .schema import APPLICATION_ID, PENDING, SUPERSEDED, TABLES, VERSION
 
+_AT_ONCE: Final = 2000  # rows that are read before a commit is let pass
 _to_json: Final = msgspec.json.Encoder().encode
+DATABASE: Final = "central.db"
 FIXED_IN: Final = (3, 51, 3)  # of the WAL-reset bug
+
+_AGGREGATES: Final = (
+    "SELECT a.from_us, a.entry, a.*, "
+    "(SELECT min(b.entry) FROM aggregate b WHERE b.gateway = a.gateway AND b.supersedes = a.entry) "
+    "FROM gateway g JOIN aggregate a ON a.gateway = g.id WHERE g.origin = ? "
+)
+_IN_ORDER: Final = "AND a.to_us <= ? AND (a.from_us, a.entry) > (?, ?) ORDER BY a.from_us, a.entry"
 
 
 class StoreError(Exception):
@@ -48,7 +57,7 @@ class Store:
                 f"SQLite {apsw.sqlite_lib_version()} can corrupt a WAL; apsw with 3.51.3 or newer is needed"
             )
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path = directory / "central.db"
+        self.path = directory / DATABASE
         fresh = not self.path.exists()
         try:
             self._db = apsw.Connection(str(self.path))
@@ -75,10 +84,12 @@ class Store:
             with self._db:  # takes the exclusive lock now, not at the first write
                 self._db.execute("UPDATE gateway SET id = id WHERE 0")
                 self._db.execute(PENDING)
+                self._db.execute(SUPERSEDED)
                 self._db.execute(f"PRAGMA user_version={VERSION}")
         except apsw.BusyError as error:
             raise StoreError(
-                f"{self.path} is open in another process; only one may collect into it"
+                f"{self.path} is open in another process; only one may collect into it, or answer from it. "
+                "Another collector takes another --store; the one that runs can answer questions: --ask HOST:PORT"
             ) from error
         except (apsw.CantOpenError, apsw.NotADBError, apsw.ReadOnlyError, apsw.CorruptError) as error:
             raise StoreError(f"{self.path}: {error}") from error
@@ -99,6 +110,17 @@ class Store:
         """Rows as they were before or after a transaction of another thread, never from its middle."""
         with self._lock:
             return self._db.execute(query, tuple(values)).fetchall()
+
+    def _pieces(self, query: str, values: Sequence[Any], from_us: int) -> Iterator[Any]:
+        """Rows after ``(?, ?)``, the query's last two (instant, entry), which are the row's first two, in order.
+
+        Read piece by piece: an answer that is long, or whose reader is slow, neither sees the middle of a transaction
+        nor keeps one from beginning.
+        """
+        after = (from_us, -1)
+        while rows := self._rows(f"{query} LIMIT {_AT_ONCE}", (*values, *after)):
+            yield from rows
+            after = tuple(rows[-1][:2])
 
     def _create(self, directory: Path) -> None:
         with self._db:
@@ -341,9 +363,10 @@ class Store:
         query = (
             "SELECT r.utc_us, r.entry, r.clock, r.indications, r.missing, r.results, r.flags FROM gateway g "
             "JOIN instrument i ON i.gateway = g.id JOIN reading r ON r.instrument = i.id "
-            "WHERE g.origin = ? AND i.name = ? AND r.utc_us >= ? AND r.utc_us < ? ORDER BY r.utc_us, r.entry"
+            "WHERE g.origin = ? AND i.name = ? AND r.utc_us < ? AND (r.utc_us, r.entry) > (?, ?) "
+            "ORDER BY r.utc_us, r.entry"
         )
-        for row in self._db.execute(query, (origin, instrument, from_us, to_us)):
+        for row in self._pieces(query, (origin, instrument, to_us), from_us):
             utc_us, entry, clock, *texts = row
             indications, missing, results, flags = map(_load, texts)
             yield from values_of(
@@ -361,13 +384,12 @@ class Store:
         superseded: bool = False,
     ) -> Iterator[Total]:
         """Aggregates that lie within the period, without those that a later one replaces (unless ``superseded``)."""
-        query = (
-            "SELECT a.*, (SELECT min(b.entry) FROM aggregate b WHERE b.gateway = a.gateway AND b.supersedes = a.entry) "
-            "FROM aggregate a JOIN gateway g ON g.id = a.gateway WHERE g.origin = ? AND (? IS NULL OR a.measurand = ?) "
-            "AND a.from_us >= ? AND a.to_us <= ? ORDER BY a.from_us, a.entry"
-        )
-        for row in self._db.execute(query, (origin, measurand, measurand, from_us, to_us)):
+        query = _AGGREGATES + ("" if measurand is None else "AND a.measurand = ? ") + _IN_ORDER
+        named = () if measurand is None else (measurand,)
+        for row in self._pieces(query, (origin, *named, to_us), from_us):
             (
+                _,
+                _,
                 _,
                 entry,
                 name,

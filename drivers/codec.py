@@ -162,10 +162,12 @@ class Scan:
 
     @property
     def failure(self) -> Missing | None:
-        """The reason, if not one indication has a value; else None."""
+        """The reason, if not one indication has a value; else None. What was asked in vain counts first."""
         if any(indication.value is not None for indication in self.indications):
             return None
-        reasons = [i.missing for i in self.indications if i.missing is not None]
+        # a meter that does not answer the first question is asked no other: what was skipped follows from that
+        missing = [i.missing for i in self.indications if i.missing is not None]
+        reasons = [reason for reason in missing if reason is not Missing.SKIPPED] or missing
         return max(reasons, key=reasons.count) if reasons else Missing.SKIPPED
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gateway.cli import DONE, INTERRUPTED, connecting, listening
+from gateway.cli import DONE, INTERRUPTED, asking, connecting, listening
 from gateway.cli.output import UsageError, emit, say
 from gateway.cli.platform_keys import receipts_key, revoked_of
 from gateway.cli.stopping import Stopping, until, until_stopped
@@ -28,6 +29,7 @@ examples:
                  --ca gateways-ca.pem --certificate collector.pem --tls-name log
   suyuan collect --listen 0.0.0.0:8443 --gateways gateways --store ./platform --sign platform.key \\
                  --certificate server.pem --private-key server.key --clients gateways-ca.pem
+  suyuan collect http://gateway:8475 --key "$VKEY" --store ./platform --every 10s --ask 127.0.0.1:8480
 
 Exit code 1: an alarm (fork, rollback, a log that is not sound), or the round could not be finished. With --every the
 code tells how things stand at the stop: 1 if an alarm stands, else 0. A gateway that could not be reached for a while
@@ -61,12 +63,14 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document a round on stdout")
     connecting.arguments(parser, certificate=False)
     listening.arguments(parser)
+    asking.arguments(parser)
 
 
 def run(_command: str, given: argparse.Namespace) -> int:
     """Collect once, or until told to stop."""
     from central.collect import Collector
     from central.store import Store, StoreError
+    from central.totals import FromLog
     from evidence.command import UsageError as KeyRefused
     from evidence.command import load_key
     from evidence.errors import EvidenceError
@@ -85,6 +89,10 @@ def run(_command: str, given: argparse.Namespace) -> int:
     if not given.url.startswith(("http://", "https://")):
         raise UsageError(f"{given.url}: give the gateway's http:// or https:// address")
     every = seconds(given.every) if given.every else None
+    if given.ask is not None and every is None:
+        raise UsageError(
+            "--ask goes with --every or --listen; to answer from what is stored: suyuan platform ask --store DIR"
+        )
     tls = connecting.client(given) if given.url.startswith("https://") else None
     try:
         verifier = load_key(given.key, given.store)
@@ -106,7 +114,11 @@ def run(_command: str, given: argparse.Namespace) -> int:
                 tls_name=connecting.name_of(given, verifier.name),
                 revoked=revoked_of(given.revoked),
             )
-            return until_stopped(partial(_collect, collector, every, given.mirror, tls, as_json=given.json))
+            collecting = partial(_collect, collector, every, given.mirror, tls, as_json=given.json)
+            if given.ask is None:
+                return until_stopped(collecting)
+            answering = partial(asking.served, store, FromLog(store), given.ask, given.tokens)
+            return until_stopped(partial(collecting, answering=answering))
     except (StoreError, BaseExceptionGroup) as failed:
         if (told := first_of(StoreError, failed)) is None:
             raise
@@ -121,6 +133,7 @@ async def _collect(
     stopping: Stopping,
     *,
     as_json: bool,
+    answering: Callable[[asyncio.Event], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
     code = DONE
 
@@ -147,7 +160,8 @@ async def _collect(
             return code
         stop = asyncio.Event()
         stopping.calls(stop.set)
-        await until(stopping, collector.collect_forever(every_s, report, stop))
+        beside = () if answering is None else (answering(stop),)
+        await until(stopping, collector.collect_forever(every_s, report, stop), *beside)
     finally:
         await collector.close()
     return code

@@ -142,7 +142,9 @@ ERRORS: Final[dict[str, str]] = {
     ),
     "{} is not a store of the platform": "{} 不是平台的存储",
     "{} was written by another version of this program": "{} 由本程序的其他版本写成",
-    "{} is open in another process; only one may collect into it": "{} 已被另一进程打开；只允许一个进程写入",
+    "{} is open in another process; only one may collect into it, or answer from it. Another collector takes another --store; "
+    "the one that runs can answer questions: --ask HOST:PORT": "{} 已被另一进程打开；只允许一个进程写入或查询。另一采集进程请用另一个 --store；"
+    "正在运行的进程可用 --ask HOST:PORT 回答查询",
     # verify
     "--previous {}: not cosigned by a --witness: give the key of the platform whose receipt it is": (
         "--previous {}：没有任何 --witness 的联署签名：请给出该回执所属平台的公钥"

@@ -9,7 +9,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.cli import DONE
+from gateway.cli import DONE, asking
 from gateway.cli.output import UsageError, say
 from gateway.cli.platform_keys import receipts_key, revoked_of
 from gateway.cli.stopping import SERVED_S, Stopping, until, until_stopped
@@ -82,6 +82,7 @@ def listen(given: argparse.Namespace) -> int:
     from central.receive import application, serve
     from central.registry import Registry
     from central.store import Store, StoreError
+    from central.totals import FromLog, Parts
     from gateway.clock import SystemClock
     from gateway.edge import seconds
     from gateway.supervision import first_of
@@ -124,12 +125,14 @@ def listen(given: argparse.Namespace) -> int:
     def alarm(origin: str, kind: str, what: str) -> None:
         say(f"{origin}: {kind.upper()}: {what}")
 
-    def opened() -> Holding:
+    def opened() -> tuple[Holding, Parts]:
         if given.database is None:
-            return Store(given.store)
+            files = Store(given.store)
+            return files, FromLog(files)
         from central.postgres import PostgresStore
 
-        return PostgresStore(given.database)
+        database = PostgresStore(given.database)
+        return database, database
 
     async def watch(intake: Intake) -> None:
         """Say once when a gateway falls silent, and once when it is back."""
@@ -157,10 +160,13 @@ def listen(given: argparse.Namespace) -> int:
         working = [watch(intake)]
         if broker is not None:
             working.append(Worker(intake, broker, share=given.share).run())
+        if given.ask is not None:
+            working.append(asking.served(store, source, given.ask, given.tokens, stop))
         await until(stopping, serving, *working, grace_s=SERVED_S)
 
     try:
-        with contextlib.closing(opened()) as store:
+        store, source = opened()
+        with contextlib.closing(store):
             if given.release:
                 for held in (g.origin for g in store.gateways() if g.alarm):
                     store.release(held)

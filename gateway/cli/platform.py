@@ -5,20 +5,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import re
 import socket
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from gateway.cli import DONE, NO, authority, connecting
+from gateway.cli import DONE, NO, asking, authority, connecting
 from gateway.cli.output import UsageError, emit, read_text, say
 from gateway.cli.platform_keys import receipts_key, revoked_of
 from gateway.cli.stopping import SERVED_S, Stopping, until, until_stopped
 
 if TYPE_CHECKING:
     from central.collect import Outcome
+    from central.holding import Holding
     from central.postgres import PostgresStore
+    from central.totals import Parts
 
 EPILOG = """The database is a libpq URL, given by --database or SUYUAN_DATABASE (so that no password stands on a command
 line). `prepare` lays its tables; `work`, `publish` and `ask` may run as often as needed, on any machine.
@@ -29,10 +30,10 @@ examples:
   suyuan platform work --sign platform.key        # pull, verify, store, acknowledge, until it is told to stop
   suyuan platform publish nats://127.0.0.1:4222   # verified readings to JetStream, each once
   suyuan platform ask 127.0.0.1:8480              # the query API; its description at /openapi.json
+  suyuan platform ask 127.0.0.1:8480 --store ./platform        # of a collector's directory: no database
   suyuan platform ca new --store ./platform --name Smelter     # certificates for gateways and servers; no database
 
 Exit code 1: with --once, a gateway could not be finished, or an alarm."""
-_TOKEN: Final = re.compile("[0-9a-f]{64}")
 
 
 def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
@@ -66,14 +67,17 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     ask = action("ask", "answer questions over HTTP")
     ask.add_argument("listen", metavar="HOST:PORT")
     ask.add_argument(
-        "--tokens", metavar="FILE", type=Path, help="SHA-256 (hex) of the tokens admitted, a line each"
+        "--store", metavar="DIR", type=Path, help="answer from a collector's directory instead of a database"
     )
+    asking.tokens(ask)
 
 
 def run(_command: str, given: argparse.Namespace) -> int:
     """Do it."""
     if given.action == "ca":  # needs no database, and none of its libraries
         return authority.run(given)
+    if given.action == "ask" and given.store is not None:
+        return _ask_of_files(given)
     from central.postgres import PostgresStore
     from central.store import StoreError
     from central.stream import StreamError
@@ -86,7 +90,7 @@ def run(_command: str, given: argparse.Namespace) -> int:
         "enrol": _enrol,
         "work": _work,
         "publish": _publish,
-        "ask": _ask,
+        "ask": lambda store, given: _ask(store, store, given),
     }
     try:
         with PostgresStore(given.database) as store:
@@ -191,34 +195,29 @@ def _publish(store: PostgresStore, given: argparse.Namespace) -> int:
     return DONE
 
 
-def _ask(store: PostgresStore, given: argparse.Namespace) -> int:
-    from central.api import application
-    from central.query import Questions
-    from central.receive import serve
-
-    host, _, port = given.listen.rpartition(":")
-    host = host.strip("[]")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise UsageError(f"{given.listen}: write HOST:PORT, for example 127.0.0.1:8480")
-    tokens: list[str] = []
-    if given.tokens is not None:
-        tokens = read_text(str(given.tokens)).split()
-        if not tokens or not all(map(_TOKEN.fullmatch, tokens)):
-            raise UsageError(f"{given.tokens}: one SHA-256 a line: printf %s TOKEN | sha256sum | cut -c-64")
-    elif host not in ("127.0.0.1", "::1", "localhost"):
-        raise UsageError(f"{host} is reached from outside: say who may ask, --tokens FILE")
-
+def _ask(store: Holding, source: Parts, given: argparse.Namespace) -> int:
     async def main(stopping: Stopping) -> None:
         stop = asyncio.Event()
         stopping.calls(stop.set)
-        serving = serve(application(Questions(store, store), tokens), host, int(port), stop)
+        serving = asking.served(store, source, given.listen, given.tokens, stop)
         await until(stopping, serving, grace_s=SERVED_S)
 
-    try:
-        until_stopped(main)
-    except OSError as error:
-        raise UsageError(f"{given.listen}: {error.strerror or error}") from None
+    until_stopped(main)
     return DONE
+
+
+def _ask_of_files(given: argparse.Namespace) -> int:
+    """Answer from the store that `suyuan collect` keeps in a directory, while no collector has it open."""
+    from central.store import DATABASE, Store, StoreError
+    from central.totals import FromLog
+
+    if not (given.store / DATABASE).is_file():
+        raise UsageError(f"{given.store}: no collector has stored anything there (no {DATABASE})")
+    try:
+        with Store(given.store) as store:
+            return _ask(store, FromLog(store), given)
+    except StoreError as refused:
+        raise UsageError(str(refused)) from None
 
 
 def _until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import math
+import threading
 from decimal import Decimal
 
 import httpx
@@ -12,6 +13,7 @@ import msgspec
 import pyarrow.parquet
 import pytest
 
+import central.store
 from central.api import application
 from central.collect import Collector
 from central.openapi import document
@@ -374,3 +376,44 @@ async def test_the_description_describes_what_is_answered(ask, questions):
                 assert kinds[type(value)] in ([said] if isinstance(said, str) else said), (name, key, value)
         known = {p["name"] for p in described["paths"][path]["get"].get("parameters", [])}
         assert set(question) <= known
+
+
+# ── SQLite: one connection that a collector commits through meanwhile ────────────────────────────────────────────────
+
+
+def every_row(store):
+    return (
+        list(store.values(ORIGIN, "spinning")),
+        list(store.totals(ORIGIN)),
+        list(store.totals(ORIGIN, ENERGY)),
+    )
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 10_000])
+def test_rows_are_the_same_in_pieces(opened, monkeypatch, at_once):
+    store = opened["sqlite"].store
+    values, totals, energies = every_row(store)
+    assert len(values) > 100
+    assert len(totals) > len(energies) > 10
+    monkeypatch.setattr(central.store, "_AT_ONCE", at_once)
+    assert every_row(store) == (values, totals, energies)
+    begin, end = values[2].utc_us, values[-1].utc_us
+    assert list(store.values(ORIGIN, "spinning", None, begin, end)) == [
+        v for v in values if begin <= v.utc_us < end
+    ]
+    begin, end = energies[2].from_us, energies[-2].to_us
+    assert list(store.totals(ORIGIN, ENERGY, None, begin, end)) == [
+        t for t in energies if t.from_us >= begin and t.to_us <= end
+    ]
+
+
+def test_an_answer_that_is_read_slowly_keeps_no_commit_waiting(opened, monkeypatch):
+    monkeypatch.setattr(central.store, "_AT_ONCE", 5)
+    store = opened["sqlite"].store
+    reading = store.values(ORIGIN, "spinning")
+    first = next(reading)
+    commits = threading.Thread(target=store.release, args=(ORIGIN,))
+    commits.start()
+    commits.join(30)
+    assert not commits.is_alive()
+    assert [first, *reading] == list(store.values(ORIGIN, "spinning"))
