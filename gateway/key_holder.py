@@ -15,7 +15,7 @@ from typing import Protocol
 from evidence.errors import EvidenceError
 from evidence.note import Signer, Verifier
 from gateway import keys
-from gateway.keys import KeyFileError
+from gateway.keys import KeyFileError, NotAKey
 
 FORMAT = "suyuan/key-reference/1"
 FILE = "file"
@@ -135,7 +135,7 @@ def read_reference(path: Path) -> Reference | None:
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise KeyFileError(f"{path}: is no key file") from None
+        raise NotAKey(f"{path}: is no key file") from None
     if not text.startswith("{"):
         return None
     try:
@@ -146,7 +146,7 @@ def read_reference(path: Path) -> Reference | None:
         found = Reference(fields.pop("held"), fields.pop("vkey"), fields)
         found.verifier  # noqa: B018 - it is read to see that it can be
     except (ValueError, KeyError, RecursionError, EvidenceError):
-        raise KeyFileError(f"{path}: is no key file that this version reads") from None
+        raise NotAKey(f"{path}: is no key file that this version reads") from None
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from evidence.note import Signer, SignerUnavailable
 from gateway.anchor import sync
 from gateway.key_holder import FileHolder, KeyHolder, LogKey
-from gateway.keys import KeyFileError
+from gateway.keys import KeyFileError, NotAKey
 
 _log = logging.getLogger("suyuan.keys")
 
@@ -63,13 +63,22 @@ class KeyRing:
                 raise KeyFileError(
                     f"{self.path}: is not there, but {self.next_path.name} is: put the old key back"
                 )
-            if not self._remake and (self.directory / "log.db").exists():
+            if not self._remake and self._log_begun:
                 raise KeyFileError(
                     f"{self.path}: is not there, but the log is: put the key back. If it is lost, begin a log that "
                     "continues this one: suyuan key successor"
                 )
             return self._holder.create(self.path, self.origin)
         return self._load(self.path)
+
+    def look(self) -> LogKey | None:
+        """The key that signs now, or None where one would be made: nothing is written. Raises KeyFileError."""
+        begun = self.path.exists() or self.next_path.exists() or (not self._remake and self._log_begun)
+        return self.current() if begun else None
+
+    @property
+    def _log_begun(self) -> bool:
+        return (self.directory / "log.db").exists()
 
     def next(self) -> LogKey | None:
         """The key that is to come, if there is one. Raises KeyFileError."""
@@ -96,7 +105,22 @@ class KeyRing:
         self._holder.forget(old)
 
     def _load(self, path: Path) -> LogKey:
-        key = self._holder.load(path)
+        try:
+            key = self._holder.load(path)
+        except NotAKey:
+            if path == self.next_path:
+                raise KeyFileError(
+                    f"{path}: is no key file: put it back from a copy. If the log has no record of it yet, move it "
+                    "away and change the key anew: suyuan key rotate"
+                ) from None
+            if self._remake or not self._log_begun:
+                raise KeyFileError(
+                    f"{path}: is no key file, and nothing is signed with it yet: move it away; the start makes one"
+                ) from None
+            raise KeyFileError(
+                f"{path}: is no key file, but the log is there: put the key back from a copy. If it is lost, begin a "
+                "log that continues this one: suyuan key successor (docs/keys.md)"
+            ) from None
         if key.name != self.origin:
             raise KeyFileError(f"{path}: is the key of '{key.name}', wanted is '{self.origin}' for a log")
         return key

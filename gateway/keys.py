@@ -25,6 +25,10 @@ class KeyFileError(ValueError):
     """A key file that cannot be used: what, and what to do."""
 
 
+class NotAKey(KeyFileError):
+    """What a file holds is no key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A signing key and what it is for."""
@@ -87,13 +91,13 @@ def load(path: Path) -> Key:
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise KeyFileError(f"{path}: is no key file") from None
+        raise NotAKey(f"{path}: is no key file") from None
     if stat.S_IMODE(mode) & 0o077:
         hint = "make a new key; or chmod 600, if you are sure that nobody read it"
         raise KeyFileError(f"{path}: others may read it (mode {stat.S_IMODE(mode):04o}): {hint}")
     key = _decode(text)
     if key is None:
-        raise KeyFileError(f"{path}: is no key file; make one with `suyuan key new`")
+        raise NotAKey(f"{path}: is no key file; make one with `suyuan key new`")
     return key
 
 

@@ -41,6 +41,14 @@ PHRASES: dict[str, tuple[str, str]] = {
         "{file}: good: {buses} buses, {instruments} instruments",
         "{file}：正确：{buses} 条总线，{instruments} 台仪器",
     ),
+    "check.key_unseen": (
+        "the log's key in {data} cannot be looked at by you: whether it can sign is not known",
+        "您无权查看 {data} 中的日志密钥：无法确定其能否签名",
+    ),
+    "check.key_unseen_hint": (
+        "ask as the user that runs the agent, or as root",
+        "请以运行代理的用户或 root 身份检查",
+    ),
     "check.warning": ("warning", "警告"),
     # an uncertainty budget
     "budget.input": ("input", "输入量"),

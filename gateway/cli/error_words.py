@@ -68,6 +68,15 @@ ERRORS: Final[dict[str, str]] = {
     "{}: is no key file": "{}：不是密钥文件",
     "{}: is no key file that this version reads": "{}：不是本版本可读的密钥文件",
     "{}: is no key file; make one with `suyuan key new`": "{}：不是密钥文件；请用 suyuan key new 生成",
+    "{}: is no key file: put it back from a copy. If the log has no record of it yet, move it away and change the key "
+    "anew: suyuan key rotate": "{}：不是密钥文件：请从备份放回。若日志尚无其记录，请移开后重新换钥：suyuan key rotate",
+    "{}: is no key file, and nothing is signed with it yet: move it away; the start makes one": (
+        "{}：不是密钥文件，且尚未用它签名：请移开，启动时会生成新密钥"
+    ),
+    "{}: is no key file, but the log is there: put the key back from a copy. If it is lost, begin a log that continues "
+    "this one: suyuan key successor (docs/keys.md)": (
+        "{}：不是密钥文件，但日志存在：请从备份放回密钥。若已丢失，请另起接续日志：suyuan key successor（docs/keys.md）"
+    ),
     "{}: exists already; a key is never overwritten": "{}：已存在；密钥绝不覆盖",
     "{}: exists already; a key is never overwritten. Choose another file": "{}：已存在；密钥绝不覆盖。请另选文件",
     "{}: cannot be written: {}": "{}：无法写入：{}",

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli import DONE, WRONG_USE
+from gateway.cli.error_words import told
 from gateway.cli.output import emit, say
 from gateway.words import phrase
 
 if TYPE_CHECKING:
+    from gateway.config import SiteFile
     from gateway.freezing import FreezePlan
     from gateway.prepared import Prepared
     from gateway.toml_source import Problem
@@ -66,7 +70,9 @@ def _check(given: argparse.Namespace) -> int:
         raise UsageError("which site file? suyuan check SITE.toml")
     try:
         prepared = prepare(SiteFile(given.site), moment)
-        problems = [] if given.no_ports else asyncio.run(_tried(prepared))
+        problems, unseen = _unusable_keys(prepared.file)
+        prepared = replace(prepared, warnings=(*prepared.warnings, *unseen))
+        problems += [] if given.no_ports else asyncio.run(_tried(prepared))
     except ConfigError as error:
         prepared, problems = None, list(error.problems)
     if given.json:
@@ -74,6 +80,27 @@ def _check(given: argparse.Namespace) -> int:
     else:
         _tell(given.site, prepared, problems)
     return WRONG_USE if problems else DONE
+
+
+def _unusable_keys(site: SiteFile) -> tuple[list[Problem], list[Problem]]:
+    """What would keep the log from being signed; and what whoever asks here may not look at. Makes no key."""
+    from gateway.keys import KeyFileError
+    from gateway.site_keys import key_ring, second_ring
+
+    problems: list[Problem] = []
+    unseen: list[Problem] = []
+    place = ("log", "key") if "key" in site.site.log.model_fields_set else ("site", "data")
+    try:
+        for ring in [key_ring(site), *([second_ring(site)] if site.site.log.sm2 else ())]:
+            if ring.path.exists() and not os.access(ring.path, os.R_OK):
+                raise PermissionError
+            ring.look()
+    except PermissionError:
+        message = phrase("check.key_unseen", data=site.data)
+        unseen.append(site.source.problem(place, message, phrase("check.key_unseen_hint"), "C151"))
+    except KeyFileError as error:
+        problems.append(site.source.problem(place, told(str(error)), "", "C151"))
+    return problems, unseen
 
 
 async def _tried(prepared: Prepared) -> list[Problem]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import main
+from gateway.keyring import KeyRing
 
 SITE = """\
 [site]
@@ -189,3 +190,61 @@ def test_the_schema_for_editors_is_json_schema(capsys) -> None:
     schema = json.loads(capsys.readouterr().out)
     assert schema["additionalProperties"] is False
     assert "bus" in schema["properties"]
+
+
+@pytest.fixture
+def begun(site, tmp_path: Path) -> tuple[str, Path]:
+    """A site whose log has begun: its key and its log lie in the data directory."""
+    path = site()
+    ring = KeyRing(tmp_path / "data", "platform.example/gw/0001")
+    ring.current()
+    (tmp_path / "data" / "log.db").touch()
+    return path, ring.path
+
+
+def test_a_log_and_its_key_pass(begun) -> None:
+    assert main(["check", begun[0]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "why"),
+    [
+        (lambda key: key.write_text("garbage\n"), "is no key file, but the log is there"),
+        (lambda key: key.write_bytes(b"\xff\xfe"), "is no key file, but the log is there"),
+        (lambda key: key.write_text('{"held": "nowhere"}'), "is no key file, but the log is there"),
+        (lambda key: key.unlink(), "is not there, but the log is"),
+        (lambda key: key.chmod(0o644), "others may read it"),
+        (lambda key: key.write_text(key.read_text().replace("gw/0001", "gw/0002", 1)), "is no key file"),
+    ],
+)
+def test_a_key_that_cannot_sign_the_log_is_told_with_the_way_on_and_not_replaced(
+    begun, capsys, spoilt, why
+) -> None:
+    path, key = begun
+    spoilt(key)
+    before = sorted(key.parent.iterdir()), key.exists() and key.read_bytes()
+    (told,) = problems(path, capsys)
+    assert told["code"] == "C151"
+    assert why in str(told["message"])
+    if "others" not in why:
+        assert "suyuan key successor" in str(told["message"])
+    assert "key new" not in str(told["message"])
+    assert (sorted(key.parent.iterdir()), key.exists() and key.read_bytes()) == before
+    assert main(["run", path]) == 2
+    assert "key new" not in capsys.readouterr().err, "which makes a key that no entry of the log names"
+
+
+def test_a_broken_key_is_told_in_chinese(begun, capsys, monkeypatch) -> None:
+    path, key = begun
+    key.write_text("garbage\n")
+    monkeypatch.setenv("SUYUAN_LANG", "zh")
+    assert main(["check", path]) == 2
+    assert "不是密钥文件，但日志存在：请从备份放回密钥" in capsys.readouterr().err
+
+
+def test_a_broken_key_without_a_log_may_go(begun, capsys) -> None:
+    path, key = begun
+    key.write_text("garbage\n")
+    (key.parent / "log.db").unlink()
+    (told,) = problems(path, capsys)
+    assert "move it away; the start makes one" in str(told["message"])

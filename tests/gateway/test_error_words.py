@@ -24,8 +24,8 @@ COMMANDS_OWN = [
     ),
 ]  # fmt: skip
 ERRORS_TOLD = {
-    "UsageError", "AuthorityError", "RegistryError", "LedgerError", "EnrolmentError", "KeyFileError", "TlsError",
-    "StoreError",
+    "UsageError", "AuthorityError", "RegistryError", "LedgerError", "EnrolmentError", "KeyFileError", "NotAKey",
+    "TlsError", "StoreError",
 }  # fmt: skip
 
 
