@@ -86,6 +86,7 @@ class Worker:
         """Connect, work, connect again, until cancelled. ``ready`` is called each time it has subscribed."""
         failures = 0
         while True:
+            lost: Exception | None = None
             try:
                 async with self._broker.client(self._identifier) as client:
                     await client.subscribe(f"{_PREFIX}/+/checkpoint", qos=1)
@@ -94,9 +95,13 @@ class Worker:
                     ready()
                     await self._work(client)
             except* aiomqtt.MqttError as group:
+                lost = group.exceptions[0]
+            if (
+                lost is not None
+            ):  # not in the handler: before Python 3.11.4 a cancel there would leave as a group
                 ceiling = min(60.0, 2.0 ** min(failures, 10))
                 failures += 1
-                _log.warning("%s:%d: %s", self._broker.host, self._broker.port, group.exceptions[0])
+                _log.warning("%s:%d: %s", self._broker.host, self._broker.port, lost)
                 await self._sleep(ceiling / 2 + self._random.uniform(0, ceiling / 2))
 
     async def _work(self, client: Connection) -> None:

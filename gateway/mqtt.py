@@ -123,6 +123,7 @@ class MqttPusher:
         while True:
             if broker.tls is not None and (wrong := await asyncio.to_thread(broker.tls.refresh)):
                 _log.error("%s: %s: the certificate from before is used", broker.host, wrong)
+            lost: Exception | None = None
             try:
                 async with Connection(
                     broker.host,
@@ -144,10 +145,12 @@ class MqttPusher:
                         work.append(self._show(client, self._status))
                     await together(*work)
             except* (aiomqtt.MqttError, OSError) as group:
+                lost = group.exceptions[0]
+            if (
+                lost is not None
+            ):  # not in the handler: before Python 3.11.4 a cancel there would leave as a group
                 pause = self._back_off.failed()
-                _log.warning(
-                    "%s:%d: %s; again in %.0f s", broker.host, broker.port, group.exceptions[0], pause
-                )
+                _log.warning("%s:%d: %s; again in %.0f s", broker.host, broker.port, lost, pause)
                 await self._clock.sleep_until(self._clock.now().boot_us + round(pause * SECOND_US))
 
     # ── what the platform says ──────────────────────────────────────────────────────────────────────────────

@@ -40,7 +40,12 @@ def absent() -> str:
     name = f"{PREFIX}-{os.getpid()}-try"
     veth = f"sy{os.getpid()}"
     try:
-        for command in (f"netns add {name}", f"link add {veth} type veth peer name e0 netns {name}"):
+        commands = (
+            f"netns add {name}",
+            f"link add {veth} type veth peer name e0 netns {name}",
+            f"netns exec {name} true",  # in a directory that only poses as the root nothing can be mounted
+        )
+        for command in commands:
             done = subprocess.run([IP, *command.split()], capture_output=True, text=True, check=False)
             if done.returncode:
                 return f"ip {command}: {done.stderr.strip()}"
