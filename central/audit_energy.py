@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from enum import IntEnum
 from typing import Final, Protocol
 
 from calibration.energy import EnergyResult
@@ -68,10 +69,18 @@ class Told(Protocol):
         """Where each register begins again, and how old it may be when it is read (µs)."""
 
 
+class _Here(IntEnum):
+    """How much of what an interval's energy comes from is among the entries, where these are a part of a log."""
+
+    PART = 0  # it may have begun before them
+    BEGUN = 1  # all its readings; but how long its first one took to read is told by the interval that this one ended
+    WHOLE = 2
+
+
 class _Lane:
     """One instrument: its aggregator, and the readings of the open interval for a start to take up."""
 
-    __slots__ = ("aggregator", "first", "fresh", "last", "open", "resuming", "state")
+    __slots__ = ("aggregator", "ended", "first", "last", "open", "resuming", "state")
 
     def __init__(self, state: tuple[CalibrationState, Reference]) -> None:
         self.state = state
@@ -79,7 +88,7 @@ class _Lane:
         self.open: list[tuple[int, Reading, OperatingPoint]] = []
         self.first = -1  # the first reading that is here
         self.last = -1  # the newest
-        self.fresh = True  # the open interval may have begun before the entries that are here
+        self.ended = 0  # intervals of entries that are here
         self.resuming = False  # the gateway has started: the open interval is taken up with what comes next
 
 
@@ -92,8 +101,8 @@ class Energies:
         self._findings = findings
         self._partial = partial
         self._lanes: dict[str, _Lane] = {}
-        # (instrument, measurand, first, last) -> what was computed, and whether its beginning was seen
-        self._waiting: dict[tuple[str, str, int, int], tuple[int, Interval, str, bool]] = {}
+        # (instrument, measurand, first, last) -> what was computed, and how much of what it comes from is here
+        self._waiting: dict[tuple[str, str, int, int], tuple[int, Interval, str, _Here]] = {}
         self.period_us: int | None = None
         self.agreed = 0
         self.skipped = 0
@@ -194,9 +203,9 @@ class Energies:
             )
             self._findings.add("aggregate", what, index, instrument)
             return
-        _, interval, unit, whole = computed
+        _, interval, unit, here = computed
         differing = list(_differences(aggregate, interval, unit))
-        if differing and not whole:
+        if differing and (here is _Here.PART or (here is _Here.BEGUN and all(map(_of_ends, differing)))):
             self.skipped += 1
             return
         for what in differing:
@@ -206,8 +215,8 @@ class Energies:
 
     def finish(self) -> None:
         """What the readings give and no aggregate states."""
-        for (instrument, measurand, first, last), (index, _, _, whole) in self._waiting.items():
-            if whole or not self._partial:
+        for (instrument, measurand, first, last), (index, _, _, here) in self._waiting.items():
+            if here is not _Here.PART:
                 what = f"{measurand}: no aggregate states the interval from entry {first} to {last}"
                 self._findings.add("aggregate_absent", what, index, instrument)
 
@@ -220,13 +229,13 @@ class Energies:
         units: Mapping[str, str],
     ) -> None:
         found = list(ended)
-        whole = not (self._partial and lane.fresh)
+        here = _Here(min(lane.ended, _Here.WHOLE)) if self._partial else _Here.WHOLE
         for interval in found:
             key = (instrument, interval.measurand, interval.first, interval.last)
             unit = units.get(interval.measurand, "")
-            self._waiting[key] = (index, interval, unit, whole)
+            self._waiting[key] = (index, interval, unit, here)
         if found:
-            lane.fresh = False
+            lane.ended += 1
 
     def _trim(self, lane: _Lane) -> None:
         """Forget the readings of intervals that have ended."""
@@ -259,6 +268,11 @@ def _differences(stated: Aggregate, interval: Interval, unit: str) -> Iterable[s
         there, value = stated.contributions.get(source), contributions.get(source)
         if there != value:
             yield f"contribution of {source}: recomputed {_text(value)}, the record says {_text(there)}"
+
+
+def _of_ends(difference: str) -> bool:
+    """Whether a difference is of what the time that a reading took contributes."""
+    return difference.startswith(("u: ", "contribution of sampling:"))
 
 
 def _text(value: object) -> str:

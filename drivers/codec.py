@@ -167,7 +167,8 @@ class Scan:
             return None
         # a meter that does not answer the first question is asked no other: what was skipped follows from that
         missing = [i.missing for i in self.indications if i.missing is not None]
-        reasons = [reason for reason in missing if reason is not Missing.SKIPPED] or missing
+        asked: list[Missing] = [reason for reason in missing if reason is not Missing.SKIPPED]
+        reasons = asked or missing
         return max(reasons, key=reasons.count) if reasons else Missing.SKIPPED
 
 

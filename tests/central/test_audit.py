@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from decimal import Decimal
 from hashlib import sha256
 
@@ -223,6 +224,54 @@ def test_a_part_of_a_log_is_recomputed_as_far_as_it_goes(entries):
     assert result.findings == ()
     assert result.aggregates > 10
     assert sum(result.skipped.values()) > 0, "the intervals whose beginning is not there"
+
+
+def is_reading_of(entry, instrument):
+    found = record.decode(entry[1])
+    return isinstance(found, Reading) and found.instrument == instrument
+
+
+def slowly_read(entries, instrument):
+    """The log as it would be if each first reading within an interval had taken ten seconds."""
+    for index, data in entries:
+        found = record.decode(data)
+        if (
+            isinstance(found, Reading)
+            and found.instrument == instrument
+            and found.due_us % (300 * S) == 60 * S
+        ):
+            last = msgspec.structs.replace(found.raw[-1], received_us=found.raw[-1].received_us + 10 * S)
+            entries = with_record(entries, index, raw=(*found.raw[:-1], last))
+    for finding in recompute(entries, Aggregator).findings:
+        what, computed = re.fullmatch(
+            r".*?: (.*): recomputed (\S+), the record says .*", finding.what
+        ).groups()
+        contributions = record.decode(entries[finding.entry][1]).contributions
+        source = what.removeprefix("contribution of ")
+        changes = {"u": computed} if what == "u" else {"contributions": {**contributions, source: computed}}
+        entries = with_record(entries, finding.entry, **changes)
+    assert recompute(entries, Aggregator).findings == ()
+    return entries
+
+
+def test_a_part_that_begins_within_an_interval_accuses_nobody(entries):
+    # How long the reading between two intervals took is told by the first one's readings, of which some are not here.
+    slow = slowly_read(entries, "spinning")
+    needed = [e for e in slow if isinstance(record.decode(e[1]), Configuration | CalibrationState)]
+    for cut in range(60, 160, 4):
+        part = sorted({*needed, *(e for e in slow if e[0] > cut)})
+        assert recompute(part, Aggregator, partial=True).findings == (), f"without the first {cut} entries"
+
+
+def test_the_value_of_an_interval_counts_from_its_first_reading_in_a_part(entries):
+    index, stated = first(entries, Aggregate, "spinning", "energy.active.import", after=120)
+    needed = [e for e in entries if isinstance(record.decode(e[1]), Configuration | CalibrationState)]
+    changed = with_record(entries, index, value=str(Decimal(stated.value) + 1))
+    before, _ = [e for e in entries[: stated.first] if is_reading_of(e, "spinning")][-1]
+    part = sorted({*needed, *changed[before:]})
+    assert ("aggregate", index) in {
+        (f.code, f.entry) for f in recompute(part, Aggregator, partial=True).findings
+    }
 
 
 def test_many_processes_find_what_one_finds(entries, monkeypatch):
