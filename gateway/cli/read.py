@@ -199,6 +199,8 @@ def _document(asked: _Asked, scan: Scan, results: Mapping[str, tuple[str, str]])
 
 
 def _show(asked: _Asked, scan: Scan, results: Mapping[str, tuple[str, str]]) -> None:
+    from calibration.coverage import rounded
+
     for exchange in scan.exchanges:
         took = (exchange.received.boot_us - exchange.sent.boot_us) / 1000
         print(f"→ {exchange.request.hex(' ').upper()}")
@@ -210,7 +212,7 @@ def _show(asked: _Asked, scan: Scan, results: Mapping[str, tuple[str, str]]) -> 
             continue
         corrected = ""
         if i.measurand in results:
-            y, expanded = results[i.measurand]
+            y, expanded = rounded(*results[i.measurand])  # for the eye; --json has every digit
             corrected = f"   = {y} ± {expanded} (k = 2)"
         print(f"  {i.item:<12} {i.measurand:<28} {i.value:f} {i.unit}{corrected}")
     if scan.failure is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import tomllib
 from decimal import Decimal
@@ -196,7 +197,16 @@ def test_a_reading_of_the_site_is_corrected_with_its_uncertainty(tmp_path: Path,
     assert Decimal(power["U"]) > 0
     assert power["result"] != power["indication"]
     assert Decimal(power["result"]) == pytest.approx(Decimal(power["indication"]), rel=Decimal("0.02"))
-    assert "(k = 2)" in shown
+    stated = re.findall(r"= (\S+) ± (\S+) \(k = 2\)", shown)
+    assert len(stated) > 5
+    for y, expanded in stated:
+        assert len(expanded.replace(".", "").lstrip("0")) <= 2 or expanded.endswith("0"), (
+            "U has two significant digits (GUM 7.2.6)"
+        )
+        assert len(y.partition(".")[2]) == len(expanded.partition(".")[2]), "and y ends where U does"
+    assert any(len(v["U"].replace(".", "").lstrip("0")) > 2 for v in by_id["values"] if v["U"]), (
+        "JSON is exact"
+    )
 
 
 def test_an_unknown_instrument_names_those_there_are(tmp_path: Path, capsys) -> None:
