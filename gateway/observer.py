@@ -77,6 +77,7 @@ class Observer:
                 for instrument in line.instruments
             ),
             buses=tuple(line.status(elapsed_us) for line in self._lines),
+            platforms=tuple(platform.name for platform in plan.platforms),
         )
 
     def _instrument(

@@ -105,7 +105,9 @@ def application(
 
     async def show_page(request: Request) -> Response:
         asked = request.query_params.get("lang") or request.headers.get("accept-language", "")
-        shown = local_page.page(status(), "zh" if asked.lower().startswith("zh") else "en")
+        chinese = asked.lower().startswith("zh")
+        renewing = "renew" in request.query_params
+        shown = local_page.page(status(), "zh" if chinese else "en", renewing=renewing)
         return HTMLResponse(shown, headers=_NO_CACHE | {"content-security-policy": local_page.POLICY})
 
     async def show_metrics(_: Request) -> Response:

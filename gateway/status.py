@@ -95,6 +95,7 @@ class AgentStatus:
     alarms: tuple[str, ...]
     instruments: tuple[InstrumentStatus, ...]
     buses: tuple[BusStatus, ...] = field(default=())
+    platforms: tuple[str, ...] = ()  # whose receipts count, also those that have given none
 
 
 def metrics(status: AgentStatus) -> str:

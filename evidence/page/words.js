@@ -142,7 +142,7 @@ globalThis.SuyuanWords = {
   // flags, reasons, kinds of source
   OUTSIDE_CALIBRATED_RANGE: ["outside the calibrated range", "超出校准范围"],
   LOAD_UNKNOWN: ["load unknown: U spans all loads", "负载未知：U 涵盖全部负载"],
-  POWER_FACTOR_UNKNOWN: ["a power factor is unknown (for the power of one phase, that phase's; of any, whether inductive or capacitive): U spans all", "有功率因数未知（分相功率须有该相的；均须知感性或容性）：U 涵盖全部可能"],
+  POWER_FACTOR_UNKNOWN: ["power factor unknown (for a phase's power, that of the phase; or its sign): U spans all", "功率因数未知（分相功率须有该相的；或不知感性容性）：U 涵盖全部可能"],
   CAL_OVERDUE: ["calibration overdue", "校准已过期"],
   CLASS_ONLY: ["class only", "仅依据等级"],
   SPLIT_UNKNOWN: ["split of U unknown: larger bound", "U 的分配未知：取较大界"],

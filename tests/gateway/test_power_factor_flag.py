@@ -41,5 +41,5 @@ def test_the_flag_is_of_the_phase_powers_and_the_words_say_so(tmp_path) -> None:
     assert all("POWER_FACTOR_UNKNOWN" in flags(f"power.active.l{n}") for n in (1, 2, 3))
     words = Path(evidence.__file__).parent / "page" / "words.js"
     (line,) = [one for one in words.read_text().splitlines() if "POWER_FACTOR_UNKNOWN:" in one]
-    assert "for the power of one phase, that phase's" in line
+    assert "for a phase's power, that of the phase" in line
     assert "分相功率须有该相的" in line
