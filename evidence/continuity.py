@@ -105,6 +105,7 @@ class Continuity:
         default_factory=dict
     )  # last number of each row of energies and events; None until a seal tells them
     _unknown: set[str] | None = None
+    _receipt: tuple[int, bytes] | None = None  # the last one that a seal named
     _keys: list[note.Verifier] = field(default_factory=list)
 
     def hole(self) -> None:
@@ -339,7 +340,10 @@ class Continuity:
                         name,
                     )
         receipt = seal.receipt
-        if receipt is not None and self.heads.get(receipt.size, receipt.root) != receipt.root:
+        if receipt is None or (receipt.size, receipt.root) == self._receipt:
+            return  # one receipt is named by each seal until the next one comes: told once, what is wrong is not buried
+        self._receipt = (receipt.size, receipt.root)
+        if self.heads.get(receipt.size, receipt.root) != receipt.root:
             self.findings.add(
                 "seal_receipt", f"names a receipt for {receipt.size} entries with another root hash", index
             )

@@ -1,4 +1,5 @@
-"""Is it still the meter that its certificates are about? Asked at the start, when it was gone, and once a day.
+"""Is it still the meter that its certificates are about? Asked at the start, when it was gone or shows less energy than
+before, and once a day.
 
 What a meter calls itself is compared with the ``serial`` of the site file, else with what it called itself first (kept
 beside the log; each is told in the log as an event). Another number means another meter: its readings go on as
@@ -13,15 +14,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
-from calibration.curve import Flag
+from calibration.curve import REGISTERS, Flag
 from calibration.state import CalibrationState
+from drivers.codec import Indication
 from gateway.clock import SECOND_US
 
 FLAG = "identity_mismatch"  # on readings of a meter that is another than its certificates are about
@@ -61,6 +64,16 @@ def same(stated: str, told: str) -> bool:
         return (letters in others or others in letters) if one else stated.strip() == told.strip()
     short, long = sorted((one, other), key=len)
     return len(short) >= _LEAST and short in long
+
+
+def fell(before: Mapping[str, str], now: Iterable[Indication]) -> bool:
+    """Whether a register shows less than it did: it was reset, began again at 0, or is another meter's."""
+    return any(
+        shown.value is not None
+        and shown.measurand.startswith(REGISTERS)
+        and shown.value < Decimal(before.get(shown.measurand, "-Infinity"))
+        for shown in now
+    )
 
 
 def uncorrected(state: CalibrationState) -> CalibrationState:

@@ -17,7 +17,7 @@ from drivers.identity import TELL, can_ask, identify, told_in
 from gateway.clock import Clock
 from gateway.freezing import FreezePlan, Freezer
 from gateway.identity import FLAG as IDENTITY_MISMATCH
-from gateway.identity import beijing
+from gateway.identity import beijing, fell
 from gateway.pipeline import STOPPED, Pipeline
 from gateway.plan import BusPlan, InstrumentPlan
 from gateway.schedule import Agenda, Tick, Ticker
@@ -122,6 +122,10 @@ class PolledLine:
         if scan.failure is not None:
             identities.doubt(name)
             return
+        # one that was replaced between two polls was never gone
+        latest = self._pipeline.latest.get(name)
+        if latest is not None and fell(latest.reading.indications, scan.indications):
+            identities.doubt(name)
         now, openings = self._clock.now(), bus.line.openings
         if not identities.wants(name, now.boot_us, openings):
             return

@@ -62,7 +62,10 @@ def restore(directory: Path, verifiers: Sequence[Verifier], read: Callable[[str]
                 "the copy's entries do not have the root that its checkpoint signs: it was changed"
             )
         if newest is not None and store.root_at(newest.size) != newest.root:
-            raise RestoreError("the copy is another history than the one whose checkpoint has left this box")
+            raise RestoreError(
+                "the copy is another history than the one whose checkpoint has left this box. If an old copy of this "
+                "box has run and signed since: begin a log that continues the platform's, by suyuan key successor"
+            )
         store.commit([], lambda *_: note)
     finally:
         store.close()

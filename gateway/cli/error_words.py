@@ -130,6 +130,10 @@ ERRORS: Final[dict[str, str]] = {
     "{}: line {}: {} is no http:// or https:// address": "{}：第 {} 行：{} 不是 http:// 或 https:// 地址",
     "--at-once: from 1 to 256": "--at-once：1 至 256",
     "--tls-name: only 'log': many gateways cannot share another name": "--tls-name：只能为 log：多台网关不能共用其他名称",
+    "--ask goes with --every or --listen; to answer from what is stored: suyuan platform ask --store DIR": (
+        "--ask 须与 --every 或 --listen 同用；从已存数据回答：suyuan platform ask --store DIR"
+    ),
+    "{}: no collector has stored anything there (no {})": "{}：其中没有采集进程存入的数据（没有 {}）",
     "{}: write HOST:PORT, for example 127.0.0.1:8480": "{}：请写成 HOST:PORT，例如 127.0.0.1:8480",
     "{}: one SHA-256 a line: printf %s TOKEN | sha256sum | cut -c-64": (
         "{}：每行一个 SHA-256：printf %s TOKEN | sha256sum | cut -c-64"

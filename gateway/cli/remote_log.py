@@ -31,7 +31,8 @@ def remote_reader(url: str, tls: ssl.SSLContext | None = None, tls_name: str | N
                 return None
             raise UsageError(f"{address}: the server answered {error.code}") from None
         except (urllib.error.URLError, OSError) as error:
-            reason = getattr(error, "reason", error)
+            # an error of ssl has a ``reason`` too: a name of OpenSSL's
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
             if url.startswith("https:") and isinstance(reason, ConnectionResetError | ssl.SSLError):
                 reason = f"{reason} (or does it ask for a client certificate of an authority that it knows?)"
             raise UsageError(f"{address}: cannot be read: {reason}") from None

@@ -15,7 +15,7 @@ from calibration.certificate import Instrument, InstrumentKind
 from calibration.state import CalibrationState, compile_state
 from drivers import mbus
 from drivers.bus import Meter
-from drivers.codec import Answer, Exchange, Instant, Missing
+from drivers.codec import Answer, Exchange, Indication, Instant, Missing
 from drivers.identity import octets_told, told_in
 from drivers.line import Timing
 from drivers.link import link
@@ -24,7 +24,7 @@ from drivers.protocols import codec
 from evidence.record import Event, Reading, Record, decode
 from gateway.agent import Agent
 from gateway.clock import SystemClock
-from gateway.identity import DAILY_US, Identities, Verdict, same, uncorrected
+from gateway.identity import DAILY_US, Identities, Verdict, fell, same, uncorrected
 from gateway.plan import BusPlan, InstrumentPlan, Plan
 from gateway.store import LogStore
 from sim.faults import Fault, FaultKind, Scenario
@@ -125,6 +125,44 @@ async def test_a_meter_put_in_the_place_of_another_is_read_but_not_corrected(tmp
     assert all(r.indications and not r.results and "identity_mismatch" in r.flags for r in after)
     assert "identity_mismatch" in alarms
     assert events(found, "meter_clock")
+
+
+@pytest.mark.timeout(60)
+async def test_one_that_was_replaced_between_two_polls_is_noticed_by_its_register(tmp_path: Path) -> None:
+    running = site(Fault(FaultKind.SWAP, from_s=5, number=SECOND, start_kwh=Decimal(7)))
+    await running.start()
+    try:
+        found, _ = await run(tmp_path, running, lambda agent: alarmed(agent) and shown(agent) < 100)
+    finally:
+        await running.stop()
+    (other,) = events(found, "identity_mismatch")
+    assert other.detail == {"instrument": "m", "number": SECOND, "expected": FIRST}
+    readings = [r for r in found if isinstance(r, Reading)]
+    small = [r for r in readings if Decimal(r.indications.get("energy.active.import", 999)) < 100]
+    assert small
+    assert all("identity_mismatch" in r.flags and not r.results for r in small), "from its first reading on"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "less"),
+    [
+        ({"energy.active.import": "10.00"}, {"energy.active.import": "9.99"}, True),
+        ({"energy.active.import": "10.00"}, {"energy.active.import": "10"}, False),
+        ({"energy.active.import": "10"}, {"power.active.total": "9"}, False),
+        ({"power.active.total": "10"}, {"power.active.total": "9"}, False),
+        ({"volume": "1", "volume.total": "10"}, {"volume.total": "9"}, True),
+        ({}, {"energy.active.import": "0"}, False),
+        ({"energy.active.import": "10"}, {"energy.active.import": None}, False),
+    ],
+)
+def test_only_a_register_that_shows_less_than_before_raises_a_doubt(before, now, less) -> None:
+    shown_now = [
+        Indication("", name, None, "", Missing.TIMEOUT)
+        if text is None
+        else Indication("", name, Decimal(text), "")
+        for name, text in now.items()
+    ]
+    assert fell(before, shown_now) is less
 
 
 @pytest.mark.timeout(60)
