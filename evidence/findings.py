@@ -126,8 +126,8 @@ class Disclosure:
         lines = [f"asked    {instant(start)} to {instant(end)}"]
         if not self.whole:
             without = [
-                *([f"none before the first, {instant(begin)}"] if begin > start else []),
-                *([f"none after the last, {instant(until)}"] if until < end else []),
+                *(["none before"] if begin > start else []),
+                *(["none after"] if until < end else []),
             ]
             lines.append(
                 f"covered  {instant(begin)} to {instant(until)} only: up to its checkpoint the log has of "

@@ -50,7 +50,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "no_alarm": ("none", "无"),
     "measurand": ("Measurand", "被测量"),
     "indication": ("The meter shows", "仪表示值"),
-    "result": ("Result ± U (k = 2)", "测量结果 ± U（k = 2）"),
+    "result": ("Result ± U (k\u00a0=\u00a02)", "测量结果 ± U（k\u00a0=\u00a02）"),
     "register": ("register: U is its resolution", "寄存器：U 仅为分辨力"),
     "uncorrected": ("not corrected", "未修正"),
     "missing": ("missing", "缺失"),
@@ -178,7 +178,11 @@ def _instrument(
     yield f"<table><thead><tr>{heads}</tr></thead><tbody>"
     for one in shown.measurands:
         name = measurand_said(one.measurand, language)
-        code = "" if name == one.measurand else f"<br><small>{escape(one.measurand)}</small>"
+        code = (
+            ""
+            if name == one.measurand
+            else f"<br><small>{escape(one.measurand).replace('.', '.<wbr>')}</small>"
+        )
         yield f'<tr><th scope="row">{escape(name)}{code}</th>{_cells(one, language, word)}</tr>'
     yield "</tbody></table>"
 

@@ -89,8 +89,11 @@ def test_the_true_bundle_is_verified_in_the_readers_language(tmp_path, language,
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en-US", "the period asked for is not covered before that (the log has no earlier record of it)"),
-        ("zh-CN", "所求期间此前部分（日志中无更早记录）未被覆盖"),
+        (
+            "en-US",
+            "Of the period asked for, not covered: what is before (the log has no earlier record of it)",
+        ),
+        ("zh-CN", "所求期间未被覆盖的部分：此前（日志中无更早记录）"),
     ],
 )
 def test_a_period_that_began_before_the_log_is_told_beside_its_hundred_percent(tmp_path, language, words):

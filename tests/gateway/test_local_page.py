@@ -77,7 +77,9 @@ def test_no_code_stands_alone_where_there_are_words() -> None:
         ):
             assert code not in text
         assert "status:x=1" in text, "a code without words is shown as it is"
-        assert "<small>power.active.total</small>" in text, "the technical name stands by, as in the bundle"
+        assert "<small>power.<wbr>active.<wbr>total</small>" in text, (
+            "the technical name stands by, as in the bundle"
+        )
     assert "was synchronised, is not now, within 250 ms" in english
     assert "曾同步，现已失步，误差不超过 250 ms" in chinese
     assert "磁盘空间不足、日志密钥无法签名" in chinese
