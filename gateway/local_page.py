@@ -85,7 +85,7 @@ def page(status: AgentStatus, language: Language, *, renewing: bool = False) -> 
     """The page as HTML, in a language; ``renewing``: it asks again by itself, because its reader wanted that."""
     word = _words(language)
     parts = [_head(status.origin, language, renewing), _links(language, word, renewing)]
-    parts += ["<dl>", *_facts(status, language, word), "</dl>"]
+    parts += ["<dl>", *(_fact(*each) for each in facts(status, language)), "</dl>"]
     for instrument in status.instruments:
         parts += _instrument(instrument, status.utc_us, language, word)
     return "".join([*parts, f"<p><small>{word['note']}</small></p></main></body></html>"])
@@ -122,18 +122,15 @@ def _links(language: Language, word: dict[str, str], renewing: bool) -> str:
     return f"<nav>{' '.join(parts)}</nav>"
 
 
-def _facts(status: AgentStatus, language: Language, word: dict[str, str]) -> Iterator[str]:
-    bound = (
-        ""
-        if status.clock_error_us is None
-        else f"{word['comma']}{word['within']} {_seconds(status.clock_error_us)}"
-    )
-    yield _fact(word["as_of"], _time(status.utc_us))
-    yield _fact(word["clock"], escape(said(CLOCK, status.clock, language) + bound))
-    yield _fact(
-        word["entries"],
-        f"{status.size}{word['comma']}{word['unconfirmed']}{word['colon']}{status.unacknowledged}",
-    )
+def facts(status: AgentStatus, language: Language) -> Iterator[tuple[str, str, bool]]:
+    """What is to be known of the gateway as a whole, in words: name, what it is, and whether somebody has to look."""
+    word = _words(language)
+    error_us = status.clock_error_us
+    bound = "" if error_us is None else f"{word['comma']}{word['within']} {_seconds(error_us)}"
+    waiting = f"{word['unconfirmed']}{word['colon']}{status.unacknowledged}"
+    yield word["as_of"], _time(status.utc_us), False
+    yield word["clock"], said(CLOCK, status.clock, language) + bound, False
+    yield word["entries"], f"{status.size}{word['comma']}{waiting}", False
     newest = {receipt.platform: receipt for receipt in status.receipts}
     for platform in dict.fromkeys((*status.platforms, *newest)):
         receipt = newest.get(platform)
@@ -141,14 +138,14 @@ def _facts(status: AgentStatus, language: Language, word: dict[str, str]) -> Ite
         if receipt is not None:
             age = _age(status.utc_us - receipt.received_us, word)
             told = word["to_entry"].format(size=receipt.size, age=age)
-        yield _fact(f"{word['receipt']}{word['colon']}{escape(platform)}", told, bad=receipt is None)
-    yield _fact(word["buffer"], _buffer(status.buffer_hours, word))
-    alarms = escape(all_said(ALARMS, status.alarms, language))
-    yield _fact(word["alarms"], alarms or word["no_alarm"], bad=bool(alarms))
+        yield f"{word['receipt']}{word['colon']}{platform}", told, receipt is None
+    yield word["buffer"], _buffer(status.buffer_hours, word), False
+    alarms = all_said(ALARMS, status.alarms, language)
+    yield word["alarms"], alarms or word["no_alarm"], bool(alarms)
 
 
-def _fact(name: str, told: str, *, bad: bool = False) -> str:
-    return f"<dt>{name}</dt><dd{_BAD if bad else ''}>{told}</dd>"
+def _fact(name: str, told: str, bad: bool) -> str:
+    return f"<dt>{escape(name)}</dt><dd{_BAD if bad else ''}>{escape(told)}</dd>"
 
 
 def _buffer(hours: float | None, word: dict[str, str]) -> str:

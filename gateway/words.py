@@ -319,6 +319,9 @@ PHRASES: dict[str, tuple[str, str]] = {
         "期间 {start} 至 {end} 中仅 {begin} 至 {until} 被覆盖：此外没有 {instrument} 的记录",
     ),
     "verify.no": ("NOT VERIFIED: {findings} findings", "核验不通过：{findings} 项问题"),
+    # status
+    "status.stale": ("{instrument}: stale, no reading in time", "{instrument}：过期，未按时取得读数"),
+    "status.missing": ("{instrument}: {measurand} missing: {why}", "{instrument}：{measurand} 缺失：{why}"),
     # collect
     "collect.advanced": (
         "{origin}: {entries} new entries verified and stored, size {size}, receipt {receipt}",

@@ -35,6 +35,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "检查现场文件、端口与证书，不启动任何东西",
     ),
     "run": ("site", "run the agent on a site", "在现场运行采集代理"),
+    "status": (
+        "status",
+        "ask a running gateway: receipts, hours of buffer, alarms",
+        "询问运行中的网关：回执、剩余磁盘小时数、告警",
+    ),
     "sim": ("simulate", "run simulated meters behind a site file's ports", "在现场文件的端口后运行模拟仪表"),
     "scan": ("scan", "find the meters on a line and propose profiles", "搜索总线上的仪表并推荐配置"),
     "read": (

@@ -65,6 +65,7 @@ ERRORS: Final[dict[str, str]] = {
         "私钥设有口令；自动启动的服务无法输入"
     ),
     # keys
+    "{}: no gateway of this version answers there": "{}：该地址没有本版本的网关应答",
     "{}: is no key file": "{}：不是密钥文件",
     "{}: is no key file that this version reads": "{}：不是本版本可读的密钥文件",
     "{}: is no key file; make one with `suyuan key new`": "{}：不是密钥文件；请用 suyuan key new 生成",
