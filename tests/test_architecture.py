@@ -42,7 +42,7 @@ def test_what_the_page_of_failures_names_exists() -> None:
 
 
 def test_nothing_waits_in_a_handler_of_groups() -> None:
-    """Before Python 3.11.4 whatever leaves an `except*` handler, a cancel too, leaves as a group (Debian 12 has 3.11.2)."""
+    """Before Python 3.11.4 what leaves an `except*` handler, a cancel too, leaves as a group; Debian 12 has 3.11.2."""
     waiting = [
         f"{path.relative_to(ROOT)}:{inside.lineno}"
         for package in PACKAGES
