@@ -21,6 +21,7 @@ from gateway.identity import beijing, fell
 from gateway.pipeline import STOPPED, Pipeline
 from gateway.plan import BusPlan, InstrumentPlan
 from gateway.schedule import Agenda, Tick, Ticker
+from gateway.silence import Silences
 from gateway.states_in_force import StatesInForce
 from gateway.status import BusStatus
 
@@ -38,6 +39,7 @@ class PolledLine:
         self._instruments = {i.meter.id: i for i in plan.instruments}
         self._freezer = None if plan.freeze is None else Freezer(plan.freeze, self.bus, self._tell)
         self._agenda = Agenda()
+        self._silences = Silences(plan.name)
 
     @property
     def name(self) -> str:
@@ -100,6 +102,7 @@ class PolledLine:
     async def _poll(self, instrument: InstrumentPlan, tick: Tick) -> None:
         name = instrument.meter.id
         scan, said = await self._scan(instrument, tick.due_us)
+        self._silences.polled(name, instrument.meter.address, scan.failure)
         speaks = (instrument.meter.codec or self.bus.codec).name
         if can_ask(speaks, instrument.meter.profile):
             await self._identify(instrument.meter, scan)

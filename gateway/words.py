@@ -50,6 +50,39 @@ PHRASES: dict[str, tuple[str, str]] = {
         "请以运行代理的用户或 root 身份检查",
     ),
     "check.warning": ("warning", "警告"),
+    # a meter that gives no readings
+    "silence.begun": (
+        "{instrument} (bus {line}, address {address}): no reading in {polls} polls [{cause}]: {advice}",
+        "{instrument}（总线 {line}，地址 {address}）：连续 {polls} 次采集无读数 [{cause}]：{advice}",
+    ),
+    "silence.over": (
+        "{instrument}: it reads again, after {polls} polls without a reading",
+        "{instrument}：恢复读数，此前 {polls} 次采集无读数",
+    ),
+    "silence.timeout": (
+        "nothing answers. Has it power? Is it wired to this line, A and B not swapped? Are its address, baud rate and framing those of the site file?",
+        "无应答。是否通电？是否接在本总线上、A/B 未接反？地址、波特率、校验位是否与现场文件一致？",
+    ),
+    "silence.corrupt": (
+        "what comes is damaged. Are its baud rate and framing those of the site file? Have two meters one address? Look at termination and shield too",
+        "收到的数据已损坏。波特率与校验位是否与现场文件一致？是否有两台表地址相同？并检查终端电阻与屏蔽层",
+    ),
+    "silence.mismatch": (
+        "another answers than was asked. Has another program this line? Does a converter or a repeater send late or twice?",
+        "应答与询问不符。本总线是否另有主站？转换器或中继器是否迟发或重发？",
+    ),
+    "silence.link_down": (
+        "the line itself cannot be reached. Is the adapter plugged in, the converter powered, its address right?",
+        "总线不可达。适配器是否插好，转换器是否通电、地址是否正确？",
+    ),
+    "silence.error_answer": (
+        "it answers that it does not have what is asked for. Is its profile the right one?",
+        "仪表答复无所询数据。仪表配置是否选对？",
+    ),
+    "silence.other": (
+        "what it answers is no value. `suyuan read` (agent stopped) shows its bytes; is its profile the right one?",
+        "应答不成为数值。停止代理后用 `suyuan read` 查看报文；仪表配置是否选对？",
+    ),
     # an uncertainty budget
     "budget.input": ("input", "输入量"),
     "budget.value": ("value", "估计值"),

@@ -37,7 +37,9 @@ def arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--site", metavar="SITE.toml", type=Path, help="the site that it belongs to")
     parser.add_argument("--port", help="without a site: a device, or tcp://host:port")
     parser.add_argument("--protocol", help="without a site: dlt645-2007, modbus-rtu, …")
-    parser.add_argument("--profile", help="without a site: what the meter is; `suyuan profiles` lists them")
+    parser.add_argument(
+        "--profile", help="without a site: what the meter is, by name (`suyuan profiles`) or file"
+    )
     parser.add_argument("--baud", type=int, default=9600)
     parser.add_argument("--framing", default="8E1", help="data bits, parity, stop bits (8E1)")
     parser.add_argument("--timeout", metavar="1s", default="1s", help="how long to wait for an answer (1s)")
@@ -98,7 +100,9 @@ def _of_line(given: argparse.Namespace) -> _Asked:
     wanting = [name for name in ("port", "protocol", "profile") if not getattr(given, name)]
     if wanting:
         raise UsageError(f"without --site it needs --{', --'.join(wanting)}")
-    protocol, profile = codec(given.protocol), load(given.profile)
+    file = Path(given.profile)  # or the file of one's own
+    own = [file.parent] if file.suffix == ".toml" else []
+    protocol, profile = codec(given.protocol), load(file.stem if own else given.profile, own)
     tcp = given.port.startswith("tcp://")
     timing = Timing() if tcp else Timing(baud=given.baud, framing=given.framing)
     bus = Bus("line", protocol, link(given.port, given.baud, given.framing), SystemClock().now, timing)
