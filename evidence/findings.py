@@ -213,7 +213,7 @@ class Report:
                 gaps = f"{c.missed} in gaps" + (f" ({why})" if why else "")
                 lines.append(f"{name:8} {c.received} of {c.due} polls have a reading ({share}), {gaps}")
             for name, (size, at) in sorted(self.cosigned.items()):
-                lines.append(f"cosigned {name}: the first {size} entries, at {at} s since 1970")
+                lines.append(f"cosigned {name}: the first {size} entries, at {instant(at * 1_000_000)}")
         lines.append("verdict  " + (self._yes() if self.ok else "NO"))
         return "\n".join(lines) + "\n"
 

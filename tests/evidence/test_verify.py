@@ -7,7 +7,7 @@ import pytest
 
 from evidence import note, record
 from evidence.continuity import Continuity, fact_of
-from evidence.findings import Severity
+from evidence.findings import Report, Severity
 from evidence.verify import verify_log
 from tests.evidence.logs import ORIGIN, Writer, files, signer
 
@@ -346,3 +346,8 @@ def test_of_a_pruned_log_it_says_what_was_checked_and_what_was_not():
     codes = {f.code for f in verify_log(forged.get, writer.signer.verifier).findings}
     assert "root" in codes
     assert "entries_absent" not in codes, "hashes that do not lead to the root show nothing"
+
+
+def test_a_report_tells_when_a_platform_cosigned_as_a_date():
+    told = Report((), "platform.example/gw/7", 3, cosigned={"centre": (3, 1_795_561_896)}).to_text()
+    assert "cosigned centre: the first 3 entries, at 2026-11-24T23:11:36Z\n" in told
