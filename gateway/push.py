@@ -288,5 +288,6 @@ def _why(url: str, error: Exception) -> str:
     if isinstance(error, httpx.DecodingError):
         return f"its answer cannot be unpacked: {error}"
     if url.startswith("https:") and isinstance(error, httpx.ReadError | httpx.RemoteProtocolError):
-        return "it closed the connection: does it ask for a client certificate of an authority that it knows?"
+        asked = "does it ask for a client certificate of an authority that it knows? has it suspended this gateway?"
+        return f"it closed the connection: {asked}"
     return str(error) or "no answer in time"
