@@ -76,6 +76,7 @@ class Connection(aiomqtt.Client):
             properties=limits if five else None,
             logger=_log,
         )
+        self._loop = _Loop(self._loop)  # type: ignore[assignment]
         self.pending_calls_threshold = (
             1 << 16
         )  # an answer under way to each of many gateways is nothing to warn of
