@@ -61,6 +61,7 @@ class _Gate:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     course: Course | None = None
+    passed: tuple[int, bytes] = (0, log.EMPTY_ROOT)  # a size that a late checkpoint had, and the root here
 
 
 class Intake:
@@ -138,6 +139,10 @@ class Intake:
         pending = {one.size: one.root for one in self.store.pending(gateway)}
         known = pending | self.store.roots(gateway, [head.size])
         known[gateway.size] = log.root_of_peaks(gateway.peaks)
+        if (
+            head.size < gateway.size and head.size not in known
+        ):  # an old copy of the log that was put back signs anew
+            known[head.size] = self._passed(gateway, head.size)
         if known.get(head.size, head.root) != head.root:
             self._alarm(
                 gateway,
@@ -152,6 +157,15 @@ class Intake:
             self.store.add_pending(gateway, Pending(head.size, head.root, offer.note.encode()))
         elif head.size == gateway.size:
             self._complete(gateway, head, offer.note)
+
+    def _passed(self, gateway: Gateway, size: int) -> bytes:
+        """The root of the first entries here, of a size that no checkpoint had."""
+        gate = self._gates[gateway.origin]
+        if gate.passed[0] != size:
+            tree = log.Tree()
+            tree.extend(map(log.leaf_hash, self.store.entries(gateway, 0, size)))
+            gate.passed = size, tree.root()
+        return gate.passed[1]
 
     def _follows(self, gateway: Gateway, offer: Offer, root: bytes) -> None:
         """That the offered tree begins with the one known here. If the proof shows another beginning, it is a fork."""

@@ -153,6 +153,23 @@ async def test_a_proof_of_another_beginning_is_a_fork(http, writer, alarms):
     assert [kind for _, kind, _ in alarms] == ["fork"]
 
 
+async def test_an_old_copy_that_was_put_back_and_signs_anew_is_a_fork_before_it_is_longer(
+    http, writer, store, alarms
+):
+    await add_checkpoint(http, offer(writer, 1000, 0))
+    brought = await add_entries(http, entries_body(writer, 0, 1000))
+    assert brought.status_code == 200, brought.text
+    late = await add_checkpoint(http, offer(writer, 400, 0))  # one that was long under way is none
+    assert (late.status_code, late.text, alarms) == (409, "1000\n", [])
+    other = Writer(seed=5).grow(1000)
+    for size in (401, 402):
+        answer = await add_checkpoint(http, offer(other, size, 0))
+        assert answer.status_code == (422 if size == 401 else 403)
+    assert [(origin, kind) for origin, kind, _ in alarms] == [(ORIGIN, "fork")]
+    (alarm,) = store.alarms()
+    assert alarm.theirs == other.head(401).signed_by(other.signer).encode()
+
+
 # ── add-entries ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -214,6 +214,7 @@ async def httpx_answer(send, status):
 
 async def test_a_platform_that_has_more_of_this_log_is_an_alarm_and_not_overwritten(tmp_path, log, central):
     writer = Writer()
+    grow(log, writer, 300)
     grow(log, writer, 600)
     old = LogStore(tmp_path / "image", ORIGIN, ballast=0)
     image = Writer()
@@ -228,11 +229,12 @@ async def test_a_platform_that_has_more_of_this_log_is_an_alarm_and_not_overwrit
     assert stored(central) == writer.entries
 
 
-async def test_a_second_history_is_refused_and_both_sides_know(tmp_path, log, central):
+@pytest.mark.parametrize("size", [300, 900])  # an old image that signs anew is told before its log is longer
+async def test_a_second_history_is_refused_and_both_sides_know(tmp_path, log, central, size):
     writer, other = Writer(), Writer(seed=9)
     grow(log, writer, 600)
     fork = LogStore(tmp_path / "fork", ORIGIN, ballast=0)
-    grow(fork, other, 900)
+    grow(fork, other, size)
     alarms = []
     made = intake(central, writer, report=lambda *alarm: alarms.append(alarm))
     async with mirror(application(made)) as url:
