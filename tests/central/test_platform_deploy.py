@@ -185,6 +185,7 @@ async def test_a_gateway_says_and_hears_at_the_broker_only_what_is_its_own(tmp_p
         )
     try:
         engines.answers(outside, process)
+        engines.answers(inside, process)
         tls = ssl.create_default_context(cafile=str(ca))
         tls.load_cert_chain(*client)
         v5 = aiomqtt.ProtocolVersion.V5
